@@ -1,0 +1,169 @@
+"""The steered checkpoint on disk: base weights untouched, masks in a shard of their own, the configuration.
+
+Everything is written into the folder that it is given; making that folder appear under its final name, whole or not
+at all, is `staging.py`'s business.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..atomic import atomic_file, fsync_path
+from ..errors import InputError
+from ..profiling.neuron_profile import NeuronProfile
+from .source import PROFILE_NAME, Source
+from .weights import INDEX_NAME, Shard, is_mask
+
+_COMPANIONS = (
+    "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "chat_template*",
+    "*.model", "generation_config.json", "LICENSE*", "NOTICE*", "USE_POLICY*",
+)  # fmt: skip
+_CHUNK = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class SteeredCheckpoint:
+    """What is written: `masks` by layer as (`shared_mask`, `specific_mask`), `fields` the steering fields."""
+
+    source: Source
+    masks: Mapping[int, tuple[Tensor, Tensor]]
+    fields: dict[str, Any]
+    profile: NeuronProfile
+    card: str
+
+    def __post_init__(self) -> None:
+        neurons = self.source.num_neurons
+        for layer, pair in self.masks.items():
+            for name, mask in zip(("shared_mask", "specific_mask"), pair, strict=True):
+                if tuple(mask.shape) != (neurons,):
+                    raise InputError(
+                        f"layer {layer}: {name} has {list(mask.shape)} entries, the model {neurons} neurons a layer; "
+                        "the profile is of another model"
+                    )
+            if bool((pair[0] & pair[1]).any()):
+                raise InputError(f"layer {layer}: shared_mask and specific_mask overlap; a neuron has one category")
+        steered_config(self.source, self.fields)
+
+    def mask_tensors(self) -> dict[str, Tensor]:
+        """The masks under the names that they have in the checkpoint."""
+        tensors = {}
+        for layer, (shared, specific) in self.masks.items():
+            tensors[f"model.layers.{layer}.mlp.shared_mask"] = shared
+            tensors[f"model.layers.{layer}.mlp.specific_mask"] = specific
+        return tensors
+
+    def write(self, folder: Path, progress: Callable[[int], Any] | None = None) -> None:
+        """Write every file into `folder`, which exists; `progress` is called with the bytes of weights done.
+
+        Raises:
+            OSError: the disk is full or not writable.
+        """
+        _write_json(folder / "config.json", steered_config(self.source, self.fields))
+        self._write_weights(folder, progress)
+        if not (folder / PROFILE_NAME).is_file():
+            self.profile.save(folder / PROFILE_NAME)
+        _write_text(folder / "README.md", self.card)
+        for pattern in _COMPANIONS:
+            for path in self.source.folder.glob(pattern):
+                if path.is_file():
+                    _place(path, folder / path.name, link=False)
+
+    def _write_weights(self, folder: Path, progress: Callable[[int], Any] | None) -> None:
+        shards = [shard for shard in self.source.shards if not all(map(is_mask, shard.tensors))]
+        total = len(shards) + 1
+        weight_map: dict[str, str] = {}
+        for number, shard in enumerate(shards, start=1):
+            name = f"model-{number:05d}-of-{total:05d}.safetensors"
+            _copy_shard(shard, folder / name, link=self.source.from_hub)
+            weight_map.update({tensor: name for tensor in shard.tensors if not is_mask(tensor)})
+            if progress is not None:
+                progress(shard.size)
+        name = f"model-{total:05d}-of-{total:05d}.safetensors"
+        masks = self.mask_tensors()
+        with atomic_file(folder / name) as partial:
+            save_file(masks, partial, metadata={"format": "pt"})
+        weight_map.update(dict.fromkeys(masks, name))
+        size = sum(info.stop - info.start for shard in shards for info in shard.tensors.values())
+        size += sum(mask.numel() for mask in masks.values())
+        index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
+        _write_json(folder / INDEX_NAME, index)
+
+
+def steered_config(source: Source, fields: dict[str, Any]) -> dict[str, Any]:
+    """The base's `config.json` with the steering fields, as it goes to disk.
+
+    Raises:
+        InputError: a field cannot be used; the message names the field, the value and what is allowed.
+    """
+    family = source.family
+    config = {key: value for key, value in source.raw_config.items() if key != "auto_map"}
+    config.update(fields, model_type=family.model_type, architectures=[family.causal_lm.__name__])
+    try:
+        family.config.from_dict(dict(config))
+    except (TypeError, ValueError) as error:
+        raise InputError(str(error)) from error
+    return config
+
+
+def _copy_shard(shard: Shard, target: Path, *, link: bool) -> None:
+    if any(map(is_mask, shard.tensors)):
+        _copy_without_masks(shard, target)
+    else:
+        _place(shard.path, target, link=link)
+
+
+def _place(source: Path, target: Path, *, link: bool) -> None:
+    """Copy a file, or give it a second name where the first can never be written to (the Hub's cache)."""
+    target.unlink(missing_ok=True)
+    if link:
+        try:
+            os.link(source.resolve(), target)
+            return
+        except OSError:
+            pass  # another file system, or one without hard links: a copy does as well
+    shutil.copyfile(source, target)
+    fsync_path(target)
+
+
+def _copy_without_masks(shard: Shard, target: Path) -> None:
+    """A saved steered model may hold masks and weights in one file: copy the bytes of the weights."""
+    kept = sorted(((n, i) for n, i in shard.tensors.items() if not is_mask(n)), key=lambda item: item[1].start)
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    offset = 0
+    for name, info in kept:
+        size = info.stop - info.start
+        header[name] = {"dtype": info.dtype, "shape": list(info.shape), "data_offsets": [offset, offset + size]}
+        offset += size
+    encoded = json.dumps(header, separators=(",", ":")).encode()
+    encoded += b" " * (-len(encoded) % 8)
+    with shard.path.open("rb") as source, target.open("wb") as sink:
+        sink.write(len(encoded).to_bytes(8, "little") + encoded)
+        for _, info in kept:
+            source.seek(info.start)
+            for size in _chunks(info.stop - info.start):
+                sink.write(source.read(size))
+    fsync_path(target)
+
+
+def _chunks(size: int) -> Iterable[int]:
+    while size > 0:
+        yield min(size, _CHUNK)
+        size -= _CHUNK
+
+
+def _write_json(path: Path, value: Any) -> None:
+    _write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    fsync_path(path)

@@ -1,0 +1,149 @@
+"""The converter's command line: `python convert.py`, or `clas-convert` once installed.
+
+Reads arguments and turns a user's mistake into one line and exit status 2.  The work is in `conversion.py` and
+`demo.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import InputError
+
+_EXAMPLES = """examples:
+  convert.py Qwen/Qwen2.5-0.5B-Instruct
+  convert.py ./Llama-3.1-8B-Instruct --corpus xquad --languages en,de,hi,th --out ./llama-clas
+  convert.py ./llama-clas --bridge-layers 24-29 --alpha de=-2,default=1 --out ./llama-clas-2    (no forward pass)
+"""
+
+
+def parse_alpha(text: str) -> float | dict[str, float]:
+    """`1`, or `de=-2,zh=1,default=0.5`."""
+    try:
+        if "=" not in text:
+            return float(text)
+        pairs = [item.partition("=") for item in text.split(",")]
+        alpha = {code.strip().lower(): float(value) for code, _, value in pairs}
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: write a number, or de=-2,zh=1,default=0.5") from None
+    if len(alpha) < len(pairs):
+        raise argparse.ArgumentTypeError(f"{text!r}: names a language twice")
+    if "default" not in alpha:
+        raise argparse.ArgumentTypeError(f"{text!r}: add default=…, the strength of all other languages")
+    return alpha
+
+
+def parse_languages(text: str) -> tuple[str, ...]:
+    """`de,zh,en`."""
+    return tuple(code.strip() for code in text.split(","))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="convert.py",
+        description="Turn a plain Llama or Qwen2 checkpoint into one that steers its neurons by language.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("model", metavar="MODEL", nargs="?", help="a Hub id, a folder with safetensors, or a .gguf file; a steered "
+        "checkpoint gets new masks from the profile that it carries")  # fmt: skip
+    add("--out", type=Path, metavar="DIR", help="where the checkpoint goes (default: ./NAME-clas)")
+    add("--corpus", metavar="SOURCE", help="builtin (default), xquad, xnli, FILE.jsonl with a language code a key, or "
+        "a Hub data set with a configuration a language")  # fmt: skip
+    add("--data-dir", type=Path, metavar="DIR", help="folder with the published files of XQuAD or XNLI")
+    add("--languages", type=parse_languages, metavar="de,zh,…", help="languages to profile (default: all there are)")
+    add("--anchor", default="en", metavar="CODE", help="the language that is never steered (default: %(default)s)")
+    add("--samples", type=int, metavar="N", help="parallel samples to profile (default: 100, or all there are)")
+    add("--max-length", type=int, default=512, metavar="N", help="tokens a sample (default: %(default)s)")
+    add("--batch-size", type=int, default=8, metavar="N", help="samples a forward pass (default: %(default)s)")
+    add("--statistic", default="mean", metavar="NAME", help="what decides whether a neuron is active: mean (default), "
+        "mean_abs or frequency")  # fmt: skip
+    add("--threshold", type=float, default=0.0, metavar="X", help="active means above it (default: %(default)s)")
+    add("--bridge-layers", default="auto", metavar="SPEC", help="auto (default), 24-29, or 24,25")
+    add("--alpha", type=parse_alpha, default=1.0, metavar="A", help="strength and direction: a number, or by language "
+        "as de=-2,zh=1,default=0.5 (default: 1)")  # fmt: skip
+    add("--beta", type=float, default=0.4, metavar="B", help="boost of shared neurons (default: %(default)s)")
+    add("--gamma", type=float, default=0.2, metavar="C", help="damping of specific neurons (default: %(default)s)")
+    add("--profile", type=Path, metavar="FILE", help="use this finished profile instead of a corpus")
+    add("--dtype", default="auto", metavar="NAME", help="precision of the profiling pass: auto (the "
+        "checkpoint's, float32 on a CPU), float32, bfloat16 or float16")  # fmt: skip
+    add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps")
+    add("--overwrite", action="store_true", help="replace a steered checkpoint that stands at --out")
+    add("--demo", action="store_true", help="convert a small model and show what steering does; needs no argument")
+    add("--quiet", action="store_true", help="no progress, no summary: print the folder and nothing else")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the converter; returns the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = build_parser()
+    args = parser.parse_args(_joined(arguments))
+    if args.model is None and not args.demo:
+        parser.error("give a MODEL, or --demo")
+    _quieten_libraries()
+    try:
+        return _run(args)
+    except InputError as error:
+        return _fail(str(error))
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{place}{error.strerror or error}; free or choose another disk and run again")
+    except MemoryError:
+        return _fail("out of memory; use a smaller --batch-size or --max-length, or --dtype bfloat16")
+    except KeyboardInterrupt:
+        return _fail("stopped; run the same command again to go on", status=130)
+
+
+def _joined(arguments: list[str]) -> list[str]:
+    """`--alpha de=-2` and `--alpha -2` need no `=`: argparse would read a value such as -2,3 as an option."""
+    joined, values = [], iter(arguments)
+    for argument in values:
+        if argument in ("--alpha", "--threshold"):
+            value = next(values, None)
+            joined.append(argument if value is None else f"{argument}={value}")
+        else:
+            joined.append(argument)
+    return joined
+
+
+def _run(args: argparse.Namespace) -> int:
+    from .conversion import Options, convert
+    from .demo import run_demo
+    from .progress import Progress
+    from .summary import summarize
+
+    chosen = vars(args)
+    demo, quiet = chosen.pop("demo"), chosen.pop("quiet")
+    progress = Progress(quiet=quiet)
+    if demo:
+        run_demo(model=chosen["model"], out=chosen["out"], overwrite=chosen["overwrite"], progress=progress)
+        return 0
+    start = time.monotonic()
+    result = convert(Options(**chosen), progress)
+    print(result.out if quiet else summarize(result, time.monotonic() - start))
+    return 0
+
+
+def _quieten_libraries() -> None:
+    """Their bars and notes would stand between ours; errors still come as exceptions."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    for name in ("datasets", "huggingface_hub", "httpx"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _fail(message: str, status: int = 2) -> int:
+    print(f"convert.py: error: {' '.join(message.split())}", file=sys.stderr)
+    return status

@@ -1,0 +1,132 @@
+"""`convert.py --demo`: a small model converted, and what a newcomer wants to see of it.
+
+Profiles the first rows of the built-in corpus, then shows one prompt in five languages answered by the base model and
+by the steered one, and the perplexity of held-back rows by language for a few strengths.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from ..errors import InputError
+from ..profiling.corpora import ParallelCorpus, load_corpus
+from .conversion import Options, convert
+from .demo_model import demo_model
+from .progress import Progress
+from .summary import summarize
+
+PROFILED_ROWS = 40
+HELD_BACK_ROWS = 10
+ALPHAS = (-1.0, 1.0, 2.0)
+PROMPTS = {
+    "en": "Why do many birds fly south in autumn?",
+    "de": "Warum fliegen viele Vögel im Herbst nach Süden?",
+    "es": "¿Por qué muchas aves vuelan hacia el sur en otoño?",
+    "zh": "为什么许多鸟在秋天飞往南方？",
+    "ar": "لماذا تطير طيور كثيرة إلى الجنوب في الخريف؟",
+}
+_NEW_TOKENS = 24
+
+
+def run_demo(*, model: str | None, out: Path | None, overwrite: bool, progress: Progress) -> None:
+    """Convert `model` (by default one that can be had here) and print the comparison.
+
+    Raises:
+        InputError: as `convert`.
+    """
+    start = time.monotonic()
+    chosen = model or demo_model(progress)
+    # Without --out the folder is the demo's own, and a second run replaces it.
+    target = out or Path("clas-demo")
+    options = Options(chosen, out=target, samples=PROFILED_ROWS, corpus="builtin", overwrite=overwrite or out is None)
+    result = convert(options, progress)
+    print(summarize(result, time.monotonic() - start))
+    steered = AutoModelForCausalLM.from_pretrained(result.out, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(result.out)
+    print(side_by_side(steered, tokenizer))
+    progress.say(f"perplexity of {HELD_BACK_ROWS} held-back sentences in {len(result.profile.languages)} languages …")
+    held_back = load_corpus("builtin", skip=PROFILED_ROWS, samples=HELD_BACK_ROWS)
+    print(perplexity_table(steered, tokenizer, held_back, ALPHAS))
+    print(f"The demo took {time.monotonic() - start:.0f} s. The steered checkpoint is in {result.out}")
+
+
+@torch.inference_mode()
+def side_by_side(model: Any, tokenizer: Any) -> str:
+    """The prompts' greedy continuations, without and with steering; `model` is a steered causal language model."""
+    lines = ["One question in five languages, the base model (alpha 0) and the steered one (alpha 1):"]
+    for code, prompt in PROMPTS.items():
+        inputs = _encode_prompt(tokenizer, prompt)
+        answers = []
+        for alpha in (0.0, 1.0):
+            with model.temporary_steering(alpha=alpha):
+                tokens = model.generate(
+                    **inputs,
+                    language=code,
+                    do_sample=False,
+                    max_new_tokens=_NEW_TOKENS,
+                    pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id,
+                )
+            text = tokenizer.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+            answers.append(" ".join(text.split()))
+        same = "   (the same, as it must be)" if code == model.config.anchor_language else ""
+        lines += ["", f"  {code}  {prompt}", f"      base     {answers[0]}", f"      steered  {answers[1]}{same}"]
+        if same and answers[0] != answers[1]:
+            raise RuntimeError(f"the anchor language {code!r} was changed by steering")
+    return "\n".join(lines) + "\n"
+
+
+def _encode_prompt(tokenizer: Any, prompt: str) -> Any:
+    if tokenizer.chat_template:
+        return tokenizer.apply_chat_template(
+            [{"role": "user", "content": prompt}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+    return tokenizer(prompt, return_tensors="pt")
+
+
+def perplexity_table(model: Any, tokenizer: Any, corpus: ParallelCorpus, alphas: Sequence[float]) -> str:
+    """Perplexity by language for the base model (alpha 0) and each of `alphas`, as text."""
+    columns = (0.0, *alphas)
+    rows = {}
+    for code in corpus.languages:
+        batch = tokenizer_batch(tokenizer, [row[code] for row in corpus.rows])
+        values = []
+        for alpha in columns:
+            with model.temporary_steering(alpha=alpha):
+                values.append(perplexity(model, *batch, language=code))
+        rows[code] = values
+    lines = ["Perplexity of sentences that were not profiled (lower is better), by alpha:", ""]
+    lines.append("  language" + "".join(f"{'base' if a == 0 else f'{a:+g}':>10}" for a in columns))
+    anchor = model.config.anchor_language
+    for code, values in rows.items():
+        same = "   identical" if code == anchor and len(set(values)) == 1 else ""
+        lines.append(f"  {code:<8}" + "".join(f"{value:>10.2f}" for value in values) + same)
+    if len(set(rows[anchor])) != 1:
+        raise RuntimeError(f"the anchor language {anchor!r} was changed by steering")
+    return "\n".join(lines) + "\n"
+
+
+def tokenizer_batch(tokenizer: Any, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and attention mask, int64 `[rows, tokens]`, padded on the right."""
+    encoded = [tokenizer(text)["input_ids"] for text in texts]
+    longest = max(map(len, encoded))
+    if longest < 2:
+        raise InputError("perplexity needs texts of at least two tokens")
+    ids = torch.tensor([row + [0] * (longest - len(row)) for row in encoded])
+    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in encoded])
+    return ids, mask
+
+
+@torch.inference_mode()
+def perplexity(model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, language: str) -> float:
+    """exp of the mean negative log-likelihood of every token after the first of its row, padding left out."""
+    logits = model(input_ids, attention_mask=attention_mask, language=language, use_cache=False).logits[:, :-1]
+    losses = F.cross_entropy(logits.flatten(0, 1).float(), input_ids[:, 1:].flatten(), reduction="none")
+    counted = attention_mask[:, 1:].flatten().bool()
+    return float(losses[counted].double().mean().exp())

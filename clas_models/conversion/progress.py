@@ -1,0 +1,47 @@
+"""What a conversion tells while it runs: lines, and bars with rates and remaining time."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TextIO
+
+from tqdm import tqdm
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Writes to `stream` (standard error, so that standard output can be piped); nothing at all if `quiet`."""
+
+    quiet: bool = False
+    stream: TextIO | None = None
+
+    def say(self, line: str) -> None:
+        if not self.quiet:
+            tqdm.write(line, file=self.stream or sys.stderr)
+
+    @contextmanager
+    def profiling(self, rows: int) -> Iterator[Callable[[str, int, int], None]]:
+        """A bar over the rows of all languages; the callback takes a language, rows and tokens."""
+        tokens = 0
+        with tqdm(
+            total=rows, desc="profiling", unit="row", disable=self.quiet, file=self.stream, mininterval=0.5
+        ) as bar:
+
+            def update(language: str, batch_rows: int, batch_tokens: int) -> None:
+                nonlocal tokens
+                tokens += batch_tokens
+                seconds = max(bar.format_dict["elapsed"], 1e-9)
+                bar.set_postfix_str(f"{language}, {tokens / seconds:,.0f} tokens/s", refresh=False)
+                bar.update(batch_rows)
+
+            yield update
+
+    @contextmanager
+    def copying(self, size: int) -> Iterator[Callable[[int], None]]:
+        """A bar over the bytes of the weights."""
+        bar = tqdm(total=size, desc="weights", unit="B", unit_scale=True, disable=self.quiet, file=self.stream)
+        with bar:
+            yield lambda done: bar.update(done) and None

@@ -1,0 +1,148 @@
+"""What the user names as MODEL, checked before anything is computed: a Hub id, a folder, or a GGUF file.
+
+Gives a `Source`: a folder with a configuration of a supported family and whole safetensors weights.  Loading a model
+from it is left to the caller.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedConfig
+
+from ..errors import InputError
+from ..modeling.families import FAMILIES, Family
+from . import gguf_source
+from .hub_models import download_model, is_hub_id
+from .weights import Shard, fingerprint, is_mask, read_shards
+
+PROFILE_NAME = "neuron_profile.safetensors"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A checkpoint to convert.
+
+    `name` is what the user called it, `raw_config` its `config.json` as it stands, `from_hub` whether the folder is the
+    Hub's own cache, whose files never change.
+    """
+
+    name: str
+    folder: Path
+    family: Family
+    raw_config: dict[str, Any]
+    config: PreTrainedConfig
+    shards: tuple[Shard, ...]
+    from_hub: bool
+
+    @property
+    def is_steered(self) -> bool:
+        return self.raw_config["model_type"] == self.family.model_type
+
+    @property
+    def profile_path(self) -> Path | None:
+        """The profile that a steered checkpoint carries."""
+        path = self.folder / PROFILE_NAME
+        return path if self.is_steered and path.is_file() else None
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.shards)
+
+    @property
+    def num_layers(self) -> int:
+        return int(self.config.num_hidden_layers)
+
+    @property
+    def num_neurons(self) -> int:
+        return int(self.config.intermediate_size)
+
+
+def open_source(model: str, scratch: Path, dtype: str = "auto") -> Source:
+    """Find and check the model that a user names.
+
+    Args:
+        model: a folder, a GGUF file, or a Hub id.
+        scratch: where the weights of a GGUF file are written as safetensors; kept for the next attempt.
+        dtype: the precision of weights that come from a GGUF file.
+
+    Raises:
+        InputError: it is none of these, not a supported family, or damaged.
+    """
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return _from_folder(path, model, from_hub=False)
+    if path.is_file() and gguf_source.is_gguf(path):
+        return _from_folder(gguf_source.dequantize(path, scratch, dtype), model, from_hub=False)
+    if path.is_file():
+        raise InputError(f"{model}: a file, but not GGUF; give the folder of a checkpoint, a .gguf file or a Hub id")
+    if not is_hub_id(model):
+        raise InputError(f"{model}: no such folder or file, and not a Hub id of the form owner/name")
+    return _from_folder(download_model(model), model, from_hub=True)
+
+
+def _from_folder(folder: Path, name: str, *, from_hub: bool) -> Source:
+    raw = read_config(folder)
+    family = _family(raw, folder)
+    config_class = family.config if raw["model_type"] == family.model_type else family.base_config
+    try:
+        config = config_class.from_dict(dict(raw))
+    except Exception as error:  # whatever the configuration class finds wrong with a user's file
+        raise InputError(f"{folder / 'config.json'}: not a usable configuration: {error}") from error
+    shards = read_shards(folder)
+    source = Source(name, folder, family, raw, config, shards, from_hub)
+    _check_neurons(source)
+    return source
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The folder's `config.json` as a dictionary.
+
+    Raises:
+        InputError: it is missing, or not a JSON object.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise InputError(f"{folder}: no config.json, so not a Transformers checkpoint")
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error})") from error
+    if not isinstance(raw, dict):
+        raise InputError(f"{path}: a JSON {type(raw).__name__}, expected an object")
+    return raw
+
+
+def _family(raw: dict[str, Any], folder: Path) -> Family:
+    model_type = raw.get("model_type")
+    for family in FAMILIES.values():
+        if model_type in (family.base, family.model_type):
+            return family
+    supported = ", ".join(f"{family.base} and {family.model_type}" for family in FAMILIES.values())
+    raise InputError(f"{folder}: model type {model_type!r} is not supported; supported are {supported}")
+
+
+def _check_neurons(source: Source) -> None:
+    """Every layer's MLP is there under the names and in the shapes of a causal language model."""
+    tensors = {name: info for shard in source.shards for name, info in shard.tensors.items()}
+    hidden, neurons = int(source.config.hidden_size), source.num_neurons
+    for layer in range(source.num_layers):
+        for part, shape in (
+            ("gate_proj", (neurons, hidden)),
+            ("up_proj", (neurons, hidden)),
+            ("down_proj", (hidden, neurons)),
+        ):
+            name = f"model.layers.{layer}.mlp.{part}.weight"
+            if name not in tensors:
+                raise InputError(f"{source.folder}: no tensor {name!r}; only causal language models can be converted")
+            if tensors[name].shape != shape:
+                raise InputError(
+                    f"{source.folder}: tensor {name!r} has the shape {list(tensors[name].shape)}, but the "
+                    f"configuration says {list(shape)}"
+                )
+    for name, info in tensors.items():
+        if is_mask(name) and info.shape != (neurons,):
+            raise InputError(f"{source.folder}: mask {name!r} has the shape {list(info.shape)}, expected {[neurons]}")

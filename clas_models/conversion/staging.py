@@ -1,0 +1,97 @@
+"""A folder that appears under its final name whole or not at all, and keeps finished work for the next attempt."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ..atomic import fsync_path
+from ..errors import InputError
+from ..modeling.families import FAMILIES
+from .source import read_config
+
+_LOCK = ".lock"
+
+
+def staging_folder(out: Path) -> Path:
+    """Where an unfinished `out` is made: beside it, so that the last step is a rename."""
+    return out.with_name(f".{out.name}.incomplete")
+
+
+def check_target(out: Path, *, overwrite: bool) -> None:
+    """Refuse an `out` that must not be written, before any work is done.
+
+    Raises:
+        InputError: it exists and may not be replaced, or its parent is not a writable folder.
+    """
+    if out.exists() or out.is_symlink():
+        if not overwrite:
+            raise InputError(f"{out}: exists already; give another --out, or --overwrite to replace it")
+        if not _is_replaceable(out):
+            raise InputError(f"{out}: not a steered checkpoint, so --overwrite leaves it alone; give another --out")
+    parent = out.parent
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise InputError(f"{out}: {parent} is not a folder that can be written; give another --out")
+
+
+def _is_replaceable(out: Path) -> bool:
+    if not out.is_dir() or out.is_symlink():
+        return False
+    if not any(out.iterdir()):
+        return True
+    try:
+        return read_config(out).get("model_type") in {family.model_type for family in FAMILIES.values()}
+    except InputError:
+        return False
+
+
+@contextmanager
+def staged(out: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A locked folder to fill; it becomes `out` when the block ends without an exception, and else it stays.
+
+    Raises:
+        InputError: `out` must not be written, or another conversion is writing it.
+    """
+    check_target(out, overwrite=overwrite)
+    folder = staging_folder(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(f"{out}: another conversion is writing it; wait for it, or give another --out") from error
+    try:
+        yield folder
+    except InputError:
+        _remove_if_useless(folder)
+        raise
+    else:
+        (folder / _LOCK).unlink(missing_ok=True)
+        fsync_path(folder)
+        _publish(folder, out, overwrite=overwrite)
+    finally:
+        lock.release()
+
+
+def _remove_if_useless(folder: Path) -> None:
+    """After a user's mistake, keep the folder only if an attempt has finished something in it."""
+    if not any(path.name != _LOCK for path in folder.iterdir()):
+        shutil.rmtree(folder)
+
+
+def _publish(folder: Path, out: Path, *, overwrite: bool) -> None:
+    check_target(out, overwrite=overwrite)  # somebody may have made it in the meantime
+    old = out.with_name(f".{out.name}.replaced")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        out.rename(old)
+    folder.rename(out)
+    fsync_path(out.parent)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,140 @@
+"""Safetensors weights on disk, read without loading them: headers, checks, and a fingerprint.
+
+Nothing here needs a model or holds a tensor in memory; what a checkpoint's folder means is `source.py`'s business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError
+
+INDEX_NAME = "model.safetensors.index.json"
+SINGLE_NAME = "model.safetensors"
+MASK_SUFFIXES = (".mlp.shared_mask", ".mlp.specific_mask")
+_FINGERPRINT_BYTES = 4096  # of every tensor
+_MAX_HEADER = 100_000_000
+_BITS = {
+    "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "U16": 16, "I16": 16, "F16": 16, "BF16": 16,
+    "U32": 32, "I32": 32, "F32": 32, "U64": 64, "I64": 64, "F64": 64,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Where a tensor lies: `start` and `stop` count bytes from the beginning of the file."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One safetensors file and its tensors, checked against the file's size."""
+
+    path: Path
+    tensors: dict[str, TensorInfo]
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size
+
+
+def read_shard(path: Path) -> Shard:
+    """Read the header of a safetensors file and check that the file is whole.
+
+    Raises:
+        InputError: it is truncated, or its header is damaged.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or not 0 < length <= min(size - 8, _MAX_HEADER):
+            raise InputError(f"{path}: not a safetensors file, or cut off in its header; download it again")
+        raw = file.read(length)
+    data = 8 + length
+    try:
+        header = json.loads(raw)
+        tensors = {name: _tensor(entry, data) for name, entry in header.items() if name != "__metadata__"}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: its header is damaged ({error}); download it again") from error
+    end = max((tensor.stop for tensor in tensors.values()), default=data)
+    if end != size:
+        raise InputError(f"{path}: {size} bytes, but its header describes {end}; it is damaged, download it again")
+    return Shard(path, tensors)
+
+
+def _tensor(entry: dict, data: int) -> TensorInfo:
+    start, stop = entry["data_offsets"]
+    dtype, shape = entry["dtype"], tuple(entry["shape"])
+    if dtype in _BITS and math.prod(shape) * _BITS[dtype] != (stop - start) * 8:
+        raise ValueError(f"{dtype} {list(shape)} in {stop - start} bytes")
+    return TensorInfo(dtype, shape, data + start, data + stop)
+
+
+def read_shards(folder: Path) -> tuple[Shard, ...]:
+    """The weights of a checkpoint's folder, one file or sharded with an index, in the order of their names.
+
+    Raises:
+        InputError: there are none, they are a pickle, a shard is missing or damaged, or the index is.
+    """
+    index, single = folder / INDEX_NAME, folder / SINGLE_NAME
+    if single.is_file():
+        return (read_shard(single),)
+    if not index.is_file():
+        _refuse_without_safetensors(folder)
+    try:
+        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        names = sorted(set(weight_map.values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{index}: not a usable index ({error}); download it again") from error
+    shards = []
+    for name in names:
+        if Path(name).name != name:
+            raise InputError(f"{index}: the shard {name!r} is not a file of this folder")
+        if not (folder / name).is_file():
+            raise InputError(f"{folder / name}: the shard is missing, the index names it; download it again")
+        shards.append(read_shard(folder / name))
+    where = {tensor: shard.path.name for shard in shards for tensor in shard.tensors}
+    if wrong := sorted(tensor for tensor, name in weight_map.items() if where.get(tensor) != name):
+        raise InputError(f"{folder / weight_map[wrong[0]]}: tensor {wrong[0]!r} is missing, the index names it")
+    return tuple(shards)
+
+
+def _refuse_without_safetensors(folder: Path) -> None:
+    pickles = sorted(p.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in folder.glob(pattern))
+    if pickles:
+        raise InputError(
+            f"{folder}: its weights are a pickle ({pickles[0]}), which can run code when it is read and is refused; "
+            "save the model again with safetensors (save_pretrained does)"
+        )
+    raise InputError(f"{folder}: no weights; expected {SINGLE_NAME}, or shards with {INDEX_NAME}")
+
+
+def is_mask(name: str) -> bool:
+    """Whether a tensor is one that steering added."""
+    return name.endswith(MASK_SUFFIXES)
+
+
+def fingerprint(shards: Iterable[Shard]) -> str:
+    """A digest that tells weights apart: every tensor's name, dtype, shape and first bytes, without the masks.
+
+    It does not depend on how the tensors are spread over files, so a steered checkpoint has its base model's.
+    """
+    entries = [
+        (name, info, shard.path) for shard in shards for name, info in shard.tensors.items() if not is_mask(name)
+    ]
+    digest = hashlib.sha256()
+    for name, info, path in sorted(entries, key=lambda entry: entry[0]):
+        with path.open("rb") as file:
+            file.seek(info.start)
+            content = file.read(min(info.stop - info.start, _FINGERPRINT_BYTES))
+        digest.update(f"{name}|{info.dtype}|{info.shape}|".encode() + content)
+    return digest.hexdigest()

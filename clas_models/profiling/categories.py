@@ -1,0 +1,133 @@
+"""From a neuron profile to the category of every neuron, and to the two masks of a layer.
+
+One decision, made once over the whole corpus ("CLAS", section 2.3: a dataset-level view): a neuron is active in a
+language when a statistic of its activations there exceeds a threshold, and the number of languages that it is active in
+gives its category.  How the statistics are gathered is `neuron_profile`'s business, percentages are `layer_table`'s,
+which layers to steer is `bridge_layers`'.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from .neuron_profile import NeuronProfile
+
+
+class Category(enum.IntEnum):
+    """In how many of the profiled languages a neuron is active ("CLAS", section 2.3)."""
+
+    DEAD = 0  # none
+    LANGUAGE_SPECIFIC = 1  # exactly one
+    PARTIAL_SHARED = 2  # more than one, but not all
+    ALL_SHARED = 3  # all
+
+    @property
+    def label(self) -> str:
+        """The name in tables and figures, such as `partial-shared`."""
+        return self.name.lower().replace("_", "-")
+
+
+def _per_token(total: Tensor, profile: NeuronProfile) -> Tensor:
+    # Both operands are made float64: torch would divide two integer tensors in float32, and the quotient is compared
+    # with a threshold.
+    return total.to(torch.float64) / profile.tokens.to(torch.float64).unsqueeze(-1)
+
+
+STATISTICS: dict[str, Callable[[NeuronProfile, int], Tensor]] = {
+    "mean": lambda profile, row: _per_token(profile.sum[:, row], profile),
+    "mean_abs": lambda profile, row: _per_token(profile.sum_abs[:, row], profile),
+    "frequency": lambda profile, row: _per_token(profile.positive[:, row], profile),
+}
+"""Name -> function of a profile and a row of it (not a layer index) to float64 `[languages, neurons]`.
+
+`mean` is the paper's: the mean of h over the tokens of a language; `mean_abs` the mean of |h|; `frequency` the share of
+tokens with h > 0.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class NeuronCategories:
+    """The category of every profiled neuron, and the languages that it is active in."""
+
+    categories: Tensor  # uint8 [layers, neurons], values of Category
+    active: Tensor  # bool [languages, layers, neurons]
+    languages: tuple[str, ...]
+    layers: tuple[int, ...]  # the model's layer indices, in the order of the layers axis
+    statistic: str
+    threshold: float
+
+    def masks(self, layer: int) -> tuple[Tensor, Tensor]:
+        """`(shared_mask, specific_mask)` of a layer: the partial-shared and the language-specific neurons.
+
+        `layer` is the model's layer index.  Both are contiguous bool `[neurons]` and share no memory with `categories`;
+        they are M_shared and M_spec of "CLAS", section 2.4.
+
+        Raises:
+            InputError: the layer was not profiled.
+        """
+        if layer not in self.layers:
+            known = ", ".join(map(str, self.layers))
+            raise InputError(
+                f"layer {layer} is not in the neuron profile, which holds the layers {known}: "
+                "profile that layer too, or choose another one"
+            )
+        row = self.categories[self.layers.index(layer)]
+        return row == Category.PARTIAL_SHARED, row == Category.LANGUAGE_SPECIFIC
+
+
+def categorize(profile: NeuronProfile, statistic: str = "mean", threshold: float = 0.0) -> NeuronCategories:
+    """Give every neuron of a profile its one category.
+
+    A neuron is active in a language when `statistic` (a key of STATISTICS) lies strictly above `threshold`.  Works a
+    layer at a time, so that beside the result only one layer's float64 `[languages, neurons]` is held.
+
+    Raises:
+        InputError: an unknown statistic, a threshold that is NaN or infinite, fewer than two languages, or a language
+            without tokens.
+    """
+    _check(profile, statistic, threshold)
+    num_languages, num_layers = len(profile.languages), len(profile.layers)
+    active = torch.empty((num_languages, num_layers, profile.num_neurons), dtype=torch.bool)
+    categories = torch.empty((num_layers, profile.num_neurons), dtype=torch.uint8)
+    for row in range(num_layers):
+        active[:, row] = STATISTICS[statistic](profile, row) > threshold
+        categories[row] = _category_of_count(active[:, row].sum(dim=0), num_languages)
+    return NeuronCategories(
+        categories, active, tuple(profile.languages), tuple(profile.layers), statistic, float(threshold)
+    )
+
+
+def _category_of_count(count: Tensor, num_languages: int) -> Tensor:
+    """Category values, uint8 `[neurons]`, for the number of languages in which each neuron is active."""
+    category = count.clamp(max=int(Category.PARTIAL_SHARED)).to(torch.uint8)
+    # Last, because with two languages "all" and "more than one" are the same count.
+    category[count == num_languages] = int(Category.ALL_SHARED)
+    return category
+
+
+def _check(profile: NeuronProfile, statistic: str, threshold: float) -> None:
+    if statistic not in STATISTICS:
+        raise InputError(f"unknown statistic {statistic!r}: choose one of {', '.join(STATISTICS)}")
+    if not math.isfinite(threshold):
+        raise InputError(f"activation threshold {threshold} is not a finite number: give one, such as 0")
+    if len(profile.languages) < 2:
+        raise InputError(
+            f"the neuron profile holds one language ({profile.languages[0]}), and categories compare languages: "
+            "profile at least two"
+        )
+    silent = [code for code, count in zip(profile.languages, profile.tokens.tolist(), strict=True) if count == 0]
+    if silent:
+        raise InputError(
+            f"no tokens were profiled for {', '.join(silent)}: "
+            "give text in that language, or leave it out of --languages"
+        )

@@ -1,0 +1,76 @@
+"""Parallel text to profile a model with: the same sentences in several languages.
+
+`load_corpus` turns a name, a file or a Hub id into a `ParallelCorpus`.  Every kind of corpus has a module of its own;
+the table below is the only place that lists them.  Tokens, lengths and batches are the business of the caller.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ...errors import InputError
+from .builtin import BUILTIN_LANGUAGES, load_builtin
+from .hub import load_hub
+from .jsonl import load_jsonl
+from .languages import normalise_codes
+from .parallel_corpus import ParallelCorpus, select_rows
+from .xnli import load_xnli
+from .xquad import load_xquad
+
+__all__ = ["BUILTIN_LANGUAGES", "ParallelCorpus", "load_corpus"]
+
+Loader = Callable[[tuple[str, ...] | None, Path | None], ParallelCorpus]
+
+_NAMED: dict[str, Loader] = {"builtin": load_builtin, "xquad": load_xquad, "xnli": load_xnli}
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:.*)?")
+
+
+def load_corpus(
+    source: str,
+    *,
+    languages: Sequence[str] | None = None,
+    samples: int | None = None,
+    skip: int = 0,
+    fewer: bool = False,
+    data_dir: Path | None = None,
+) -> ParallelCorpus:
+    """The rows `skip` to `skip + samples` of a corpus, in the languages asked for.
+
+    Args:
+        source: `builtin`, `xquad`, `xnli`, the path of a JSON Lines file, or a Hub id (`org/name`, or
+            `org/name:column,column` where the text columns are not among the usual ones).
+        languages: codes, in the order that the rows shall have; all that the corpus has if not given.
+        samples: number of rows; all that follow `skip` if not given.
+        skip: number of rows to leave out at the beginning.
+        fewer: take what there is where the corpus has fewer than `samples` rows, instead of refusing.
+        data_dir: folder with the published files of XQuAD or XNLI; without it they come from the Hub.
+
+    Returns:
+        The corpus.  Each of its rows has been read once and found complete; iterating reads them again, so that
+        memory does not grow with the length of a file or of a Hub dataset.
+
+    Raises:
+        InputError: a source, language, number or row that cannot be used; the message says where and what to do.
+    """
+    codes = None if languages is None else normalise_codes(languages)
+    if source in _NAMED:
+        return select_rows(_NAMED[source](codes, data_dir), skip, samples, fewer=fewer)
+    if data_dir is not None:
+        raise InputError(f"data_dir {data_dir} is of no use with corpus {source!r}: leave it out")
+    return select_rows(_load_unnamed(source, codes), skip, samples, fewer=fewer)
+
+
+def _load_unnamed(source: str, languages: tuple[str, ...] | None) -> ParallelCorpus:
+    path = Path(source)
+    if source.lower().endswith(".jsonl") or path.is_file():
+        return load_jsonl(path, languages)
+    # `datasets` would read such a folder in place of the Hub dataset of the same name.
+    if path.is_dir():
+        raise InputError(f"corpus {source!r} is a folder: give a JSON Lines file, or xquad or xnli with --data-dir")
+    if _HUB_ID.fullmatch(source):
+        return load_hub(source, languages)
+    raise InputError(
+        f"unknown corpus {source!r}: choose one of {', '.join(_NAMED)}, a FILE.jsonl, or a Hub id such as org/name"
+    )

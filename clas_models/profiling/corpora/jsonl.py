@@ -1,0 +1,69 @@
+"""Parallel text in a JSON Lines file: one object a line, language codes as keys, texts as values.
+
+The file is read line by line on every iteration, so that it may be larger than memory.  Keys that are not among the
+languages of the corpus are left alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import InputError
+from .languages import is_code, normalise_codes, pick_languages
+from .parallel_corpus import ParallelCorpus, Row, join_text
+from .text_file import text_lines
+
+
+@dataclass(frozen=True)
+class JsonlRows:
+    """The rows of a JSON Lines file in some of its languages."""
+
+    path: Path
+    languages: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[Row]:
+        for place, record in _records(self.path):
+            for language in self.languages:
+                if language not in record:
+                    raise InputError(f"{place}: no text in {language!r}; add it, or leave the language out")
+            yield {language: join_text([record[language]], f"{place}, {language}") for language in self.languages}
+
+
+def load_jsonl(path: Path, languages: tuple[str, ...] | None) -> ParallelCorpus:
+    """The corpus in a JSON Lines file, in the given languages or in those of its first line.
+
+    Raises:
+        InputError: a file that is missing, empty or not UTF-8, a first line that is not an object of texts, or
+            languages that it does not have.  Iterating the rows raises it for the lines that follow.
+    """
+    place, record = next(_records(path), (f"{path}", None))
+    if record is None:
+        raise InputError(f"{path} is empty: write one JSON object a line, with language codes as keys")
+    # A key such as "id" or "source" is no mistake once the languages are named.
+    keys = list(record) if languages is None else [key for key in record if is_code(key)]
+    available = normalise_codes(keys, f"{place}, keys") if keys else ()
+    if not available:
+        raise InputError(f'{place}: no language code among the keys; write an object like {{"en": …, "de": …}}')
+    picked = pick_languages(languages, available, path.name)
+    return ParallelCorpus(path.name, picked, JsonlRows(path, picked))
+
+
+def _records(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
+    for place, line in text_lines(path):
+        yield place, _parse(line, place)
+
+
+def _parse(line: str, place: str) -> dict[str, object]:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{place}: malformed JSON ({error}); write one complete object a line") from None
+    if not isinstance(record, dict):
+        raise InputError(f'{place}: {type(record).__name__} in place of an object; write {{"en": …, "de": …}}')
+    lowered = {key.lower(): value for key, value in record.items()}
+    if len(lowered) < len(record):
+        raise InputError(f"{place}: the same key in upper and lower case; write every language once")
+    return lowered

@@ -1,0 +1,218 @@
+"""A neuron profile: what every neuron did in every language, and where that was seen.
+
+The data, its checks, its sum and its file.  `profiler.py` gathers it with one pass over a corpus; `categories.py`
+reads categories from it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..atomic import atomic_file
+from ..errors import InputError
+
+FORMAT_VERSION = 1
+_METADATA_KEY = "clas_profile"
+SUMS = ("sum", "sum_abs", "sum_sq", "gate_sum")
+COUNTS = ("positive", "gate_positive")
+STATISTICS = (*SUMS, *COUNTS)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a profile comes from.
+
+    `fingerprint` identifies the weights (None for a model that exists in memory only), `digests` the tokens of each
+    part that was added up, `dtype` the precision of the forward pass, `max_length` and the counts are in tokens.
+    """
+
+    model: str
+    model_type: str
+    fingerprint: str | None
+    corpus: tuple[str, ...]
+    samples: int
+    max_length: int
+    dtype: str
+    digests: tuple[str, ...]
+    versions: dict[str, str]
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Provenance:
+        known = {field.name for field in fields(cls)}
+        if set(values) != known:
+            raise InputError(f"provenance has the fields {sorted(values)}, expected {sorted(known)}")
+        return cls(**{**values, "corpus": tuple(values["corpus"]), "digests": tuple(values["digests"])})
+
+
+@dataclass(frozen=True)
+class NeuronProfile:
+    """Statistics of `h = act(gate) * up`, the input of `down_proj`, over the tokens of a corpus.
+
+    Attributes:
+        languages: codes, the first axis of every tensor.
+        layers: the model's indices of the profiled layers, the second axis.
+        num_model_layers: how many layers the whole model has.
+        tokens: int64 `[languages]`, how many tokens were counted.
+        sum, sum_abs, sum_sq: float64 `[languages, layers, neurons]`, of h, its absolute value and its square.
+        positive: int64, same shape, tokens with h > 0.
+        gate_sum: float64, same shape, of the output of `gate_proj`, before the nonlinearity.
+        gate_positive: int64, same shape, tokens with that output > 0.
+    """
+
+    languages: tuple[str, ...]
+    layers: tuple[int, ...]
+    num_model_layers: int
+    tokens: Tensor
+    sum: Tensor
+    sum_abs: Tensor
+    sum_sq: Tensor
+    positive: Tensor
+    gate_sum: Tensor
+    gate_positive: Tensor
+    provenance: Provenance
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def num_neurons(self) -> int:
+        """Neurons a layer (`intermediate_size`)."""
+        return self.sum.shape[2]
+
+    def __add__(self, other: NeuronProfile) -> NeuronProfile:
+        """The profile of both corpora together, so that a corpus can be split over machines.
+
+        Raises:
+            InputError: the two are not of the same model, languages, layers and settings, or share a part.
+        """
+        if not isinstance(other, NeuronProfile):
+            return NotImplemented
+        _check_same("model type", self.provenance.model_type, other.provenance.model_type)
+        _check_same("weights", self.provenance.fingerprint, other.provenance.fingerprint)
+        _check_same(
+            "shape", (self.num_model_layers, *self.sum.shape[1:]), (other.num_model_layers, *other.sum.shape[1:])
+        )
+        _check_same("languages", self.languages, other.languages)
+        _check_same("layers", self.layers, other.layers)
+        _check_same("maximum length", self.provenance.max_length, other.provenance.max_length)
+        _check_same("dtype", self.provenance.dtype, other.provenance.dtype)
+        if shared := set(self.provenance.digests) & set(other.provenance.digests):
+            raise InputError(
+                f"both profiles hold the same part of the corpus ({min(shared)[:12]}): it would count twice"
+            )
+        mine, theirs = self.provenance, other.provenance
+        return NeuronProfile(
+            languages=self.languages,
+            layers=self.layers,
+            num_model_layers=self.num_model_layers,
+            tokens=self.tokens + other.tokens,
+            provenance=Provenance(
+                model=mine.model,
+                model_type=mine.model_type,
+                fingerprint=mine.fingerprint,
+                corpus=tuple(dict.fromkeys(mine.corpus + theirs.corpus)),
+                samples=mine.samples + theirs.samples,
+                max_length=mine.max_length,
+                dtype=mine.dtype,
+                digests=mine.digests + theirs.digests,
+                versions=mine.versions,
+            ),
+            **{name: getattr(self, name) + getattr(other, name) for name in STATISTICS},
+        )
+
+    def select(self, languages: Sequence[str]) -> NeuronProfile:
+        """The same profile with only these languages, in this order.
+
+        Raises:
+            InputError: a language was not profiled, or none is given.
+        """
+        if missing := [code for code in languages if code not in self.languages]:
+            raise InputError(
+                f"languages {', '.join(missing)} are not in the profile; it has {', '.join(self.languages)}"
+            )
+        rows = torch.tensor([self.languages.index(code) for code in languages], dtype=torch.int64)
+        tensors = {name: getattr(self, name)[rows] for name in ("tokens", *STATISTICS)}
+        return replace(self, languages=tuple(languages), **tensors)
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file, whole or not at all."""
+        described = {
+            "format_version": FORMAT_VERSION,
+            "languages": self.languages,
+            "layers": self.layers,
+            "num_model_layers": self.num_model_layers,
+            "provenance": asdict(self.provenance),
+        }
+        tensors = {name: getattr(self, name).contiguous() for name in ("tokens", *STATISTICS)}
+        with atomic_file(path) as partial:
+            save_file(tensors, partial, metadata={"format": "pt", _METADATA_KEY: json.dumps(described)})
+
+    @classmethod
+    def load(cls, path: Path) -> NeuronProfile:
+        """Read a file that `save` wrote.
+
+        Raises:
+            InputError: no such file, not a profile, or one that is damaged; it names the file and the part.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise InputError(f"{path}: no such profile; make one by converting without --profile")
+        try:
+            with safe_open(path, "pt") as file:
+                described = json.loads((file.metadata() or {}).get(_METADATA_KEY, "null"))
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            if described is None:
+                raise InputError("it is a safetensors file, but not a neuron profile")
+            if described.get("format_version") != FORMAT_VERSION:
+                raise InputError(
+                    f"format version {described.get('format_version')}, this package reads {FORMAT_VERSION}"
+                )
+            if set(tensors) != {"tokens", *STATISTICS}:
+                raise InputError(f"it holds the tensors {sorted(tensors)}, expected {sorted(('tokens', *STATISTICS))}")
+            return cls(
+                languages=tuple(described["languages"]),
+                layers=tuple(described["layers"]),
+                num_model_layers=described["num_model_layers"],
+                provenance=Provenance.from_dict(described["provenance"]),
+                **tensors,
+            )
+        except (InputError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise InputError(f"{path}: not a usable neuron profile: {error}") from error
+
+
+def _check_same(what: str, mine: object, theirs: object) -> None:
+    if mine != theirs:
+        raise InputError(f"profiles of different {what} do not add up: {mine} and {theirs}")
+
+
+def _check(profile: NeuronProfile) -> None:
+    languages, layers = len(profile.languages), len(profile.layers)
+    if len(set(profile.languages)) != languages or not languages:
+        raise InputError(f"languages {list(profile.languages)}: each once, and at least one")
+    if list(profile.layers) != sorted(set(profile.layers)) or not layers:
+        raise InputError(f"layers {list(profile.layers)}: ascending, each once, and at least one")
+    if not 0 <= profile.layers[0] <= profile.layers[-1] < profile.num_model_layers:
+        raise InputError(f"layers {list(profile.layers)} of a model with {profile.num_model_layers} layers")
+    _check_tensor("tokens", profile.tokens, torch.int64, (languages,))
+    neurons = profile.sum.shape[-1] if profile.sum.dim() else 0
+    for name in STATISTICS:
+        tensor, dtype = getattr(profile, name), torch.float64 if name in SUMS else torch.int64
+        _check_tensor(name, tensor, dtype, (languages, layers, neurons))
+        if dtype == torch.float64 and not bool(tensor.isfinite().all()):
+            raise InputError(f"tensor {name!r} holds values that are not finite")
+        if dtype == torch.int64 and bool(((tensor < 0) | (tensor > profile.tokens[:, None, None])).any()):
+            raise InputError(f"tensor {name!r} holds counts below 0 or above the number of tokens")
+
+
+def _check_tensor(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    if tensor.dtype != dtype or tuple(tensor.shape) != shape:
+        raise InputError(f"tensor {name!r} is {tensor.dtype} {list(tensor.shape)}, expected {dtype} {list(shape)}")

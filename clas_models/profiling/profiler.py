@@ -1,0 +1,225 @@
+"""One streaming pass of a model over a parallel corpus: text -> NeuronProfile.
+
+Runs the decoder alone, up to the neurons of the last profiled layer and no further.  Rows of one language are sorted
+by length within a window and padded on the right, where causal attention keeps padding from what it follows; padding
+is never counted.  Memory depends on the window and the batch, not on the number of samples.
+
+Source: "Cross-Lingual Activation Steering for Multilingual Language Models", sections 2.2 and 2.3.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ..errors import InputError
+from .corpora import ParallelCorpus
+from .neuron_profile import COUNTS, SUMS, NeuronProfile, Provenance
+
+WINDOW_BATCHES = 32  # batches that are sorted by length together
+
+
+class _Stop(Exception):
+    """Raised by the recorder when it has seen the last profiled layer: nothing after it needs to run."""
+
+
+class _Recorder:
+    """Adds the activations of one batch after the other to float64 sums and int64 counts."""
+
+    def __init__(self, languages: int, layers: Sequence[int], neurons: int, device: torch.device) -> None:
+        self.device = torch.device("cpu") if device.type == "mps" else device  # no float64 there
+        shape = (languages, len(layers), neurons)
+        self.sums = {name: torch.zeros(shape, dtype=torch.float64, device=self.device) for name in SUMS}
+        self.counts = {name: torch.zeros(shape, dtype=torch.int64, device=self.device) for name in COUNTS}
+        self.language = 0
+        self.lengths: list[int] = []
+
+    def gate(self, layer: int, gate: Tensor) -> None:
+        """`gate` `[rows, tokens, neurons]`: the output of `gate_proj`."""
+        values = self._without_padding(gate)
+        self._add("gate_sum", layer, values.sum(0))
+        self._add("gate_positive", layer, _count_positive(values))
+
+    def neurons(self, layer: int, h: Tensor) -> None:
+        """`h` `[rows, tokens, neurons]`: the input of `down_proj`."""
+        values = self._without_padding(h)
+        self._add("sum", layer, values.sum(0))
+        self._add("sum_abs", layer, values.abs().sum(0))
+        self._add("sum_sq", layer, (values * values).sum(0))
+        self._add("positive", layer, _count_positive(values))
+
+    def check_finite(self, layers: Sequence[int], language: str) -> None:
+        total = self.sums["sum_sq"][self.language].sum(1) + self.sums["gate_sum"][self.language].sum(1)
+        finite = total.isfinite().tolist()
+        if not all(finite):
+            raise InputError(
+                f"layer {layers[finite.index(False)]}: activations that are not finite (NaN or infinite) in language "
+                f"{language!r}; profile in a wider --dtype, such as float32, or check the weights"
+            )
+
+    def _add(self, name: str, layer: int, values: Tensor) -> None:
+        target = self.sums[name] if name in self.sums else self.counts[name]
+        target[self.language, layer] += values.to(target)
+
+    def _without_padding(self, values: Tensor) -> Tensor:
+        """`[rows * tokens, neurons]` in at least float32, with zeros where there is padding: they change no sum."""
+        longest = values.shape[1]
+        for row, length in enumerate(self.lengths):
+            if length < longest:
+                values[row, length:] = 0
+        values = values.flatten(0, 1)
+        return values if values.dtype in (torch.float32, torch.float64) else values.float()
+
+
+def _count_positive(values: Tensor) -> Tensor:
+    # Ones in the values' own dtype sum up much faster than booleans, and exactly: a batch has fewer than 2^24 tokens.
+    return torch.gt(values, 0, out=torch.empty_like(values)).sum(0)
+
+
+@contextmanager
+def _recording(mlps: Sequence[Any], recorder: _Recorder) -> Iterator[None]:
+    last = len(mlps) - 1
+
+    def on_gate(layer: int) -> Callable[..., None]:
+        return lambda module, args, output: recorder.gate(layer, output)
+
+    def on_neurons(layer: int) -> Callable[..., None]:
+        def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            recorder.neurons(layer, args[0])
+            if layer == last:
+                raise _Stop
+
+        return hook
+
+    handles = []
+    try:
+        for layer, mlp in enumerate(mlps):
+            handles.append(mlp.gate_proj.register_forward_hook(on_gate(layer)))
+            handles.append(mlp.down_proj.register_forward_pre_hook(on_neurons(layer)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def profile_neurons(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    corpus: ParallelCorpus,
+    *,
+    max_length: int = 512,
+    batch_size: int = 8,
+    layers: Sequence[int] | None = None,
+    fingerprint: str | None = None,
+    progress: Callable[[str, int, int], Any] | None = None,
+) -> NeuronProfile:
+    """Profile every neuron of `layers` in every language of `corpus`.
+
+    Args:
+        model: a Llama or Qwen2 model with or without a head, in eval mode; a steered one is profiled as it steers.
+        max_length: tokens a row; what is longer is cut.
+        batch_size: rows a forward pass; it changes the speed and nothing else.
+        layers: the model's layer indices, by default all.
+        fingerprint: identifies the weights, for checks against other profiles and checkpoints.
+        progress: called after every batch with the language, and how many rows and tokens it had.
+
+    Raises:
+        InputError: a setting or layer is out of range, a language has no usable token, or an activation is not
+            finite (it names the layer).
+    """
+    decoder: Any = model.base_model
+    layers = _checked_layers(layers, len(decoder.layers))
+    if max_length < 1 or batch_size < 1:
+        raise InputError(f"maximum length {max_length} and batch size {batch_size}: both must be at least 1")
+    mlps = [decoder.layers[layer].mlp for layer in layers]
+    recorder = _Recorder(len(corpus.languages), layers, decoder.config.intermediate_size, model.device)
+    tokens, digest, samples = [], hashlib.sha256(), 0
+    special = set(tokenizer.all_special_ids)
+    with torch.inference_mode(), _recording(mlps, recorder):
+        for index, language in enumerate(corpus.languages):
+            recorder.language = index
+            counted, usable, samples = 0, False, 0
+            for rows in _windows(_encoded(corpus, language, tokenizer, max_length), batch_size * WINDOW_BATCHES):
+                for row in rows:
+                    digest.update(array("q", row).tobytes() + b"|")
+                    usable = usable or not special.issuperset(row)
+                samples += len(rows)
+                rows.sort(key=len, reverse=True)  # the longest first: lack of memory shows at once
+                for start in range(0, len(rows), batch_size):
+                    batch = [row for row in rows[start : start + batch_size] if row]
+                    if not batch:
+                        continue
+                    recorder.lengths = [len(row) for row in batch]
+                    _forward(decoder, batch, model.device)
+                    recorder.check_finite(layers, language)
+                    counted += sum(recorder.lengths)
+                    if progress is not None:
+                        progress(language, len(batch), sum(recorder.lengths))
+            if not usable:
+                raise InputError(f"language {language!r}: no usable token in corpus {corpus.name!r} for this tokenizer")
+            tokens.append(counted)
+            digest.update(f"/{language}".encode())
+    return NeuronProfile(
+        languages=tuple(corpus.languages),
+        layers=tuple(layers),
+        num_model_layers=len(decoder.layers),
+        tokens=torch.tensor(tokens, dtype=torch.int64),
+        provenance=Provenance(
+            model=str(model.config.name_or_path),
+            model_type=str(model.config.model_type),
+            fingerprint=fingerprint,
+            corpus=(corpus.name,),
+            samples=samples,
+            max_length=max_length,
+            dtype=str(model.dtype).removeprefix("torch."),
+            digests=(digest.hexdigest(),),
+            versions={
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "transformers": transformers.__version__,
+            },
+        ),
+        **{name: values.cpu() for name, values in {**recorder.sums, **recorder.counts}.items()},
+    )
+
+
+def _checked_layers(layers: Sequence[int] | None, num_layers: int) -> list[int]:
+    if layers is None:
+        return list(range(num_layers))
+    chosen = sorted(set(layers))
+    if not chosen or not 0 <= chosen[0] <= chosen[-1] < num_layers:
+        raise InputError(f"layers {list(layers)}: layers are 0 to {num_layers - 1}, at least one")
+    return chosen
+
+
+def _encoded(
+    corpus: ParallelCorpus, language: str, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> Iterator[list[int]]:
+    for row in corpus.rows:
+        yield tokenizer(row[language], truncation=True, max_length=max_length)["input_ids"]
+
+
+def _windows(rows: Iterator[list[int]], size: int) -> Iterator[list[list[int]]]:
+    while window := list(islice(rows, size)):
+        yield window
+
+
+def _forward(decoder: Any, batch: list[list[int]], device: torch.device) -> None:
+    longest = len(batch[0])
+    input_ids = torch.tensor([row + [0] * (longest - len(row)) for row in batch], device=device)
+    attention_mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in batch], device=device)
+    try:
+        decoder(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
+    except _Stop:
+        return
+    raise RuntimeError("the model finished without passing its last profiled layer")
