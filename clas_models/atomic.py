@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 
 def fsync_path(path: Path) -> None:
@@ -22,7 +25,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it takes the final name when the block ends without an exception.
 
     Raises:
-        OSError: nothing could be written; then nothing stands under either name.
+        OSError: it could not be written; then what stood under the final name still does, and nothing beside it.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -33,7 +36,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
         partial.chmod(mode)
         fsync_path(partial)
         partial.replace(path)
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        # safetensors reports a full disk as an error of its own, which nobody expects from writing a file.
+        if isinstance(error, SafetensorError) and (number := re.search(r"os error (\d+)", str(error))):
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
         raise
     fsync_path(path.parent)

@@ -58,7 +58,7 @@ def tiny_plain(family: Any, seed: int = 0, **overrides: Any) -> Any:
 
 
 def tiny_steered(family: Any, seed: int = 0, **overrides: Any) -> Any:
-    """The steered model with the weights of `tiny_plain(family, seed)`, and masks of about a third of the neurons each."""
+    """The steered model with the weights of `tiny_plain(family, seed)`; a third of the neurons are in each mask."""
     plain_only = {key: value for key, value in overrides.items() if key in TINY}
     plain = tiny_plain(family, seed, **plain_only)
     model = family.causal_lm(family.config(**{**TINY, **STEERING, **overrides})).eval()

@@ -92,7 +92,8 @@ class SteeredCheckpoint:
         with atomic_file(folder / name) as partial:
             save_file(masks, partial, metadata={"format": "pt"})
         weight_map.update(dict.fromkeys(masks, name))
-        size = sum(info.stop - info.start for shard in shards for info in shard.tensors.values())
+        weights = (info for shard in shards for name, info in shard.tensors.items() if not is_mask(name))
+        size = sum(info.stop - info.start for info in weights)
         size += sum(mask.numel() for mask in masks.values())
         index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
         _write_json(folder / INDEX_NAME, index)

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from ..errors import InputError
 
@@ -44,8 +45,15 @@ def parse_languages(text: str) -> tuple[str, ...]:
     return tuple(code.strip() for code in text.split(","))
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the arguments, as everything else does."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}; --help lists the options\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="convert.py",
         description="Turn a plain Llama or Qwen2 checkpoint into one that steers its neurons by language.",
         epilog=_EXAMPLES,
@@ -104,10 +112,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _joined(arguments: list[str]) -> list[str]:
-    """`--alpha de=-2` and `--alpha -2` need no `=`: argparse would read a value such as -2,3 as an option."""
+    """`--alpha -2` and `--beta -1e-3` need no `=`: argparse would read a value such as -1e-3 as an option."""
     joined, values = [], iter(arguments)
     for argument in values:
-        if argument in ("--alpha", "--threshold"):
+        if argument in ("--alpha", "--beta", "--gamma", "--threshold"):
             value = next(values, None)
             joined.append(argument if value is None else f"{argument}={value}")
         else:

@@ -35,6 +35,7 @@ from .progress import Progress
 from .source import PROFILE_NAME, Source, open_source
 from .staging import check_target, staged
 from .verification import verify
+from .weights import is_mask
 
 DEFAULT_CORPUS = "builtin"
 DEFAULT_SAMPLES = 100  # as in the paper, section 2.3
@@ -75,7 +76,9 @@ class Options:
         """Where the checkpoint goes."""
         if self.out is not None:
             return self.out.expanduser()
-        return Path(f"{Path(self.model.rstrip('/')).name.removesuffix('.gguf').removesuffix('-clas')}-clas")
+        model = Path(self.model).expanduser()
+        name = model.resolve().name if model.name in ("", "..") else model.name  # "." has no name of its own
+        return Path(f"{name.removesuffix('.gguf').removesuffix('-clas')}-clas")
 
 
 @dataclass(frozen=True)
@@ -103,8 +106,8 @@ def convert(options: Options, progress: Progress | None = None) -> Result:
     if out.resolve() == Path(options.model).expanduser().resolve():
         raise InputError(f"{out}: MODEL and --out are the same folder; give another --out")
     check_target(out, overwrite=options.overwrite)
-    with staged(out, overwrite=options.overwrite) as folder:
-        source = open_source(options.model, folder / _SCRATCH_NAME, options.dtype)
+    with staged(out, overwrite=options.overwrite, keep=(_SCRATCH_NAME, _REQUEST_NAME, PROFILE_NAME)) as folder:
+        source = open_source(options.model, folder / _SCRATCH_NAME, options.dtype, quiet=progress.quiet)
         profile = _profile(options, source, folder, progress)
         checkpoint, table, bridge = _plan(options, source, profile)
         if bridge.warning:
@@ -123,6 +126,8 @@ def _check_options(options: Options) -> None:
         raise InputError(f"dtype {options.dtype!r}: choose one of {', '.join(DTYPES)}")
     if options.max_length < 1 or options.batch_size < 1:
         raise InputError(f"max length {options.max_length}, batch size {options.batch_size}: both must be at least 1")
+    if options.samples is not None and options.samples < 1:
+        raise InputError(f"samples {options.samples}: must be at least 1")
     for name in ("beta", "gamma", "threshold"):
         if not math.isfinite(getattr(options, name)):
             raise InputError(f"{name} {getattr(options, name)}: must be a finite number")
@@ -146,9 +151,9 @@ def _profile(options: Options, source: Source, folder: Path, progress: Progress)
         _check_fits(profile, source, given)
         if options.languages is not None:
             profile = profile.select([code.lower() for code in options.languages])
+        _check_early(options, source, profile.languages)
         progress.say(f"profile: {given}, no forward pass needed")
-        profile.save(folder / PROFILE_NAME)
-    _check_early(options, source, profile.languages)
+        _save_profile(profile, folder, request=None)
     return profile
 
 
@@ -196,10 +201,17 @@ def _make_profile(options: Options, source: Source, folder: Path, progress: Prog
         )
     del model
     gc.collect()
-    with atomic_file(folder / _REQUEST_NAME) as path:
-        path.write_text(json.dumps(request))
-    profile.save(folder / PROFILE_NAME)
+    _save_profile(profile, folder, request)
     return profile
+
+
+def _save_profile(profile: NeuronProfile, folder: Path, request: dict[str, Any] | None) -> None:
+    """At no moment does a request stand beside a profile that is not its own, whenever this is killed."""
+    (folder / _REQUEST_NAME).unlink(missing_ok=True)
+    profile.save(folder / PROFILE_NAME)
+    if request is not None:
+        with atomic_file(folder / _REQUEST_NAME) as path:
+            path.write_text(json.dumps(request))
 
 
 def _load(source: Source, dtype: str, device: torch.device) -> tuple[Any, Any]:
@@ -207,9 +219,14 @@ def _load(source: Source, dtype: str, device: torch.device) -> tuple[Any, Any]:
     unsteered = {"alpha": 0.0} if source.is_steered else {}
     try:
         tokenizer = AutoTokenizer.from_pretrained(source.folder)
-        model = AutoModelForCausalLM.from_pretrained(source.folder, dtype=dtype, device_map={"": device}, **unsteered)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            source.folder, dtype=dtype, device_map={"": device}, output_loading_info=True, **unsteered
+        )
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"{source.name}: cannot be loaded ({type(error).__name__}: {error})") from error
+    model, info = loaded
+    if missing := sorted(name for name in info["missing_keys"] if not is_mask(name)):
+        raise InputError(f"{source.name}: no tensor {missing[0]!r} in its weights; download the model again")
     return model.eval(), tokenizer
 
 
@@ -220,8 +237,8 @@ def _device(name: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         raise InputError(f"device {name!r} cannot be used here ({str(error).splitlines()[0]})") from error
     return device
 

@@ -5,8 +5,11 @@ Transformers does the reading; this module checks the file first and keeps the r
 
 from __future__ import annotations
 
+import io
 import shutil
+from contextlib import nullcontext, redirect_stderr
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -23,16 +26,18 @@ def is_gguf(path: Path) -> bool:
         return file.read(4) == b"GGUF"
 
 
-def dequantize(path: Path, scratch: Path, dtype: str) -> Path:
+def dequantize(path: Path, scratch: Path, dtype: str, *, quiet: bool = False) -> Path:
     """The folder of a checkpoint with the weights and the tokenizer of a GGUF file.
 
     Args:
         path: the GGUF file.
         scratch: a folder of which a subfolder is used; what an earlier call finished there is taken again.
         dtype: "auto" (float32) or the name of a torch dtype.
+        quiet: show no bar.
 
     Raises:
         InputError: the file is damaged, or its architecture is not supported.
+        OSError: the disk is full or not writable.
     """
     stat = path.stat()
     done = scratch / f"{path.stem}-{stat.st_size}-{stat.st_mtime_ns}-{dtype}"
@@ -41,11 +46,17 @@ def dequantize(path: Path, scratch: Path, dtype: str) -> Path:
     _check_architecture(path)
     precision = torch.float32 if dtype == "auto" else getattr(torch, dtype)
     try:
-        model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=precision)
+        with redirect_stderr(io.StringIO()) if quiet else nullcontext():  # its bar knows no other way
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                path.parent, gguf_file=path.name, dtype=precision, output_loading_info=True
+            )
         tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except Exception as error:  # the readers of the tokenizer raise nothing more special
         raise InputError(f"{path}: cannot be read as a GGUF model ({type(error).__name__}: {error})") from error
-    model.hf_quantizer, model.is_quantized = None, False  # type: ignore[assignment]  # plain tensors from here on
+    model, info = loaded
+    if missing := sorted(info["missing_keys"]):  # they would be random
+        raise InputError(f"{path}: a damaged GGUF file (no tensor {missing[0]!r}); download it again")
+    model.hf_quantizer, model.is_quantized = None, False  # plain tensors from here on
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     partial = done.with_name(done.name + ".partial")

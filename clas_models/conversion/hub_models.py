@@ -6,16 +6,18 @@ goes on where an earlier download stopped.
 
 from __future__ import annotations
 
-import re
+import errno
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
+    HFValidationError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
+from huggingface_hub.utils import validate_repo_id
 
 from ..errors import InputError
 
@@ -32,7 +34,7 @@ WANTED = (
 )
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _SECONDS = 6.0
-_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class HubUnreachableError(InputError):
@@ -41,7 +43,11 @@ class HubUnreachableError(InputError):
 
 def is_hub_id(name: str) -> bool:
     """Whether `name` has the form of a Hub id, `owner/name`."""
-    return _ID.fullmatch(name) is not None
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return name.count("/") == 1
 
 
 def download_model(repo_id: str) -> Path:
@@ -50,6 +56,7 @@ def download_model(repo_id: str) -> Path:
     Raises:
         HubUnreachableError: the Hub cannot be reached and the cache does not hold the model.
         InputError: no such model, no right to it, or no safetensors weights.
+        OSError: the disk is full or not writable.
     """
     try:
         if constants.HF_HUB_OFFLINE:
@@ -68,6 +75,8 @@ def download_model(repo_id: str) -> Path:
     except InputError:
         raise
     except Exception as error:  # what cannot be reached raises exceptions of the HTTP library that the Hub's uses
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+            raise
         return _from_cache(repo_id, error)
 
 

@@ -61,13 +61,14 @@ class Source:
         return int(self.config.intermediate_size)
 
 
-def open_source(model: str, scratch: Path, dtype: str = "auto") -> Source:
+def open_source(model: str, scratch: Path, dtype: str = "auto", *, quiet: bool = False) -> Source:
     """Find and check the model that a user names.
 
     Args:
         model: a folder, a GGUF file, or a Hub id.
         scratch: where the weights of a GGUF file are written as safetensors; kept for the next attempt.
         dtype: the precision of weights that come from a GGUF file.
+        quiet: show no bar while such a file is read.
 
     Raises:
         InputError: it is none of these, not a supported family, or damaged.
@@ -76,7 +77,7 @@ def open_source(model: str, scratch: Path, dtype: str = "auto") -> Source:
     if path.is_dir():
         return _from_folder(path, model, from_hub=False)
     if path.is_file() and gguf_source.is_gguf(path):
-        return _from_folder(gguf_source.dequantize(path, scratch, dtype), model, from_hub=False)
+        return _from_folder(gguf_source.dequantize(path, scratch, dtype, quiet=quiet), model, from_hub=False)
     if path.is_file():
         raise InputError(f"{model}: a file, but not GGUF; give the folder of a checkpoint, a .gguf file or a Hub id")
     if not is_hub_id(model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,8 +53,10 @@ def _is_replaceable(out: Path) -> bool:
 
 
 @contextmanager
-def staged(out: Path, *, overwrite: bool) -> Iterator[Path]:
+def staged(out: Path, *, overwrite: bool, keep: Collection[str] = ()) -> Iterator[Path]:
     """A locked folder to fill; it becomes `out` when the block ends without an exception, and else it stays.
+
+    It is empty but for what an earlier attempt left under the names in `keep`, the finished work.
 
     Raises:
         InputError: `out` must not be written, or another conversion is writing it.
@@ -68,9 +70,10 @@ def staged(out: Path, *, overwrite: bool) -> Iterator[Path]:
     except Timeout as error:
         raise InputError(f"{out}: another conversion is writing it; wait for it, or give another --out") from error
     try:
+        _discard_leftovers(folder, keep)
         yield folder
     except InputError:
-        _remove_if_useless(folder)
+        _remove_if_useless(folder, keep)
         raise
     else:
         (folder / _LOCK).unlink(missing_ok=True)
@@ -80,9 +83,20 @@ def staged(out: Path, *, overwrite: bool) -> Iterator[Path]:
         lock.release()
 
 
-def _remove_if_useless(folder: Path) -> None:
+def _discard_leftovers(folder: Path, keep: Collection[str]) -> None:
+    """What an earlier attempt, perhaps at another model, left unfinished must not be published with this one."""
+    for path in folder.iterdir():
+        if path.name == _LOCK or path.name in keep:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _remove_if_useless(folder: Path, keep: Collection[str]) -> None:
     """After a user's mistake, keep the folder only if an attempt has finished something in it."""
-    if not any(path.name != _LOCK for path in folder.iterdir()):
+    if not any(path.name in keep for path in folder.iterdir()):
         shutil.rmtree(folder)
 
 

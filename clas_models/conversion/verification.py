@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
+from ..errors import InputError
 from .checkpoint import SteeredCheckpoint
 from .weights import fingerprint, read_shards
 
@@ -30,6 +31,7 @@ def verify(folder: Path, checkpoint: SteeredCheckpoint) -> None:
     strengths are the ones given, and that one forward pass steers a row of another language and no row of the anchor.
 
     Raises:
+        InputError: the model's own logits, or the steered ones, are not finite.
         VerificationError: something differs.
     """
     if fingerprint(read_shards(folder)) != checkpoint.source.fingerprint:
@@ -47,14 +49,18 @@ def verify(folder: Path, checkpoint: SteeredCheckpoint) -> None:
             mlp = model.model.layers[layer].mlp
             if not (_same(mlp.shared_mask, masks[0]) and _same(mlp.specific_mask, masks[1])):
                 raise VerificationError(f"{folder}: the masks of layer {layer} came back changed")
-        _check_forward(folder, model)
+        _check_forward(folder, model, checkpoint.source.name)
+
+
+def _is_finite(values: torch.Tensor) -> bool:
+    return bool(values.isfinite().all())
 
 
 def _same(loaded: torch.Tensor, meant: torch.Tensor) -> bool:
     return loaded.dtype == torch.bool and torch.equal(loaded.cpu(), meant.cpu())
 
 
-def _check_forward(folder: Path, model: Any) -> None:
+def _check_forward(folder: Path, model: Any, name: str) -> None:
     steering = model.steering
     tokens = torch.arange(1, _TOKENS + 1).remainder(model.config.vocab_size).repeat(2, 1)
     others = len(steering.languages)
@@ -62,9 +68,15 @@ def _check_forward(folder: Path, model: Any) -> None:
     with torch.inference_mode():
         steered = model(tokens, language=ids, use_cache=False).logits
         with model.temporary_steering(alpha=0):
-            plain = model(tokens, language=ids, use_cache=False).logits
-    if not bool(steered.isfinite().all()):
-        raise VerificationError(f"{folder}: logits that are not finite")
+            plain_output = model(tokens, language=ids, use_cache=False, output_hidden_states=True)
+    plain = plain_output.logits
+    if not _is_finite(plain):
+        states = [_is_finite(state) for state in plain_output.hidden_states]
+        places = ["the embedding", *(f"layer {layer}" for layer in range(len(states) - 1)), "the head"]
+        place = places[[*states, False].index(False)]
+        raise InputError(f"{name}: values that are not finite (NaN or infinite) from {place} on; check the weights")
+    if not _is_finite(steered):
+        raise InputError(f"{name}: steered logits that are not finite; give a smaller --alpha, --beta or --gamma")
     if not torch.equal(steered[0], plain[0]):
         raise VerificationError(f"{folder}: the anchor language {steering.anchor_language!r} is not left alone")
     acts = steering.alpha["default"] != 0 and any(

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from ..errors import InputError
 
 INDEX_NAME = "model.safetensors.index.json"
@@ -68,6 +70,11 @@ def read_shard(path: Path) -> Shard:
     end = max((tensor.stop for tensor in tensors.values()), default=data)
     if end != size:
         raise InputError(f"{path}: {size} bytes, but its header describes {end}; it is damaged, download it again")
+    try:
+        with safe_open(path, "pt"):  # the format's own reader: tensors that overlap, an unknown dtype
+            pass
+    except SafetensorError as error:
+        raise InputError(f"{path}: its header is damaged ({error}); download it again") from error
     return Shard(path, tensors)
 
 
@@ -92,7 +99,7 @@ def read_shards(folder: Path) -> tuple[Shard, ...]:
         _refuse_without_safetensors(folder)
     try:
         weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        names = sorted(set(weight_map.values()))
+        names = sorted(map(str, set(weight_map.values())))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{index}: not a usable index ({error}); download it again") from error
     shards = []

@@ -104,7 +104,7 @@ class ClasQwen2Config(ClasConfigMixin, Qwen2Config):
 
 def _languages(value: object) -> list[str]:
     if not isinstance(value, (list, tuple)):
-        raise TypeError(f"languages: {value!r} is a {type(value).__name__}; allowed is a list of language codes")
+        raise TypeError(f"languages: {value!r} is of type {type(value).__name__}; allowed is a list of language codes")
     codes = [language_code(code, f"languages[{position}]") for position, code in enumerate(value)]
     if not codes:
         raise ValueError("languages: the list is empty; it must hold at least the anchor language")
@@ -116,7 +116,7 @@ def _languages(value: object) -> list[str]:
 
 def _bridge_layers(value: object, num_layers: int) -> list[int]:
     if not isinstance(value, (list, tuple)):
-        raise TypeError(f"bridge_layers: {value!r} is a {type(value).__name__}; allowed is a list of layer indices")
+        raise TypeError(f"bridge_layers: {value!r} is of type {type(value).__name__}; allowed is a list of layer indices")
     layers = []
     for position, layer in enumerate(value):
         if isinstance(layer, bool) or not isinstance(layer, Integral):
@@ -131,20 +131,26 @@ def _bridge_layers(value: object, num_layers: int) -> list[int]:
 
 def _strength(value: object, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name}: {value!r} is a {type(value).__name__}; allowed is a finite number")
-    if not math.isfinite(value):
+        raise TypeError(f"{name}: {value!r} is of type {type(value).__name__}; allowed is a finite number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
         raise ValueError(f"{name}: {value} is not finite; allowed is a finite number")
-    return float(value)
+    return number
 
 
 def _alpha(value: object, languages: list[str], anchor: str) -> float | dict[str, float]:
     if not isinstance(value, Mapping):
         if isinstance(value, bool) or not isinstance(value, Real):
-            raise TypeError(f"alpha: {value!r} is a {type(value).__name__}; allowed is a number or a mapping")
+            raise TypeError(f"alpha: {value!r} is of type {type(value).__name__}; allowed is a number or a mapping")
         return _strength(value, "alpha")
     by_code: dict[str, float] = {}
     for key, number in value.items():
         code = key if key == "default" else language_code(key, "alpha")
+        if code in by_code:
+            raise ValueError(f"alpha: {code!r} more than once in {value!r}; each language may stand there once")
         by_code[code] = _strength(number, f"alpha[{code!r}]")
         if code not in (*languages, "default"):
             raise ValueError(

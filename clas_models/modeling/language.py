@@ -26,7 +26,7 @@ def language_code(value: object, field: str) -> str:
         ValueError: it is not an ISO 639 code with optional subtags, such as "de", "zh-hans" or "sw".
     """
     if not isinstance(value, str):
-        raise TypeError(f"{field}: {value!r} is a {type(value).__name__}; allowed is {ALLOWED}")
+        raise TypeError(f'{field}: {value!r} is of type {type(value).__name__}; allowed is a code such as "de"')
     code = value.strip().lower().replace("_", "-")
     if not _CODE.fullmatch(code):
         raise ValueError(f'{field}: {value!r} is not a language code; write an ISO 639-1 code such as "de" or "zh"')
@@ -36,13 +36,12 @@ def language_code(value: object, field: str) -> str:
 def language_id(code: str, languages: Sequence[str], field: str = "language") -> int:
     """The id of a language: its position in `languages`, or `len(languages)` if it was not profiled.
 
-    A regional code that was not profiled itself stands for its language: "en-us" is "en".
+    A code that was not profiled itself stands for the nearest broader one that was: "en-us" is "en".
     """
     code = language_code(code, field)
-    for candidate in (code, code.split("-")[0]):
-        if candidate in languages:
-            return languages.index(candidate)
-    return len(languages)
+    while code not in languages and "-" in code:
+        code = code[: code.rindex("-")]
+    return languages.index(code) if code in languages else len(languages)
 
 
 def language_ids(
@@ -66,7 +65,7 @@ def language_ids(
     if isinstance(language, Tensor):
         return _checked_ids(language, len(languages), batch_size, check_values).to(device=device, dtype=torch.long)
     if not isinstance(language, (list, tuple)):
-        raise TypeError(f"language: {language!r} is a {type(language).__name__}; allowed is {ALLOWED}")
+        raise TypeError(f"language: {language!r} is of type {type(language).__name__}; allowed is {ALLOWED}")
     _check_length(len(language), batch_size)
     ids = [language_id(code, languages, f"language[{row}]") for row, code in enumerate(language)]
     return torch.tensor(ids, dtype=torch.long, device=device)

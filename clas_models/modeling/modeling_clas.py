@@ -140,9 +140,8 @@ class ClasPreTrainedMixin:
     def steering(self) -> Steering:
         """What is in force: strengths for every language, and the neurons that they act on."""
         config = self.config
-        strengths = config.strengths
-        layers = (layer for layer in self.modules() if isinstance(layer, ClasDecoderLayerMixin))
-        masks = [(layer.mlp.shared_mask, layer.mlp.specific_mask) for layer in layers]
+        mlps = [module for module in self.modules() if isinstance(module, ClasMLPMixin)]
+        strengths = mlps[0].strengths if mlps else config.strengths
         return Steering(
             languages=tuple(config.languages),
             anchor_language=config.anchor_language,
@@ -151,8 +150,8 @@ class ClasPreTrainedMixin:
             beta=strengths.beta,
             gamma=strengths.gamma,
             neurons={
-                index: (int(shared.sum()), int(specific.sum()))
-                for index, (shared, specific) in zip(config.bridge_layers, masks, strict=True)
+                index: (int(mlp.shared_mask.sum()), int(mlp.specific_mask.sum()))
+                for index, mlp in zip(config.bridge_layers, mlps, strict=True)
             },
             intermediate_size=config.intermediate_size,
         )

@@ -170,7 +170,7 @@ class NeuronProfile:
             with safe_open(path, "pt") as file:
                 described = json.loads((file.metadata() or {}).get(_METADATA_KEY, "null"))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            if described is None:
+            if not isinstance(described, dict):
                 raise InputError("it is a safetensors file, but not a neuron profile")
             if described.get("format_version") != FORMAT_VERSION:
                 raise InputError(

@@ -216,7 +216,8 @@ def _windows(rows: Iterator[list[int]], size: int) -> Iterator[list[list[int]]]:
 
 def _forward(decoder: Any, batch: list[list[int]], device: torch.device) -> None:
     longest = len(batch[0])
-    input_ids = torch.tensor([row + [0] * (longest - len(row)) for row in batch], device=device)
+    # Padded with a token of the row itself: any other could be one whose activations are NaN, which masks let through.
+    input_ids = torch.tensor([row + row[-1:] * (longest - len(row)) for row in batch], device=device)
     attention_mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in batch], device=device)
     try:
         decoder(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)

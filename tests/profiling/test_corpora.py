@@ -56,6 +56,13 @@ def test_skip_and_samples_pick_a_range_that_can_be_read_again():
     assert len(whole) == 100
 
 
+def test_fewer_rows_than_asked_for_are_taken_if_that_is_allowed_but_never_none():
+    assert list(load_corpus("builtin", samples=9, skip=98, fewer=True).rows) == list(
+        load_corpus("builtin", skip=98).rows
+    )
+    assert "only 100 rows" in message("builtin", samples=9, skip=100, fewer=True)
+
+
 @pytest.mark.parametrize(
     ("options", "parts"),
     [

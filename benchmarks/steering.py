@@ -1,0 +1,75 @@
+"""(a) Steered / plain, prefill and decoding, and a forward pre-hook that does the same product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from .models import steered_twin
+from .timing import interleaved
+
+PREFILL_TOKENS = 256
+DECODE_STEPS = 16
+
+
+def measure(plain: Any, label: str, batch: int, rounds: int) -> list[str]:
+    """Rows of the table: steered / plain and hook / plain for prefill and decoding."""
+    steered, hooked, device = steered_twin(plain), _Hooked(plain), plain.device.type
+    hooked.learn(steered)
+    tokens = torch.randint(0, plain.config.vocab_size, (batch, PREFILL_TOKENS), device=plain.device)
+    ids = torch.full((batch,), 1, device=plain.device)
+    rows = []
+    for phase, run in (("prefill", _prefill), ("decoding", _decode)):
+        tasks: dict[str, Callable[[], object]] = {
+            "plain": lambda run=run: run(plain, tokens, {}),
+            "steered": lambda run=run: run(steered, tokens, {"language": ids}),
+            "hook": lambda run=run: hooked.run(run, tokens),
+        }
+        with torch.inference_mode():
+            timings = interleaved(tasks, rounds, device)
+        dtype = str(plain.dtype).removeprefix("torch.")
+        rows.append(
+            f"| {label} | {dtype} | {batch} | {phase} | {timings.median('plain') * 1e3:.1f} ms | "
+            f"{timings.ratio('steered', 'plain'):.4f} | {timings.ratio('hook', 'plain'):.4f} |"
+        )
+    return rows
+
+
+def _prefill(model: Any, tokens: torch.Tensor, kwargs: dict[str, Any]) -> None:
+    model(tokens, use_cache=True, logits_to_keep=1, **kwargs)
+
+
+def _decode(model: Any, tokens: torch.Tensor, kwargs: dict[str, Any]) -> None:
+    output = model(tokens[:, :8], use_cache=True, logits_to_keep=1, **kwargs)
+    for step in range(DECODE_STEPS):
+        output = model(tokens[:, step : step + 1], past_key_values=output.past_key_values, logits_to_keep=1, **kwargs)
+
+
+class _Hooked:
+    """The plain model with the factors of one language in forward pre-hooks on `down_proj`."""
+
+    def __init__(self, plain: Any) -> None:
+        self.plain = plain
+        self.factors: dict[int, torch.Tensor] = {}
+
+    def learn(self, steered: Any) -> None:
+        for index in steered.config.bridge_layers:
+            mlp = steered.model.layers[index].mlp
+            shared, specific = mlp.row_scales[1].tolist()
+            factor = 1 + (shared - 1) * mlp.shared_mask.float() + (specific - 1) * mlp.specific_mask.float()
+            self.factors[index] = factor.to(self.plain.dtype)
+
+    def run(self, run: Callable[..., None], tokens: torch.Tensor) -> None:
+        handles = [
+            self.plain.model.layers[index].mlp.down_proj.register_forward_pre_hook(
+                lambda module, args, factor=factor: (args[0] * factor,)
+            )
+            for index, factor in self.factors.items()
+        ]
+        try:
+            run(self.plain, tokens, {})
+        finally:
+            for handle in handles:
+                handle.remove()

@@ -1,0 +1,242 @@
+"""What the tests of the converter share: tiny checkpoints on disk, a corpus, and the converter in its own process."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from conftest import byte_tokenizer, tiny_plain
+from safetensors.torch import load_file
+
+from clas_models import FAMILIES
+from clas_models.conversion.cli import main
+
+LLAMA, QWEN2 = FAMILIES["llama"], FAMILIES["qwen2"]
+ROWS = [
+    {"en": "The cat sleeps.", "de": "Die Katze schläft.", "zh": "猫在睡觉。"},
+    {"en": "It rains in spring.", "de": "Im Frühling regnet es.", "zh": "春天下雨。"},
+    {"en": "Bread is on the table.", "de": "Brot liegt auf dem Tisch.", "zh": "桌上有面包。"},
+    {"en": "We walk home.", "de": "Wir gehen nach Hause.", "zh": "我们走回家。"},
+]
+CHECKPOINT_FILES = {
+    "README.md",
+    "config.json",
+    "generation_config.json",
+    "model.safetensors.index.json",
+    "neuron_categories.png",
+    "neuron_categories.svg",
+    "neuron_profile.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+}  # and the shards
+DEADLINE = 120.0  # seconds, for another process that does what it should
+
+
+def write_corpus(path: Path, rows: Sequence[dict[str, Any]] = ROWS) -> Path:
+    """A JSON Lines file with these rows."""
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def save_plain(
+    folder: Path,
+    family: Any = LLAMA,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+    max_shard_size: str = "1GB",
+    **overrides: Any,
+) -> Path:
+    """A tiny plain checkpoint with the byte tokenizer."""
+    tiny_plain(family, seed, **overrides).to(dtype).save_pretrained(folder, max_shard_size=max_shard_size)
+    byte_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Every tensor in the folder's weights."""
+    tensors: dict[str, torch.Tensor] = {}
+    for path in sorted(folder.glob("model*.safetensors")):
+        tensors |= load_file(path)
+    return tensors
+
+
+def without_masks(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if "_mask" not in name}
+
+
+def masks_only(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if "_mask" in name}
+
+
+def assert_same_bits(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    """The same tensors by name, shape, dtype and bytes."""
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert found[name].dtype == tensor.dtype, name
+        assert found[name].shape == tensor.shape, name
+        assert torch.equal(found[name].view(torch.uint8), tensor.view(torch.uint8)), name
+
+
+def file_bytes(folder: Path) -> dict[str, bytes]:
+    """The content of every file, hidden ones included."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def rewrite_json(path: Path, change: Callable[[Any], Any]) -> None:
+    """Change the object in a JSON file in place."""
+    value = json.loads(path.read_text(encoding="utf-8"))
+    change(value)
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def rewrite_header(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change the header of a safetensors file in place; its data stays."""
+    raw = path.read_bytes()
+    stop = 8 + int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8:stop])
+    change(header)
+    encoded = json.dumps(header).encode()
+    encoded += b" " * (-len(encoded) % 8)
+    path.write_bytes(len(encoded).to_bytes(8, "little") + encoded + raw[stop:])
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run of the converter ended; `status` is minus the signal for one that was killed."""
+
+    status: int
+    out: str
+    err: str
+
+
+def run_main(arguments: Sequence[object]) -> int:
+    """The converter in this process."""
+    try:
+        return main([str(argument) for argument in arguments])
+    except SystemExit as stop:  # argparse
+        return int(str(stop.code))
+
+
+class _Watched:
+    """A text stream that does something when certain words are written to it."""
+
+    def __init__(self, stream: Any, words: str, action: Callable[[], Any]) -> None:
+        self._stream, self._words, self._action = stream, words, action
+
+    def write(self, text: str) -> int:
+        if self._words in text:
+            self._action()
+        return int(self._stream.write(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+_CHANGES = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.chmod", "shutil.rmtree")
+
+
+def _at_change(number: int, folder: Path, action: Callable[[], Any]) -> None:
+    """Do something just before the `number`-th time that Python opens, makes or removes a file below `folder`."""
+    count = 0
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal count
+        if event in _CHANGES and str(folder) in str(arguments[0]):
+            count += 1
+            if count == number:
+                action()
+
+    sys.addaudithook(hook)
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _pause(folder: Path) -> None:
+    (folder / "paused").touch()
+    wait_for((folder / "go").exists)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Return once the condition holds."""
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What befalls a converter in its own process.
+
+    It is killed just before its `change`-th change below `folder`; or it is killed, interrupted or paused (`then`) when
+    it writes `words` to standard error; or no file that it writes may grow beyond `largest_file` bytes.
+    """
+
+    folder: Path
+    change: int | None = None
+    words: str | None = None
+    then: str = "die"
+    largest_file: int | None = None
+
+
+def _meet(fate: Fate, arguments: Sequence[str], log: Path) -> None:
+    torch.set_num_threads(1)
+    for stream, suffix in ((1, ".out"), (2, ".err")):
+        os.dup2(os.open(log.with_suffix(suffix), os.O_CREAT | os.O_WRONLY | os.O_TRUNC), stream)
+    if fate.largest_file is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (fate.largest_file, fate.largest_file))
+    if fate.change is not None:
+        _at_change(fate.change, fate.folder, _die)
+    if fate.words is not None:
+        actions: dict[str, Callable[[], Any]] = {
+            "die": _die,
+            "interrupt": _interrupt,
+            "pause": lambda: _pause(fate.folder),
+        }
+        sys.stderr = _Watched(sys.stderr, fate.words, actions[fate.then])  # type: ignore[assignment]
+    sys.exit(run_main(arguments))
+
+
+@contextmanager
+def converter_running(arguments: Sequence[object], fate: Fate) -> Any:
+    """The converter in its own process; gives a function that waits for its end."""
+    # A server that has imported everything forks a fresh process each time: no seconds are spent on imports.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["clas_models.conversion.conversion", "clas_models.conversion.demo", "pytest"])
+    log = fate.folder / f"log-{time.monotonic_ns()}"
+    process = context.Process(target=_meet, args=(fate, [str(argument) for argument in arguments], log))
+    process.start()
+
+    def end() -> Ended:
+        process.join(DEADLINE)
+        assert process.exitcode is not None, "the converter does not end"
+        return Ended(process.exitcode, log.with_suffix(".out").read_text(), log.with_suffix(".err").read_text())
+
+    try:
+        yield end
+    finally:
+        process.kill()
+        process.join()
+
+
+def run_elsewhere(arguments: Sequence[object], fate: Fate) -> Ended:
+    """The converter in its own process, from beginning to end."""
+    with converter_running(arguments, fate) as end:
+        return end()

@@ -1,0 +1,141 @@
+"""What MODEL may be: a folder of a supported family with whole weights; all else is refused before any work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import tiny_plain
+from safetensors.torch import load_file, save_file
+from transformers import GPT2Config, MistralConfig
+
+from clas_models.conversion.source import PROFILE_NAME, open_source
+from clas_models.errors import InputError
+
+from .support import LLAMA, rewrite_json, save_plain
+
+
+def refusal(folder: Path) -> str:
+    """Why a folder cannot be opened."""
+    with pytest.raises(InputError) as caught:
+        open_source(str(folder), folder / "scratch")
+    assert str(folder) in str(caught.value)
+    return str(caught.value)
+
+
+def test_plain_folder(tmp_path: Path, family: Any) -> None:
+    source = open_source(str(save_plain(tmp_path / "plain", family)), tmp_path)
+    assert (source.family, source.is_steered, source.from_hub) == (family, False, False)
+    assert (source.num_layers, source.num_neurons) == (6, 48)
+    assert source.profile_path is None
+    assert type(source.config) is family.base_config
+
+
+def test_steered_folder_and_the_profile_that_it_carries(steered_folder: Path, tmp_path: Path) -> None:
+    source = open_source(str(steered_folder), tmp_path)
+    assert source.is_steered
+    assert source.profile_path == steered_folder / PROFILE_NAME
+    assert source.fingerprint == open_source(str(save_plain(tmp_path / "plain")), tmp_path).fingerprint
+    (steered_folder / PROFILE_NAME).unlink()
+    assert source.profile_path is None
+
+
+def test_plain_folder_carries_no_profile_even_if_a_file_has_the_name(plain_folder: Path, tmp_path: Path) -> None:
+    (plain_folder / PROFILE_NAME).touch()
+    assert open_source(str(plain_folder), tmp_path).profile_path is None
+
+
+def test_home_is_expanded(plain_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(plain_folder.parent))
+    assert open_source("~/plain", tmp_path).folder == plain_folder
+
+
+@pytest.mark.parametrize("config", [GPT2Config(n_layer=1), MistralConfig(num_hidden_layers=1)])
+def test_model_of_another_family_is_refused_with_those_supported(tmp_path: Path, config: Any) -> None:
+    config.save_pretrained(tmp_path)
+    message = refusal(tmp_path)
+    assert f"model type '{config.model_type}' is not supported" in message
+    assert "llama and clas_llama, qwen2 and clas_qwen2" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (None, "no config.json"),
+        ("{'a': 1}", "config.json: not JSON"),
+        ("", "config.json: not JSON"),
+        ("[]", "config.json: a JSON list, expected an object"),
+        ("{}", "model type None is not supported"),
+        ('{"model_type": ["llama"]}', r"model type ['llama'] is not supported"),
+        ('{"model_type": "llama", "hidden_size": "wide"}', "config.json: not a usable configuration: "),
+    ],
+)
+def test_config_that_cannot_be_used(plain_folder: Path, content: str | None, fault: str) -> None:
+    (plain_folder / "config.json").unlink()
+    if content is not None:
+        (plain_folder / "config.json").write_text(content)
+    assert fault in refusal(plain_folder)
+
+
+def test_config_that_is_not_utf8(plain_folder: Path) -> None:
+    (plain_folder / "config.json").write_bytes(b'{"model_type": "\xff"}')
+    assert "config.json: not JSON" in refusal(plain_folder)
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"intermediate_size": 64}, "'model.layers.0.mlp.gate_proj.weight' has the shape [48, 32], but .* [64, 32]"),
+        ({"hidden_size": 64}, "'model.layers.0.mlp.gate_proj.weight' has the shape [48, 32], but .* [48, 64]"),
+        ({"num_hidden_layers": 7}, "no tensor 'model.layers.6.mlp.gate_proj.weight'"),
+    ],
+)
+def test_weights_that_do_not_fit_the_config(plain_folder: Path, fields: dict[str, int], fault: str) -> None:
+    rewrite_json(plain_folder / "config.json", lambda config: config.update(fields))
+    first, _, second = fault.partition(".*")
+    message = refusal(plain_folder)
+    assert first in message
+    assert second in message
+
+
+def test_decoder_without_a_head_is_refused(tmp_path: Path) -> None:
+    tiny_plain(LLAMA).model.save_pretrained(tmp_path)
+    assert "only causal language models can be converted" in refusal(tmp_path)
+
+
+def test_mask_of_the_wrong_length(steered_folder: Path) -> None:
+    path = sorted(steered_folder.glob("model-*.safetensors"))[-1]
+    tensors = load_file(path)
+    name = min(tensors)
+    tensors[name] = torch.zeros(40, dtype=torch.bool)
+    save_file(tensors, path, metadata={"format": "pt"})
+    assert f"mask '{name}' has the shape [40], expected [48]" in refusal(steered_folder)
+
+
+@pytest.mark.parametrize("change", [lambda c: c.update(alpha="much"), lambda c: c.update(bridge_layers=[9])])
+def test_steered_config_that_cannot_be_used(steered_folder: Path, change: Callable[[Any], Any]) -> None:
+    rewrite_json(steered_folder / "config.json", change)
+    assert "config.json: not a usable configuration: " in refusal(steered_folder)
+
+
+def test_file_that_is_not_gguf(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"GG")
+    assert "a file, but not GGUF; give the folder" in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["nowhere", "a/b/c", "/nowhere/at/all", "a b/c", "./nowhere", "../x", "a--b/c", "a/b..c"])
+def test_neither_a_path_nor_a_hub_id(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such folder or file, and not a Hub id of the form owner/name"):
+        open_source(name, tmp_path)
+
+
+def test_config_keeps_what_this_package_does_not_know(plain_folder: Path, tmp_path: Path) -> None:
+    rewrite_json(plain_folder / "config.json", lambda config: config.update(note={"from": "elsewhere"}))
+    source = open_source(str(plain_folder), tmp_path)
+    assert source.raw_config == json.loads((plain_folder / "config.json").read_text())
+    assert source.raw_config["note"] == {"from": "elsewhere"}

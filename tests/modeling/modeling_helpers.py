@@ -1,0 +1,32 @@
+"""What the tests of this folder share: a batch of mixed languages, and what its rows are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+MIXED = ["en", "de", "en-US", "fr"]
+ANCHOR_ROWS = [True, False, True, False]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Models this small gain nothing from more threads and lose much where the processor is shared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def bridge_mlps(model: Any) -> list[Any]:
+    """The steered MLPs of a causal language model."""
+    return [model.model.layers[index].mlp for index in model.config.bridge_layers]
+
+
+def assert_anchor_rows_are_plain(steered: Tensor, plain: Tensor) -> None:
+    """The anchor rows of a batch in the languages `MIXED` are bit-identical, the others are not."""
+    assert [torch.equal(a, b) for a, b in zip(steered, plain, strict=True)] == ANCHOR_ROWS
