@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from clas_models.atomic import fsync_path
-from clas_models.conversion.conversion import Options, _plan
+from clas_models.conversion.conversion import Options, plan
 from clas_models.conversion.source import open_source
 from clas_models.conversion.weights import read_shards
 from clas_models.profiling.neuron_profile import STATISTICS, SUMS, NeuronProfile, Provenance
@@ -51,7 +51,7 @@ def measure_writing(folder: Path, rounds: int) -> str:
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         out, copy = Path(scratch) / "out", Path(scratch) / "copy"
         source = open_source(str(folder), Path(scratch))
-        checkpoint, _, _ = _plan(Options(str(folder)), source, profile)
+        checkpoint, _, _ = plan(Options(str(folder)), source, profile)
 
         def write() -> None:
             shutil.rmtree(out, ignore_errors=True)
@@ -68,7 +68,8 @@ def measure_writing(folder: Path, rounds: int) -> str:
         write()
         timings = interleaved({"copy": copy_files, "write": write}, rounds)
         size = sum(path.stat().st_size for path in out.iterdir())
-    return f"| {folder.name} | {size / 1e9:.2f} GB | {timings.median('copy'):.2f} s | {timings.ratio('write', 'copy'):.3f} |"
+    copying, ratio = timings.median("copy"), timings.ratio("write", "copy")
+    return f"| {folder.name} | {size / 1e9:.2f} GB | {copying:.2f} s | {ratio:.3f} |"
 
 
 def measure_memory(folder: Path, max_shard_size: str) -> str:

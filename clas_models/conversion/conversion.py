@@ -109,7 +109,7 @@ def convert(options: Options, progress: Progress | None = None) -> Result:
     with staged(out, overwrite=options.overwrite, keep=(_SCRATCH_NAME, _REQUEST_NAME, PROFILE_NAME)) as folder:
         source = open_source(options.model, folder / _SCRATCH_NAME, options.dtype, quiet=progress.quiet)
         profile = _profile(options, source, folder, progress)
-        checkpoint, table, bridge = _plan(options, source, profile)
+        checkpoint, table, bridge = plan(options, source, profile)
         if bridge.warning:
             progress.say(f"warning: {bridge.warning}")
         save_layer_figure(table, folder / FIGURE_STEM, bridge_layers=bridge.layers, title=short_name(source))
@@ -292,9 +292,14 @@ def _check_early(options: Options, source: Source, languages: tuple[str, ...]) -
     steered_config(source, _fields(options, languages, explicit))
 
 
-def _plan(
+def plan(
     options: Options, source: Source, profile: NeuronProfile
 ) -> tuple[SteeredCheckpoint, LayerTable, BridgeLayers]:
+    """What a profile and the options make of a source, with nothing written yet.
+
+    Raises:
+        InputError: an option cannot be used with this profile or source.
+    """
     categories = categorize(profile, options.statistic, options.threshold)
     table = layer_table(categories)
     bridge = choose_bridge_layers(table, source.num_layers, options.bridge_layers)

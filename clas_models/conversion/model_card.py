@@ -129,7 +129,7 @@ def _alpha(alpha: float | dict[str, float]) -> str:
 
 def short_name(source: Source) -> str:
     """The last part of what the user called the model."""
-    return source.name.rstrip("/").rsplit("/", 1)[-1]
+    return source.name.rstrip("/").rsplit("/", 1)[-1].removesuffix(".gguf")
 
 
 def _metadata(source: Source, fields: dict[str, Any], base: str | None) -> str:

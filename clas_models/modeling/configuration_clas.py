@@ -116,7 +116,9 @@ def _languages(value: object) -> list[str]:
 
 def _bridge_layers(value: object, num_layers: int) -> list[int]:
     if not isinstance(value, (list, tuple)):
-        raise TypeError(f"bridge_layers: {value!r} is of type {type(value).__name__}; allowed is a list of layer indices")
+        raise TypeError(
+            f"bridge_layers: {value!r} is of type {type(value).__name__}; allowed is a list of layer indices"
+        )
     layers = []
     for position, layer in enumerate(value):
         if isinstance(layer, bool) or not isinstance(layer, Integral):

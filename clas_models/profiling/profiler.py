@@ -44,6 +44,10 @@ class _Recorder:
         self.language = 0
         self.lengths: list[int] = []
 
+    def begin(self, language: int, batch: list[list[int]]) -> None:
+        """What follows are the activations of `batch`, in the language of this index."""
+        self.language, self.lengths = language, [len(row) for row in batch]
+
     def gate(self, layer: int, gate: Tensor) -> None:
         """`gate` `[rows, tokens, neurons]`: the output of `gate_proj`."""
         values = self._without_padding(gate)
@@ -141,34 +145,20 @@ def profile_neurons(
     layers = _checked_layers(layers, len(decoder.layers))
     if max_length < 1 or batch_size < 1:
         raise InputError(f"maximum length {max_length} and batch size {batch_size}: both must be at least 1")
-    mlps = [decoder.layers[layer].mlp for layer in layers]
     recorder = _Recorder(len(corpus.languages), layers, decoder.config.intermediate_size, model.device)
-    tokens, digest, samples = [], hashlib.sha256(), 0
-    special = set(tokenizer.all_special_ids)
-    with torch.inference_mode(), _recording(mlps, recorder):
+    reader = _Reader(corpus, tokenizer, max_length, batch_size)
+    tokens = []
+    with torch.inference_mode(), _recording([decoder.layers[layer].mlp for layer in layers], recorder):
         for index, language in enumerate(corpus.languages):
-            recorder.language = index
-            counted, usable, samples = 0, False, 0
-            for rows in _windows(_encoded(corpus, language, tokenizer, max_length), batch_size * WINDOW_BATCHES):
-                for row in rows:
-                    digest.update(array("q", row).tobytes() + b"|")
-                    usable = usable or not special.issuperset(row)
-                samples += len(rows)
-                rows.sort(key=len, reverse=True)  # the longest first: lack of memory shows at once
-                for start in range(0, len(rows), batch_size):
-                    batch = [row for row in rows[start : start + batch_size] if row]
-                    if not batch:
-                        continue
-                    recorder.lengths = [len(row) for row in batch]
-                    _forward(decoder, batch, model.device)
-                    recorder.check_finite(layers, language)
-                    counted += sum(recorder.lengths)
-                    if progress is not None:
-                        progress(language, len(batch), sum(recorder.lengths))
-            if not usable:
-                raise InputError(f"language {language!r}: no usable token in corpus {corpus.name!r} for this tokenizer")
+            counted = 0
+            for batch in reader.batches(language):
+                recorder.begin(index, batch)
+                _forward(decoder, batch, model.device)
+                recorder.check_finite(layers, language)
+                counted += sum(map(len, batch))
+                if progress is not None:
+                    progress(language, len(batch), sum(map(len, batch)))
             tokens.append(counted)
-            digest.update(f"/{language}".encode())
     return NeuronProfile(
         languages=tuple(corpus.languages),
         layers=tuple(layers),
@@ -179,10 +169,10 @@ def profile_neurons(
             model_type=str(model.config.model_type),
             fingerprint=fingerprint,
             corpus=(corpus.name,),
-            samples=samples,
+            samples=reader.samples,
             max_length=max_length,
             dtype=str(model.dtype).removeprefix("torch."),
-            digests=(digest.hexdigest(),),
+            digests=(reader.digest.hexdigest(),),
             versions={
                 "python": platform.python_version(),
                 "torch": torch.__version__,
@@ -202,21 +192,44 @@ def _checked_layers(layers: Sequence[int] | None, num_layers: int) -> list[int]:
     return chosen
 
 
-def _encoded(
-    corpus: ParallelCorpus, language: str, tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> Iterator[list[int]]:
-    for row in corpus.rows:
-        yield tokenizer(row[language], truncation=True, max_length=max_length)["input_ids"]
+class _Reader:
+    """Batches of token ids for one language after the other, and what the provenance says of them."""
 
+    def __init__(
+        self, corpus: ParallelCorpus, tokenizer: PreTrainedTokenizerBase, max_length: int, batch_size: int
+    ) -> None:
+        self.corpus, self.tokenizer = corpus, tokenizer
+        self.max_length, self.batch_size = max_length, batch_size
+        self.special = set(tokenizer.all_special_ids)
+        self.digest = hashlib.sha256()
+        self.samples = 0
 
-def _windows(rows: Iterator[list[int]], size: int) -> Iterator[list[list[int]]]:
-    while window := list(islice(rows, size)):
-        yield window
+    def batches(self, language: str) -> Iterator[list[list[int]]]:
+        """Rows sorted by length within a window, the longest first: lack of memory shows at once."""
+        usable, self.samples = False, 0
+        rows = self._encoded(language)
+        while window := list(islice(rows, self.batch_size * WINDOW_BATCHES)):
+            self.samples += len(window)
+            usable = usable or any(not self.special.issuperset(row) for row in window)
+            window = sorted((row for row in window if row), key=len, reverse=True)
+            for start in range(0, len(window), self.batch_size):
+                yield window[start : start + self.batch_size]
+        if not usable:
+            raise InputError(
+                f"language {language!r}: no usable token in corpus {self.corpus.name!r} for this tokenizer"
+            )
+        self.digest.update(f"/{language}".encode())
+
+    def _encoded(self, language: str) -> Iterator[list[int]]:
+        for row in self.corpus.rows:
+            ids = self.tokenizer(row[language], truncation=True, max_length=self.max_length)["input_ids"]
+            self.digest.update(array("q", ids).tobytes() + b"|")
+            yield ids
 
 
 def _forward(decoder: Any, batch: list[list[int]], device: torch.device) -> None:
     longest = len(batch[0])
-    # Padded with a token of the row itself: any other could be one whose activations are NaN, which masks let through.
+    # Padded with a token of the row itself: another token's activations could be NaN, which passes an attention mask.
     input_ids = torch.tensor([row + row[-1:] * (longest - len(row)) for row in batch], device=device)
     attention_mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in batch], device=device)
     try:

@@ -93,6 +93,11 @@ def file_bytes(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def names(folder: Path) -> set[str]:
+    """What a folder holds, hidden files included."""
+    return {path.name for path in folder.iterdir()}
+
+
 def rewrite_json(path: Path, change: Callable[[Any], Any]) -> None:
     """Change the object in a JSON file in place."""
     value = json.loads(path.read_text(encoding="utf-8"))
@@ -113,11 +118,16 @@ def rewrite_header(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run of the converter ended; `status` is minus the signal for one that was killed."""
+    """How a run of the converter ended.
+
+    `status` is minus the signal for one that was killed; `changes` is, for one in its own process that was not killed,
+    what it did to the files below the folder in which it was watched.
+    """
 
     status: int
     out: str
     err: str
+    changes: tuple[str, ...] = ()
 
 
 def run_main(arguments: Sequence[object]) -> int:
@@ -143,21 +153,21 @@ class _Watched:
         return getattr(self._stream, name)
 
 
-_CHANGES = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.chmod", "shutil.rmtree")
+_CHANGES = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.chmod")
 
 
-def _at_change(number: int, folder: Path, action: Callable[[], Any]) -> None:
-    """Do something just before the `number`-th time that Python opens, makes or removes a file below `folder`."""
-    count = 0
+def _watch_changes(folder: Path, fatal: int | None) -> list[str]:
+    """Every time that Python opens, makes, moves or removes a file below `folder`; the `fatal`-th does not happen."""
+    changes: list[str] = []
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        nonlocal count
         if event in _CHANGES and str(folder) in str(arguments[0]):
-            count += 1
-            if count == number:
-                action()
+            if len(changes) == fatal:
+                _die()
+            changes.append(f"{event} {arguments[0]}")
 
     sys.addaudithook(hook)
+    return changes
 
 
 def _die() -> None:
@@ -185,8 +195,9 @@ def wait_for(condition: Callable[[], bool]) -> None:
 class Fate:
     """What befalls a converter in its own process.
 
-    It is killed just before its `change`-th change below `folder`; or it is killed, interrupted or paused (`then`) when
-    it writes `words` to standard error; or no file that it writes may grow beyond `largest_file` bytes.
+    It is killed just before its `change`-th change (from 0) to files below `folder`; or it is killed, interrupted or
+    paused (`then`) when it writes `words` to standard error; or no file that it writes may grow beyond `largest_file`
+    bytes.
     """
 
     folder: Path
@@ -202,8 +213,7 @@ def _meet(fate: Fate, arguments: Sequence[str], log: Path) -> None:
         os.dup2(os.open(log.with_suffix(suffix), os.O_CREAT | os.O_WRONLY | os.O_TRUNC), stream)
     if fate.largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (fate.largest_file, fate.largest_file))
-    if fate.change is not None:
-        _at_change(fate.change, fate.folder, _die)
+    changes = _watch_changes(fate.folder, fate.change)
     if fate.words is not None:
         actions: dict[str, Callable[[], Any]] = {
             "die": _die,
@@ -211,7 +221,9 @@ def _meet(fate: Fate, arguments: Sequence[str], log: Path) -> None:
             "pause": lambda: _pause(fate.folder),
         }
         sys.stderr = _Watched(sys.stderr, fate.words, actions[fate.then])  # type: ignore[assignment]
-    sys.exit(run_main(arguments))
+    status = run_main(arguments)
+    log.with_suffix(".changes").write_text("\n".join(changes))
+    sys.exit(status)
 
 
 @contextmanager
@@ -227,7 +239,9 @@ def converter_running(arguments: Sequence[object], fate: Fate) -> Any:
     def end() -> Ended:
         process.join(DEADLINE)
         assert process.exitcode is not None, "the converter does not end"
-        return Ended(process.exitcode, log.with_suffix(".out").read_text(), log.with_suffix(".err").read_text())
+        out, err, changes = (log.with_suffix(suffix) for suffix in (".out", ".err", ".changes"))
+        said = out.read_text(), err.read_text()
+        return Ended(process.exitcode, *said, tuple(changes.read_text().splitlines()) if changes.exists() else ())
 
     try:
         yield end

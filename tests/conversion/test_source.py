@@ -128,7 +128,9 @@ def test_file_that_is_not_gguf(tmp_path: Path) -> None:
     assert "a file, but not GGUF; give the folder" in refusal(path)
 
 
-@pytest.mark.parametrize("name", ["nowhere", "a/b/c", "/nowhere/at/all", "a b/c", "./nowhere", "../x", "a--b/c", "a/b..c"])
+@pytest.mark.parametrize(
+    "name", ["nowhere", "a/b/c", "/nowhere/at/all", "a b/c", "./nowhere", "../x", "a--b/c", "a/b..c"]
+)
 def test_neither_a_path_nor_a_hub_id(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder or file, and not a Hub id of the form owner/name"):
         open_source(name, tmp_path)

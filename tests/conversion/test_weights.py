@@ -126,7 +126,9 @@ def test_shard_that_is_missing(tmp_path: Path) -> None:
 
 def test_index_that_names_a_tensor_which_is_not_there(tmp_path: Path) -> None:
     folder = save_plain(tmp_path / "model", max_shard_size="60KB")
-    rewrite_json(folder / INDEX_NAME, lambda index: index["weight_map"].update(ghost="model-00001-of-00005.safetensors"))
+    rewrite_json(
+        folder / INDEX_NAME, lambda index: index["weight_map"].update(ghost="model-00001-of-00005.safetensors")
+    )
     with pytest.raises(InputError, match=r"model-00001-of-00005\.safetensors: tensor 'ghost' is missing"):
         read_shards(folder)
 
