@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ..errors import InputError
@@ -61,7 +62,10 @@ def dequantize(path: Path, scratch: Path, dtype: str, *, quiet: bool = False) ->
         del model.config.quantization_config
     partial = done.with_name(done.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial, max_shard_size=MAX_SHARD)
+    try:
+        model.save_pretrained(partial, max_shard_size=MAX_SHARD)
+    except SafetensorError as error:
+        raise OSError(f"{partial}: {error}") from error
     tokenizer.save_pretrained(partial)
     partial.rename(done)
     return done

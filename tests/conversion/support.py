@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from conftest import byte_tokenizer, tiny_plain
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from clas_models import FAMILIES
 from clas_models.conversion.cli import main
@@ -63,11 +63,23 @@ def save_plain(
     return folder
 
 
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors in a safetensors file, in memory: the file may be written anew."""
+    return {name: tensor.clone() for name, tensor in load_file(path).items()}
+
+
+def change_tensors(path: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:
+    """Change a safetensors file in place."""
+    tensors = read_tensors(path)
+    change(tensors)
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
 def read_weights(folder: Path) -> dict[str, torch.Tensor]:
     """Every tensor in the folder's weights."""
     tensors: dict[str, torch.Tensor] = {}
     for path in sorted(folder.glob("model*.safetensors")):
-        tensors |= load_file(path)
+        tensors |= read_tensors(path)
     return tensors
 
 

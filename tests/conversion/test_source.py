@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 import torch
 from conftest import tiny_plain
-from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, MistralConfig
 
 from clas_models.conversion.source import PROFILE_NAME, open_source
 from clas_models.errors import InputError
 
-from .support import LLAMA, rewrite_json, save_plain
+from .support import LLAMA, change_tensors, read_tensors, rewrite_json, save_plain
 
 
 def refusal(folder: Path) -> str:
@@ -109,10 +108,8 @@ def test_decoder_without_a_head_is_refused(tmp_path: Path) -> None:
 
 def test_mask_of_the_wrong_length(steered_folder: Path) -> None:
     path = sorted(steered_folder.glob("model-*.safetensors"))[-1]
-    tensors = load_file(path)
-    name = min(tensors)
-    tensors[name] = torch.zeros(40, dtype=torch.bool)
-    save_file(tensors, path, metadata={"format": "pt"})
+    name = min(read_tensors(path))
+    change_tensors(path, lambda tensors: tensors.update({name: torch.zeros(40, dtype=torch.bool)}))
     assert f"mask '{name}' has the shape [40], expected [48]" in refusal(steered_folder)
 
 

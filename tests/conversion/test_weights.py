@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from clas_models.conversion.weights import INDEX_NAME, fingerprint, read_shard, read_shards
 from clas_models.errors import InputError
 
-from .support import LLAMA, rewrite_header, rewrite_json, save_plain
+from .support import LLAMA, change_tensors, rewrite_header, rewrite_json, save_plain
 
 
 @pytest.fixture
@@ -190,9 +190,7 @@ def touch(tensors: dict[str, torch.Tensor]) -> None:
 def test_fingerprint_tells_weights_apart(tmp_path: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:
     plain = save_plain(tmp_path / "plain", LLAMA)
     other = Path(shutil.copytree(plain, tmp_path / "other"))
-    tensors = load_file(other / "model.safetensors")
-    change(tensors)
-    save_file(tensors, other / "model.safetensors", metadata={"format": "pt"})
+    change_tensors(other / "model.safetensors", change)
     assert fingerprint(read_shards(other)) != fingerprint(read_shards(plain))
 
 

@@ -1,0 +1,47 @@
+"""The project's own promises: the README's commands, the pinned versions, what is installed."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import requires, version
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+import clas_models
+
+ROOT = Path(__file__).parents[1]
+TEST_COMMAND = "pip install -c constraints.txt '.[test]' && python -m pytest"
+DEMO_COMMAND = "pip install -c constraints.txt . && python convert.py --demo"
+
+
+def test_readme_starts_with_the_two_commands() -> None:
+    commands = re.findall(r"^    (.+)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert commands[:2] == [DEMO_COMMAND, TEST_COMMAND]
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace(" --quiet", "")
+    assert TEST_COMMAND in script
+
+
+def test_constraints_pin_every_requirement_within_its_range() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    for text in requires("clas-models") or []:
+        requirement = Requirement(text)
+        assert requirement.specifier.contains(pinned[requirement.name]), text
+
+
+def test_versions_agree() -> None:
+    assert clas_models.__version__ == version("clas-models")
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## {clas_models.__version__}" in changelog
+
+
+def test_modeling_imports_nothing_but_torch_transformers_and_its_own_files() -> None:
+    allowed = ("torch", "transformers", "__future__")
+    for path in (ROOT / "clas_models" / "modeling").glob("*.py"):
+        for name in re.findall(r"^(?:from|import) (\.*\w+)", path.read_text(encoding="utf-8"), re.MULTILINE):
+            standard = name in {"re", "math", "copy", "contextlib", "dataclasses", "collections", "numbers", "typing"}
+            assert name.startswith(".") and not name.startswith("..") or name in allowed or standard, (path.name, name)
