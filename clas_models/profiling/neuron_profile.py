@@ -154,7 +154,7 @@ class NeuronProfile:
         }
         tensors = {name: getattr(self, name).contiguous() for name in ("tokens", *STATISTICS)}
         with atomic_file(path) as partial:
-            save_file(tensors, partial, metadata={"format": "pt", _METADATA_KEY: json.dumps(described)})
+            save_file(tensors, partial, metadata={_METADATA_KEY: json.dumps(described)})
 
     @classmethod
     def load(cls, path: Path) -> NeuronProfile:

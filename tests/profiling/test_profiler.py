@@ -16,6 +16,7 @@ import pytest
 import torch
 from conftest import DATA, byte_tokenizer, tiny_plain, tiny_steered
 from naive_reference import NaiveReference, naive_reference
+from real_models import smollm2
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -431,28 +432,25 @@ def test_a_real_model_equals_the_naive_reference(batch_size: int) -> None:
     assert torch.equal(profile.tokens, expected.profile.tokens)
     assert max(distance(profile, expected).values()) <= 1e-5
     # A matmul of several rows may round another way than that of one, by some 1e-6 of an activation's usual size, and
-    # of ten million activations a few lie that near to zero.  (Seen on x86: none.)
+    # of ten million activations a few lie that near to zero.  (Seen on x86: one in 16 million.)
     activations = int(profile.tokens.sum()) * len(profile.layers) * profile.num_neurons
     for name in COUNTS:
         turned = int((getattr(profile, name) - getattr(expected.profile, name)).abs().sum())
         assert turned <= activations / 100_000, name
-    for statistic in ("mean", "mean_abs"):
-        categories = categorize(profile, statistic).categories
-        assert torch.equal(categories, categorize(expected.profile, statistic).categories), statistic
+    # No mean is that near to zero: the nearest is 2e-5 of its mean_abs away.
+    assert torch.equal(categorize(profile).categories, categorize(expected.profile).categories)
 
 
 @functools.cache
 def real_input() -> tuple[Any, Any, ParallelCorpus]:
     """SmolLM2-135M and two samples of XQuAD in three languages, the second cut short so that batches are padded."""
-    folder = Path.home() / ".cache" / "clas-real-models" / "smollm2-135m-instruct"
-    if not folder.is_dir():
-        pytest.skip(f"SmolLM2-135M-Instruct is not in {folder}")
     if not (DATA / "xquad").is_dir():
         pytest.skip(f"the files of XQuAD are not in {DATA / 'xquad'}")
+    folder = smollm2()
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     corpus = load_corpus("xquad", languages=["en", "de", "zh"], samples=2, data_dir=DATA)
     long, short = corpus.rows
-    corpus = replace(corpus, rows=[long, {code: text[:30] for code, text in short.items()}])
+    corpus = replace(corpus, rows=[long, {code: text[:20] for code, text in short.items()}])
     return model, AutoTokenizer.from_pretrained(folder), corpus
 
 
