@@ -57,7 +57,7 @@ class _Hooked:
     def learn(self, steered: Any) -> None:
         for index in steered.config.bridge_layers:
             mlp = steered.model.layers[index].mlp
-            shared, specific = mlp.row_scales[1].tolist()
+            shared, specific = mlp.row_scales[1].flatten().tolist()
             factor = 1 + (shared - 1) * mlp.shared_mask.float() + (specific - 1) * mlp.specific_mask.float()
             self.factors[index] = factor.to(self.plain.dtype)
 

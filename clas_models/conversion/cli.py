@@ -67,7 +67,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--corpus", metavar="SOURCE", help="builtin (default), xquad, xnli, FILE.jsonl with a language code a key, or "
         "a Hub data set with a configuration a language")  # fmt: skip
     add("--data-dir", type=Path, metavar="DIR", help="folder with the published files of XQuAD or XNLI")
-    add("--languages", type=parse_languages, metavar="de,zh,…", help="languages to profile (default: all there are)")
+    add("--languages", type=parse_languages, metavar="de,zh,…", help="languages to profile beside the anchor (default: "
+        "all there are)")  # fmt: skip
     add("--anchor", default="en", metavar="CODE", help="the language that is never steered (default: %(default)s)")
     add("--samples", type=int, metavar="N", help="parallel samples to profile (default: 100, or all there are)")
     add("--max-length", type=int, default=512, metavar="N", help="tokens a sample (default: %(default)s)")

@@ -72,6 +72,13 @@ class Options:
     device: str = "auto"
     overwrite: bool = False
 
+    def wanted_languages(self) -> tuple[str, ...] | None:
+        """The languages to profile; the anchor is always one of them, named or not."""
+        if self.languages is None:
+            return None
+        codes = tuple(code.lower() for code in self.languages)
+        return codes if self.anchor.lower() in codes else (self.anchor.lower(), *codes)
+
     def target(self) -> Path:
         """Where the checkpoint goes."""
         if self.out is not None:
@@ -150,7 +157,7 @@ def _profile(options: Options, source: Source, folder: Path, progress: Progress)
         profile = NeuronProfile.load(given)
         _check_fits(profile, source, given)
         if options.languages is not None:
-            profile = profile.select([code.lower() for code in options.languages])
+            profile = profile.select(options.wanted_languages() or ())
         _check_early(options, source, profile.languages)
         progress.say(f"profile: {given}, no forward pass needed")
         _save_profile(profile, folder, request=None)
@@ -174,7 +181,7 @@ def _check_fits(profile: NeuronProfile, source: Source, path: Path) -> None:
 def _make_profile(options: Options, source: Source, folder: Path, progress: Progress) -> NeuronProfile:
     corpus = load_corpus(
         options.corpus or DEFAULT_CORPUS,
-        languages=options.languages,
+        languages=options.wanted_languages(),
         samples=options.samples or DEFAULT_SAMPLES,
         fewer=options.samples is None,
         data_dir=options.data_dir,

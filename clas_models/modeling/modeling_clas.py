@@ -60,7 +60,8 @@ class ClasMLPMixin(nn.Module):
     Buffers:
         shared_mask, specific_mask: bool `[intermediate_size]`, saved with the weights; neurons of the categories
             partial-shared and language-specific.
-        row_scales: `[languages + 1, 2]`, made from the strengths, not saved; float32, or float64 in a float64 model.
+        row_scales: `[languages + 1, 2, 1, 1]`, made from the strengths, not saved; float32, or float64 in a float64
+            model.
     """
 
     def __init__(self, config: Any) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -42,9 +41,11 @@ class Strengths:
         return cls((*by_id, float(named["default"])), float(beta), float(gamma))
 
     def row_scales(self) -> Tensor:
-        """float64 `[ids, 2]`: the factor of a shared neuron, 1 + alpha beta, and of a specific one, 1 - alpha gamma."""
+        """float64 `[ids, 2, 1, 1]`: the factor of a shared neuron, 1 + alpha beta, and of a specific one,
+        1 - alpha gamma; the last two axes are those of tokens and neurons.
+        """
         alpha = torch.tensor(self.alpha, dtype=torch.float64, device="cpu")
-        return torch.stack((1 + alpha * self.beta, 1 - alpha * self.gamma), dim=1)
+        return torch.stack((1 + alpha * self.beta, 1 - alpha * self.gamma), dim=1)[..., None, None]
 
 
 def steer(h: Tensor, shared_mask: Tensor, specific_mask: Tensor, row_scales: Tensor, language_ids: Tensor) -> Tensor:
@@ -57,7 +58,7 @@ def steer(h: Tensor, shared_mask: Tensor, specific_mask: Tensor, row_scales: Ten
     Args:
         h: `[batch, tokens, neurons]`, any floating dtype.
         shared_mask, specific_mask: bool `[neurons]`, disjoint.
-        row_scales: floating `[ids, 2]`, see `Strengths.row_scales`.
+        row_scales: floating `[ids, 2, 1, 1]`, see `Strengths.row_scales`.
         language_ids: int64 `[batch]`, values in `0 .. ids - 1`.
 
     Returns:
@@ -66,6 +67,5 @@ def steer(h: Tensor, shared_mask: Tensor, specific_mask: Tensor, row_scales: Ten
     Raises:
         IndexError: an id is out of range (on an accelerator, the device's own assertion).
     """
-    scales = F.embedding(language_ids, row_scales).to(h.dtype)
-    shared, specific = scales[:, None, None, 0], scales[:, None, None, 1]
+    shared, specific = row_scales.index_select(0, language_ids).to(h.dtype).unbind(1)
     return h * torch.where(shared_mask, shared, torch.where(specific_mask, specific, 1.0))

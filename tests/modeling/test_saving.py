@@ -258,6 +258,21 @@ def test_the_configuration_and_the_tokenizer_of_a_folder(family: Any, folder: Pa
     assert loaded.decode(loaded(text).input_ids) == text
 
 
+def test_a_tokenizer_that_names_no_class_is_that_of_the_plain_family(
+    plain: Any, folder: Path, tokenizer: Any, tmp_path: Path
+) -> None:
+    plain.save_pretrained(tmp_path / "plain")
+    loaded = []
+    for checkpoint in (tmp_path / "plain", folder):
+        tokenizer.save_pretrained(checkpoint)
+        file = checkpoint / "tokenizer_config.json"
+        fields = json.loads(file.read_text())
+        file.write_text(json.dumps({name: fields[name] for name in fields if name != "tokenizer_class"}))
+        loaded.append(AutoTokenizer.from_pretrained(checkpoint))
+    assert type(loaded[0]) is type(loaded[1])
+    assert loaded[0]("Ein Satz.").input_ids == loaded[1]("Ein Satz.").input_ids
+
+
 def test_a_pipeline_from_a_folder(steered: Any, folder: Path, tokenizer: Any) -> None:
     tokenizer.save_pretrained(folder)
     options = {"language": "de", "do_sample": False, "max_new_tokens": 5, "min_new_tokens": 5}
