@@ -39,8 +39,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 model = AutoModelForCausalLM.from_pretrained("PATH_OR_ID")
 tokenizer = AutoTokenizer.from_pretrained("PATH_OR_ID")
 inputs = tokenizer("…", return_tensors="pt")
-model.generate(**inputs, language="{example}")     # steered
-model.generate(**inputs, language="{anchor}")      # the base model
+model.generate(**inputs, max_new_tokens=40, language="{example}")     # steered
+model.generate(**inputs, max_new_tokens=40, language="{anchor}")      # the base model
 ```
 
 Without `language=` an input is taken for {default}. Strengths can be changed on a loaded model with

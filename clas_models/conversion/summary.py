@@ -24,7 +24,8 @@ def summarize(result: Result, seconds: float) -> str:
         "",
         "    import clas_models; from transformers import AutoModelForCausalLM, AutoTokenizer",
         f'    model, tokenizer = (C.from_pretrained("{result.out}") for C in (AutoModelForCausalLM, AutoTokenizer))',
-        f'    print(tokenizer.decode(model.generate(**tokenizer("…", return_tensors="pt"), language="{example}")[0]))',
+        '    print(tokenizer.decode(model.generate(**tokenizer("…", return_tensors="pt"), '
+        f'language="{example}", max_new_tokens=40)[0]))',
         "",
     ]
     return "\n".join(lines)

@@ -27,6 +27,7 @@ from .corpora import ParallelCorpus
 from .neuron_profile import COUNTS, SUMS, NeuronProfile, Provenance
 
 WINDOW_BATCHES = 32  # batches that are sorted by length together
+BLOCK = 1_500_000  # values summed at once on a CPU: they should stay in its cache for several passes
 
 
 class _Stop(Exception):
@@ -50,17 +51,18 @@ class _Recorder:
 
     def gate(self, layer: int, gate: Tensor) -> None:
         """`gate` `[rows, tokens, neurons]`: the output of `gate_proj`."""
-        values = self._without_padding(gate)
-        self._add("gate_sum", layer, values.sum(0))
-        self._add("gate_positive", layer, _count_positive(values))
+        for values in self._blocks(gate):
+            self._add("gate_sum", layer, values.sum(0))
+            self._add("gate_positive", layer, _count_positive(values, torch.empty_like(values)))
 
     def neurons(self, layer: int, h: Tensor) -> None:
         """`h` `[rows, tokens, neurons]`: the input of `down_proj`."""
-        values = self._without_padding(h)
-        self._add("sum", layer, values.sum(0))
-        self._add("sum_abs", layer, values.abs().sum(0))
-        self._add("sum_sq", layer, (values * values).sum(0))
-        self._add("positive", layer, _count_positive(values))
+        for values in self._blocks(h):
+            scratch = torch.empty_like(values)  # one allocation: a fresh one costs more than what is computed in it
+            self._add("sum", layer, values.sum(0))
+            self._add("sum_abs", layer, torch.abs(values, out=scratch).sum(0))
+            self._add("sum_sq", layer, torch.mul(values, values, out=scratch).sum(0))
+            self._add("positive", layer, _count_positive(values, scratch))
 
     def check_finite(self, layers: Sequence[int], language: str) -> None:
         total = self.sums["sum_sq"][self.language].sum(1) + self.sums["gate_sum"][self.language].sum(1)
@@ -75,19 +77,21 @@ class _Recorder:
         target = self.sums[name] if name in self.sums else self.counts[name]
         target[self.language, layer] += values.to(target)
 
-    def _without_padding(self, values: Tensor) -> Tensor:
-        """`[rows * tokens, neurons]` in at least float32, with zeros where there is padding: they change no sum."""
+    def _blocks(self, values: Tensor) -> Iterator[Tensor]:
+        """`[tokens, neurons]` in at least float32, with zeros where there is padding: they change no sum."""
         longest = values.shape[1]
         for row, length in enumerate(self.lengths):
             if length < longest:
                 values[row, length:] = 0
         values = values.flatten(0, 1)
-        return values if values.dtype in (torch.float32, torch.float64) else values.float()
+        tokens = max(1, BLOCK // values.shape[1]) if values.device.type == "cpu" else len(values)
+        for block in values.split(tokens):
+            yield block if block.dtype in (torch.float32, torch.float64) else block.float()
 
 
-def _count_positive(values: Tensor) -> Tensor:
+def _count_positive(values: Tensor, scratch: Tensor) -> Tensor:
     # Ones in the values' own dtype sum up much faster than booleans, and exactly: a batch has fewer than 2^24 tokens.
-    return torch.gt(values, 0, out=torch.empty_like(values)).sum(0)
+    return torch.gt(values, 0, out=scratch).sum(0)
 
 
 @contextmanager

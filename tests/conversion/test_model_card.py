@@ -50,8 +50,8 @@ def test_facts(out: Path) -> None:
         "| active means | frequency of the activation above 0.45 |",
         "| bridge layers | of 6 layers, layers 1,3: partial-shared ",
         "rescaled for every language but `de`",
-        'language="en")     # steered',
-        'language="de")      # the base model',
+        'model.generate(**inputs, max_new_tokens=40, language="en")     # steered',
+        'model.generate(**inputs, max_new_tokens=40, language="de")      # the base model',
         "arXiv 2601.16390",
     ):
         assert fact in text
