@@ -22,8 +22,8 @@ from .demo_model import demo_model
 from .progress import Progress
 from .summary import summarize
 
-PROFILED_ROWS = 30
-HELD_BACK_ROWS = 5
+PROFILED_ROWS = 25
+HELD_BACK_ROWS = 4
 ALPHAS = (-1.0, 1.0, 2.0)
 PROMPTS = {
     "en": "Why do many birds fly south in autumn?",
