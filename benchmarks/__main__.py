@@ -10,6 +10,9 @@ from pathlib import Path
 import torch
 import transformers
 
+from clas_models.conversion.demo_model import wheel_model
+from clas_models.conversion.gguf_source import dequantize
+
 from . import profiling, steering, writing
 from .models import llama_8b_shaped, real_plain
 
@@ -18,7 +21,8 @@ PARTS = ("steering", "profiling", "writing", "memory")
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("models", nargs="*", type=Path, metavar="DIR", help="folders of plain checkpoints")
+    parser.add_argument("models", nargs="*", type=Path, metavar="DIR", help="folders of plain checkpoints (default: "
+                        "SmolLM2-135M from its Python package)")  # fmt: skip
     parser.add_argument("--parts", default=",".join(PARTS), help="which to run (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=7, help="counted rounds (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
@@ -28,6 +32,7 @@ def main() -> None:
     parts = args.parts.split(",")
     if unknown := set(parts) - set(PARTS):
         parser.error(f"unknown parts {', '.join(sorted(unknown))}; choose among {', '.join(PARTS)}")
+    args.models = args.models or [dequantize(wheel_model(), wheel_model().parent, "float32")]
     _describe(args.device)
     if "steering" in parts:
         _steering(args)

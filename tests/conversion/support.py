@@ -187,6 +187,8 @@ def _die() -> None:
 
 
 def _interrupt() -> None:
+    # Where the tests run in the background of a shell, the process has inherited an ignored signal.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.kill(os.getpid(), signal.SIGINT)
 
 

@@ -22,6 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from clas_models import FAMILIES
 from clas_models.errors import InputError
+from clas_models.profiling import profiler
 from clas_models.profiling.categories import STATISTICS, categorize
 from clas_models.profiling.corpora import ParallelCorpus, load_corpus
 from clas_models.profiling.neuron_profile import COUNTS, SUMS, NeuronProfile
@@ -150,6 +151,29 @@ def test_half_precision_models(model: Any, tokenizer: Any, dtype: torch.dtype) -
         assert turned <= 0.002 * profile.tokens.sum() * LAYERS * 24, name
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_that_of_the_model_and_not_of_the_sums(
+    model: Any, tokenizer: Any, dtype: torch.dtype
+) -> None:
+    # One row at a time is what the reference does, so that the activations are the same.  Among 400 tokens, bfloat16
+    # could not even count: it knows no whole number between 256 and 258.
+    model.to(dtype)
+    rows = [{"en": "a long row " * 40, "de": "eine lange Zeile " * 24}]
+    corpus = ParallelCorpus("long", ("en", "de"), rows)
+    profile = profile_neurons(model, tokenizer, corpus, batch_size=1)
+    assert profile.positive.max() > 256
+    assert_matches(profile, naive_reference(model, tokenizer, corpus), 1e-6)
+
+
+@pytest.mark.parametrize("block", [1, 24 * 7, 24 * 1000])  # a token, seven, and more than a batch has
+def test_blocks_do_not_change_the_sums(
+    family: Any, model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(profiler, "BLOCK", block)
+    profile = profile_neurons(model, tokenizer, WORDS, batch_size=8)
+    assert_matches(profile, reference(family.base_config.model_type), 1e-5)
+
+
 def test_a_model_without_a_head_gives_the_same(model: Any, tokenizer: Any) -> None:
     assert_same(profile_neurons(model.model, tokenizer, WORDS), profile_neurons(model, tokenizer, WORDS))
 
@@ -243,9 +267,13 @@ def test_the_digest_is_that_of_the_tokens(llama: Any, tokenizer: Any) -> None:
     assert digest(replace(TWO_ROWS, name="other"), batch_size=1, layers=[0]) == (whole,)
     moved = [{"en": "an applepear", "de": "ein Apfel"}, {"en": "", "de": "eine süße Birne"}]
     swapped = [{"en": row["de"], "de": row["en"]} for row in TWO_ROWS.rows]
-    others = [moved, swapped, TWO_ROWS.rows[:1], [*TWO_ROWS.rows, TWO_ROWS.rows[0]]]
-    digests = [digest(replace(TWO_ROWS, rows=rows)) for rows in others]
-    assert len({(whole,), digest(TWO_ROWS, max_length=5), *digests}) == 2 + len(others)
+    corpora = [
+        TWO_ROWS,
+        *(replace(TWO_ROWS, rows=rows) for rows in (moved, swapped, TWO_ROWS.rows[:1], TWO_ROWS.rows * 2)),
+        ParallelCorpus("two", ("en", "nl"), [{"en": row["en"], "nl": row["de"]} for row in TWO_ROWS.rows]),
+    ]
+    digests = [digest(TWO_ROWS, max_length=5), *map(digest, corpora)]
+    assert len(set(digests)) == len(digests)
 
 
 # -- what runs, and what stays -------------------------------------------------------------------------------------
