@@ -137,6 +137,22 @@ class ClasPreTrainedMixin:
             init.zeros_(module.specific_mask)
             init.copy_(module.row_scales, module.strengths.row_scales())
 
+    @classmethod
+    def from_pretrained(cls, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
+        """As in the base class, but masks that are missing are an error: the model would run unsteered.
+
+        Raises:
+            ValueError: the checkpoint has no masks for a bridge layer, of the configuration or of an override.
+        """
+        model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        missing = sorted(key for key in info["missing_keys"] if key.endswith((".shared_mask", ".specific_mask")))
+        if missing:
+            raise ValueError(
+                f"bridge_layers: {model.config.bridge_layers}, but the checkpoint has no {missing[0]!r}; allowed are "
+                "layers with masks, and convert.py makes masks for other layers from the profile that it carries"
+            )
+        return (model, info) if output_loading_info else model
+
     @property
     def steering(self) -> Steering:
         """What is in force: strengths for every language, and the neurons that they act on."""

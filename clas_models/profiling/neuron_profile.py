@@ -53,7 +53,7 @@ class Provenance:
         return cls(**{**values, "corpus": tuple(values["corpus"]), "digests": tuple(values["digests"])})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NeuronProfile:
     """Statistics of `h = act(gate) * up`, the input of `down_proj`, over the tokens of a corpus.
 

@@ -203,12 +203,11 @@ def test_a_model_made_without_memory_and_filled_later(family: Any, steered: Any,
     assert torch.equal(logits(filled, tokens), logits(steered, tokens))
 
 
-def test_masks_that_are_missing_are_reported_and_steer_nothing(plain: Any, folder: Path, tokens: Tensor) -> None:
+def test_masks_that_are_missing_are_refused(plain: Any, folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     save_file({key: weights[key] for key in plain.state_dict()}, folder / "model.safetensors", {"format": "pt"})
-    loaded, report = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
-    assert sorted(report["missing_keys"]) == sorted(f"model.{name}" for name in MASKS)
-    assert torch.equal(logits(loaded, tokens, "de"), plain(tokens).logits)
+    with pytest.raises(ValueError, match=r"no 'model\.layers\.2\.mlp\.shared_mask'"):
+        AutoModelForCausalLM.from_pretrained(folder)
 
 
 # ---- every Auto class
@@ -314,3 +313,15 @@ def test_an_override_travels_when_the_model_is_saved(folder: Path, tokens: Tenso
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "overridden")
     assert again.steering == loaded.steering
     assert torch.equal(logits(again, tokens, None), logits(loaded, tokens, "de"))
+
+
+@pytest.mark.parametrize("layers", [[2, 3, 4], [0]])
+def test_bridge_layers_without_masks_are_refused(family: Any, tmp_path: Path, layers: list[int]) -> None:
+    tiny_steered(family).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"bridge_layers: .*no 'model\.layers\.\d\.mlp\.shared_mask'"):
+        AutoModelForCausalLM.from_pretrained(tmp_path, bridge_layers=layers)
+
+
+def test_fewer_bridge_layers_are_an_override(family: Any, tmp_path: Path) -> None:
+    tiny_steered(family).save_pretrained(tmp_path)
+    assert AutoModelForCausalLM.from_pretrained(tmp_path, bridge_layers=[3]).steering.bridge_layers == (3,)
