@@ -38,9 +38,12 @@ def verify(folder: Path, checkpoint: SteeredCheckpoint) -> None:
         raise VerificationError(f"{folder}: the weights written differ from those of {checkpoint.source.name}")
     logging.getLogger("accelerate.big_modeling").setLevel(logging.ERROR)  # it warns that weights stay on disk
     with tempfile.TemporaryDirectory() as offload:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder, device_map={"": "disk"}, offload_folder=offload, output_loading_info=True
-        )
+        try:
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                folder, device_map={"": "disk"}, offload_folder=offload, output_loading_info=True
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise VerificationError(f"{folder}: cannot be loaded ({type(error).__name__}: {error})") from error
         model, info = loaded
         for problem in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
             if info[problem]:
