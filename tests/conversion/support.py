@@ -234,7 +234,7 @@ def _meet(fate: Fate, arguments: Sequence[str], log: Path) -> None:
             "interrupt": _interrupt,
             "pause": lambda: _pause(fate.folder),
         }
-        sys.stderr = _Watched(sys.stderr, fate.words, actions[fate.then])  # type: ignore[assignment]
+        sys.stderr = _Watched(sys.stderr, fate.words, actions[fate.then])
     status = run_main(arguments)
     log.with_suffix(".changes").write_text("\n".join(changes))
     sys.exit(status)

@@ -106,7 +106,16 @@ def test_arguments_that_cannot_be_read(converter: Converter, arguments: list[str
 
 
 def test_quiet_script_prints_the_folder_and_nothing_else(plain_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
-    command = [sys.executable, CONVERT, plain_folder, "--corpus", corpus_file, "--quiet", "--bridge-layers", "5"]
+    command: list[Any] = [
+        sys.executable,
+        CONVERT,
+        plain_folder,
+        "--corpus",
+        corpus_file,
+        "--quiet",
+        "--bridge-layers",
+        "5",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "plain-clas\n", "")

@@ -298,7 +298,7 @@ def test_profile_of_another_model(
     converter: Converter,
     tmp_path: Path,
     family: str,
-    overrides: dict[str, int],
+    overrides: dict[str, Any],
     difference: str,
 ) -> None:
     other = save_plain(tmp_path / "other", FAMILIES[family], **overrides)

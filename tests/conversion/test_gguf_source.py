@@ -57,7 +57,7 @@ def write_gguf(path: Path, model: Any, architecture: str, leave_out: str = "") -
     writer.add_vocab_size(config.vocab_size)
     tokenizer = byte_tokenizer()
     special = set(tokenizer.all_special_tokens)
-    tokens = [*tokenizer.convert_ids_to_tokens(range(260)), "zz", "qq"]
+    tokens = [*tokenizer.convert_ids_to_tokens(list(range(260))), "zz", "qq"]
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list(tokens)
     writer.add_token_types([TokenType.CONTROL if token in special else TokenType.NORMAL for token in tokens])
