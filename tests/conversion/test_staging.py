@@ -191,6 +191,7 @@ def test_killed_at_one_change_after_the_other(sharded: Path, corpus_file: Path, 
     """Each run meets what the killed ones before it have left; the last one makes what one alone makes."""
     alone = run_elsewhere(arguments(sharded, corpus_file, "alone"), Fate(tmp_path))
     assert alone.status == 0
+    assert not [change for change in alone.changes if f"{tmp_path / 'alone'}/" in change], "made under the final name"
     for change in range(1, len(alone.changes), len(alone.changes) // 6):
         ended = run_elsewhere(arguments(sharded, corpus_file), Fate(tmp_path, change=change))
         if ended.status == 0:  # a profile that needs not be made again saves changes

@@ -178,15 +178,15 @@ def reshape(tensors: dict[str, torch.Tensor]) -> None:
     tensors["model.norm.weight"] = tensors["model.norm.weight"].view(1, -1)
 
 
-def halve(tensors: dict[str, torch.Tensor]) -> None:
-    tensors["model.norm.weight"] = tensors["model.norm.weight"].bfloat16()
+def reinterpret(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["model.norm.weight"] = tensors["model.norm.weight"].view(torch.int32)
 
 
 def touch(tensors: dict[str, torch.Tensor]) -> None:
     tensors["model.layers.4.self_attn.k_proj.weight"].view(-1)[0] += 1e-3
 
 
-@pytest.mark.parametrize("change", [rename, reshape, halve, touch, lambda tensors: tensors.pop("lm_head.weight")])
+@pytest.mark.parametrize("change", [rename, reshape, reinterpret, touch, lambda tensors: tensors.pop("lm_head.weight")])
 def test_fingerprint_tells_weights_apart(tmp_path: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:
     plain = save_plain(tmp_path / "plain", LLAMA)
     other = Path(shutil.copytree(plain, tmp_path / "other"))
