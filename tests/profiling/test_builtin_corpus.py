@@ -41,8 +41,8 @@ def share_in_script(text, script):
     return sum(unicodedata.name(char).startswith(script) for char in letters) / len(letters)
 
 
-def test_has_100_complete_rows_in_16_languages(rows):
-    assert len(rows) == 100
+def test_has_160_complete_rows_in_16_languages(rows):
+    assert len(rows) == 160
     assert len(BUILTIN_LANGUAGES) == 16
     for row in rows:
         assert tuple(row) == BUILTIN_LANGUAGES
@@ -64,8 +64,15 @@ def test_is_clean_text(rows, language):
         assert not [char for char in text if unicodedata.category(char) in ("Cc", "Cf", "Cn", "Co")]
 
 
-def test_english_sentences_have_12_to_25_words(rows):
-    assert [row["en"] for row in rows if not 12 <= len(row["en"].split()) <= 25] == []
+def test_english_sentences_are_long_in_the_rows_that_are_profiled_by_default(rows):
+    assert [row["en"] for row in rows[:100] if not 12 <= len(row["en"].split()) <= 25] == []
+
+
+def test_later_rows_are_questions_and_speech_too(rows):
+    later = [row["en"] for row in rows[100:]]
+    assert sum(text.endswith("?") for text in later) >= 20
+    assert sum("'" in text for text in later) >= 15
+    assert [text for text in later if not 7 <= len(text.split()) <= 25] == []
 
 
 @pytest.mark.parametrize("language", BUILTIN_LANGUAGES)

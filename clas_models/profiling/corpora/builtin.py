@@ -1,4 +1,5 @@
-"""The corpus that comes with the package: 100 everyday and encyclopaedic sentences in 16 languages (CC0).
+"""The corpus that comes with the package: 160 sentences in 16 languages (CC0), 100 of everyday and
+encyclopaedic prose, then 60 questions and pieces of speech and of formal prose.
 
 It is a JSON Lines file like any other; its quality is the business of the tests.
 """
