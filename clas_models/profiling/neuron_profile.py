@@ -20,11 +20,12 @@ from torch import Tensor
 from ..atomic import atomic_file
 from ..errors import InputError
 
-FORMAT_VERSION = 1
 _METADATA_KEY = "clas_profile"
-SUMS = ("sum", "sum_abs", "sum_sq", "gate_sum")
+SUMS = ("sum", "sum_abs", "sum_sq", "gate_sum", "act_sum")
 COUNTS = ("positive", "gate_positive")
 STATISTICS = (*SUMS, *COUNTS)
+FORMATS: dict[int, frozenset[str]] = {1: frozenset(STATISTICS) - {"act_sum"}, 2: frozenset(STATISTICS)}
+"""Version of the file format -> the statistics in its files."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class NeuronProfile:
         positive: int64, same shape, tokens with h > 0.
         gate_sum: float64, same shape, of the output of `gate_proj`, before the nonlinearity.
         gate_positive: int64, same shape, tokens with that output > 0.
+        act_sum: float64, same shape, of act(gate), after the nonlinearity; None in a profile from a file of format
+            version 1, or in a sum with one.  `statistic` gives it or says what to do.
     """
 
     languages: tuple[str, ...]
@@ -79,6 +82,7 @@ class NeuronProfile:
     gate_sum: Tensor
     gate_positive: Tensor
     provenance: Provenance
+    act_sum: Tensor | None = None
 
     def __post_init__(self) -> None:
         _check(self)
@@ -88,8 +92,30 @@ class NeuronProfile:
         """Neurons a layer (`intermediate_size`)."""
         return self.sum.shape[2]
 
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The statistics that this profile has, by name."""
+        held = {name: getattr(self, name) for name in STATISTICS}
+        return {name: tensor for name, tensor in held.items() if tensor is not None}
+
+    def statistic(self, name: str) -> Tensor:
+        """The tensor of this name, one of STATISTICS.
+
+        Raises:
+            InputError: the profile is too old to have it.
+        """
+        tensors = self.tensors
+        if name not in tensors:
+            raise InputError(
+                f"the neuron profile of {self.provenance.model} lacks {name!r}, which an earlier version of this "
+                "package did not gather: profile the model again, by converting it with --corpus"
+            )
+        return tensors[name]
+
     def __add__(self, other: NeuronProfile) -> NeuronProfile:
         """The profile of both corpora together, so that a corpus can be split over machines.
+
+        It has the statistics that both of them have.
 
         Raises:
             InputError: the two are not of the same model, languages, layers and settings, or share a part.
@@ -126,7 +152,7 @@ class NeuronProfile:
                 digests=mine.digests + theirs.digests,
                 versions=mine.versions,
             ),
-            **{name: getattr(self, name) + getattr(other, name) for name in STATISTICS},
+            **{name: total + other.tensors[name] for name, total in self.tensors.items() if name in other.tensors},
         )
 
     def select(self, languages: Sequence[str]) -> NeuronProfile:
@@ -140,19 +166,19 @@ class NeuronProfile:
                 f"languages {', '.join(missing)} are not in the profile; it has {', '.join(self.languages)}"
             )
         rows = torch.tensor([self.languages.index(code) for code in languages], dtype=torch.int64)
-        tensors = {name: getattr(self, name)[rows] for name in ("tokens", *STATISTICS)}
-        return replace(self, languages=tuple(languages), **tensors)
+        chosen: dict[str, Any] = {name: tensor[rows] for name, tensor in self.tensors.items()}
+        return replace(self, languages=tuple(languages), tokens=self.tokens[rows], **chosen)
 
     def save(self, path: Path) -> None:
-        """Write a safetensors file, whole or not at all."""
+        """Write a safetensors file, whole or not at all; in the oldest format that holds all its statistics."""
         described = {
-            "format_version": FORMAT_VERSION,
+            "format_version": min(version for version, names in FORMATS.items() if names >= set(self.tensors)),
             "languages": self.languages,
             "layers": self.layers,
             "num_model_layers": self.num_model_layers,
             "provenance": asdict(self.provenance),
         }
-        tensors = {name: getattr(self, name).contiguous() for name in ("tokens", *STATISTICS)}
+        tensors = {name: tensor.contiguous() for name, tensor in {"tokens": self.tokens, **self.tensors}.items()}
         with atomic_file(path) as partial:
             save_file(tensors, partial, metadata={_METADATA_KEY: json.dumps(described)})
 
@@ -172,12 +198,11 @@ class NeuronProfile:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             if not isinstance(described, dict):
                 raise InputError("it is a safetensors file, but not a neuron profile")
-            if described.get("format_version") != FORMAT_VERSION:
-                raise InputError(
-                    f"format version {described.get('format_version')}, this package reads {FORMAT_VERSION}"
-                )
-            if set(tensors) != {"tokens", *STATISTICS}:
-                raise InputError(f"it holds the tensors {sorted(tensors)}, expected {sorted(('tokens', *STATISTICS))}")
+            version = described.get("format_version")
+            if version not in FORMATS:
+                raise InputError(f"format version {version}, this package reads {' and '.join(map(str, FORMATS))}")
+            if set(tensors) != (expected := {"tokens", *FORMATS[version]}):
+                raise InputError(f"it holds the tensors {sorted(tensors)}, expected {sorted(expected)}")
             return cls(
                 languages=tuple(described["languages"]),
                 layers=tuple(described["layers"]),
@@ -204,8 +229,8 @@ def _check(profile: NeuronProfile) -> None:
         raise InputError(f"layers {list(profile.layers)} of a model with {profile.num_model_layers} layers")
     _check_tensor("tokens", profile.tokens, torch.int64, (languages,))
     neurons = profile.sum.shape[-1] if profile.sum.dim() else 0
-    for name in STATISTICS:
-        tensor, dtype = getattr(profile, name), torch.float64 if name in SUMS else torch.int64
+    for name, tensor in profile.tensors.items():
+        dtype = torch.float64 if name in SUMS else torch.int64
         _check_tensor(name, tensor, dtype, (languages, layers, neurons))
         if dtype == torch.float64 and not bool(tensor.isfinite().all()):
             raise InputError(f"tensor {name!r} holds values that are not finite")

@@ -55,6 +55,11 @@ class _Recorder:
             self._add("gate_sum", layer, values.sum(0))
             self._add("gate_positive", layer, _count_positive(values, torch.empty_like(values)))
 
+    def activated(self, layer: int, activated: Tensor) -> None:
+        """`activated` `[rows, tokens, neurons]`: the output of `act_fn`."""
+        for values in self._blocks(activated):
+            self._add("act_sum", layer, values.sum(0))
+
     def neurons(self, layer: int, h: Tensor) -> None:
         """`h` `[rows, tokens, neurons]`: the input of `down_proj`."""
         for values in self._blocks(h):
@@ -101,6 +106,9 @@ def _recording(mlps: Sequence[Any], recorder: _Recorder) -> Iterator[None]:
     def on_gate(layer: int) -> Callable[..., None]:
         return lambda module, args, output: recorder.gate(layer, output)
 
+    def on_activated(layer: int) -> Callable[..., None]:
+        return lambda module, args, output: recorder.activated(layer, output)
+
     def on_neurons(layer: int) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
             recorder.neurons(layer, args[0])
@@ -113,6 +121,7 @@ def _recording(mlps: Sequence[Any], recorder: _Recorder) -> Iterator[None]:
     try:
         for layer, mlp in enumerate(mlps):
             handles.append(mlp.gate_proj.register_forward_hook(on_gate(layer)))
+            handles.append(mlp.act_fn.register_forward_hook(on_activated(layer)))
             handles.append(mlp.down_proj.register_forward_pre_hook(on_neurons(layer)))
         yield
     finally:

@@ -45,7 +45,8 @@ def gathered(first: int = 0, last: int = len(ROWS), name: str = "fruit") -> Neur
 
 def assert_same(profile: NeuronProfile, expected: NeuronProfile) -> None:
     """Bit for bit."""
-    for name in ("tokens", *STATISTICS):
+    assert profile.tensors.keys() == expected.tensors.keys()
+    for name in ("tokens", *expected.tensors):
         left, right = getattr(profile, name), getattr(expected, name)
         assert left.dtype == right.dtype, name
         assert torch.equal(left, right), name
@@ -246,6 +247,54 @@ def test_a_full_disk_leaves_the_old_file(path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+# -- files of format version 1, which had no act_sum -------------------------------------------------------------------
+
+
+def make_older(path: Path) -> None:
+    """Turn a saved profile into what the first version of the format would have held."""
+
+    def change(described: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        described.update(format_version=1)
+        del tensors["act_sum"]
+
+    rewrite(path, change)
+
+
+@pytest.fixture
+def older(path: Path) -> NeuronProfile:
+    """The profile of a file of format version 1."""
+    make_older(path)
+    return NeuronProfile.load(path)
+
+
+def test_an_older_file_gives_all_but_act_sum(older: NeuronProfile) -> None:
+    assert older.act_sum is None
+    assert set(older.tensors) == set(STATISTICS) - {"act_sum"}
+    assert_same(older, replace(gathered(), act_sum=None))
+    assert older.statistic("gate_sum") is older.gate_sum
+    with pytest.raises(InputError, match=r"lacks 'act_sum', .*: profile the model again, .* --corpus") as caught:
+        older.statistic("act_sum")
+    assert "\n" not in str(caught.value)
+    assert torch.equal(gathered().statistic("act_sum"), gathered().tensors["act_sum"])
+
+
+def test_a_sum_with_an_older_profile_lacks_act_sum_too(path: Path) -> None:
+    gathered(0, 2).save(path)
+    make_older(path)
+    first, second = NeuronProfile.load(path), gathered(2, 5)
+    without = replace(gathered(0, 2) + second, act_sum=None)
+    assert_same(first + second, without)
+    assert (second + first).act_sum is None
+    assert torch.equal((second + first).gate_sum, without.gate_sum)
+
+
+def test_an_older_profile_is_saved_as_it_was(path: Path, older: NeuronProfile, tmp_path: Path) -> None:
+    older.save(tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == path.read_bytes()
+    older.select(["zh"]).save(tmp_path / "chosen")
+    assert_same(NeuronProfile.load(tmp_path / "chosen"), replace(gathered().select(["zh"]), act_sum=None))
+
+
 # -- files that are no profile -------------------------------------------------------------------------------------
 
 
@@ -292,7 +341,9 @@ def rewrite(path: Path, change: Callable[[dict[str, Any], dict[str, Tensor]], ob
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.update(format_version=2), "format version 2, this package reads 1"),
+        (lambda d: d.update(format_version=3), "format version 3, this package reads 1 and 2"),
+        (lambda d: d.update(format_version=[2]), "not a usable neuron profile"),
+        (lambda d: d.update(format_version=1), "it holds the tensors .*'act_sum'"),
         (lambda d: d.pop("format_version"), "format version None"),
         (lambda d: d.pop("languages"), "languages"),
         (lambda d: d.update(languages=["en", "de"]), r"'tokens' is torch.int64 \[3\], expected torch.int64 \[2\]"),
@@ -322,6 +373,7 @@ def test_refuses_a_wrong_description(path: Path, change: Callable[[dict[str, Any
     ("change", "message"),
     [
         (lambda t: t.pop("gate_sum"), "it holds the tensors .* expected .*'gate_sum'"),
+        (lambda t: t.pop("act_sum"), "it holds the tensors .* expected .*'act_sum'"),
         (lambda t: t.pop("tokens"), "it holds the tensors"),
         (lambda t: t.update(weight=torch.ones(1)), "it holds the tensors .*'weight'"),
         (lambda t: t.update(sum=t["sum"].float()), "'sum' is torch.float32 .* expected torch.float64"),
@@ -332,6 +384,7 @@ def test_refuses_a_wrong_description(path: Path, change: Callable[[dict[str, Any
         (lambda t: t.update(sum_sq=t["sum_sq"][..., :11]), r"'sum_sq' is .*\[3, 3, 11\], expected .*\[3, 3, 12\]"),
         (lambda t: t["sum"][1, 2].fill_(torch.nan), "'sum' holds values that are not finite"),
         (lambda t: t["gate_sum"][0, 0, 0].fill_(-torch.inf), "'gate_sum' holds values that are not finite"),
+        (lambda t: t["act_sum"][0, 0, 0].fill_(torch.nan), "'act_sum' holds values that are not finite"),
         (lambda t: t["positive"][2, 1, 3].fill_(10_000), "'positive' holds counts .* above the number of tokens"),
         (lambda t: t["gate_positive"][0, 1, 3].fill_(-1), "'gate_positive' holds counts below 0"),
         (lambda t: t["tokens"][1].fill_(0), "'positive' holds counts .* above the number of tokens"),

@@ -82,7 +82,7 @@ def distance(profile: NeuronProfile, expected: NaiveReference) -> dict[str, floa
 
     A signed sum may be arbitrarily near 0, while the rounding errors of its terms are not.
     """
-    scale = {"sum": expected.profile.sum_abs, "gate_sum": expected.gate_sum_abs}
+    scale = {"sum": expected.profile.sum_abs, "gate_sum": expected.gate_sum_abs, "act_sum": expected.act_sum_abs}
     differences = {}
     for name in SUMS:
         right = getattr(expected.profile, name)
@@ -163,6 +163,14 @@ def test_half_precision_is_that_of_the_model_and_not_of_the_sums(
     profile = profile_neurons(model, tokenizer, corpus, batch_size=1)
     assert profile.positive.max() > 256
     assert_matches(profile, naive_reference(model, tokenizer, corpus), 1e-6)
+
+
+@pytest.mark.parametrize("hidden_act", ["gelu_pytorch_tanh", "sigmoid"])
+def test_other_nonlinearities(family: Any, tokenizer: Any, hidden_act: str) -> None:
+    # At a padded position, the sigmoid of 0 is 0.5.
+    model = tiny_plain(family, **MODEL, hidden_act=hidden_act)
+    profile = profile_neurons(model, tokenizer, WORDS, batch_size=8)
+    assert max(distance(profile, naive_reference(model, tokenizer, WORDS)).values()) <= 1e-5
 
 
 @pytest.mark.parametrize("block", [1, 24 * 7, 24 * 1000])  # a token, seven, and more than a batch has
@@ -332,7 +340,7 @@ def test_removes_its_hooks_after_an_exception(llama: Any, tokenizer: Any, error:
 
     with pytest.raises(error):
         profile_neurons(llama, tokenizer, TWO_ROWS, progress=stop)
-    assert seen == [2 * LAYERS]
+    assert seen == [3 * LAYERS]
     assert hooks(llama) == 0
 
 
