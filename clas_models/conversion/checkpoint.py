@@ -1,4 +1,4 @@
-"""The steered checkpoint on disk: base weights untouched, masks in a shard of their own, the configuration.
+"""The steered checkpoint on disk: base weights untouched, masks and gate in a shard of their own, the configuration.
 
 Everything is written into the folder that it is given; making that folder appear under its final name, whole or not
 at all, is `staging.py`'s business.
@@ -19,9 +19,10 @@ from torch import Tensor
 
 from ..atomic import atomic_file, fsync_path
 from ..errors import InputError
+from ..modeling.language_gate import LanguageGate
 from ..profiling.neuron_profile import NeuronProfile
 from .source import PROFILE_NAME, Source
-from .weights import INDEX_NAME, Shard, is_mask
+from .weights import GATE_PREFIX, INDEX_NAME, Shard, is_added
 
 _COMPANIONS = (
     "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "chat_template*",
@@ -32,13 +33,16 @@ _CHUNK = 16 * 2**20
 
 @dataclass(frozen=True)
 class SteeredCheckpoint:
-    """What is written: `masks` by layer as (`shared_mask`, `specific_mask`), `fields` the steering fields."""
+    """What is written: `masks` by layer as (`shared_mask`, `specific_mask`), `fields` the steering fields, and the
+    language gate, if there is one.
+    """
 
     source: Source
     masks: Mapping[int, tuple[Tensor, Tensor]]
     fields: dict[str, Any]
     profile: NeuronProfile
     card: str
+    gate: LanguageGate | None = None
 
     def __post_init__(self) -> None:
         neurons = self.source.num_neurons
@@ -53,9 +57,9 @@ class SteeredCheckpoint:
                 raise InputError(f"layer {layer}: shared_mask and specific_mask overlap; a neuron has one category")
         steered_config(self.source, self.fields)
 
-    def mask_tensors(self) -> dict[str, Tensor]:
-        """The masks under the names that they have in the checkpoint."""
-        tensors = {}
+    def added_tensors(self) -> dict[str, Tensor]:
+        """The masks and the gate's tables under the names that they have in the checkpoint."""
+        tensors = {f"{GATE_PREFIX}{name}": table for name, table in self.gate.named_buffers()} if self.gate else {}
         for layer, (shared, specific) in self.masks.items():
             tensors[f"model.layers.{layer}.mlp.shared_mask"] = shared
             tensors[f"model.layers.{layer}.mlp.specific_mask"] = specific
@@ -78,23 +82,23 @@ class SteeredCheckpoint:
                     _place(path, folder / path.name, link=False)
 
     def _write_weights(self, folder: Path, progress: Callable[[int], Any] | None) -> None:
-        shards = [shard for shard in self.source.shards if not all(map(is_mask, shard.tensors))]
+        shards = [shard for shard in self.source.shards if not all(map(is_added, shard.tensors))]
         total = len(shards) + 1
         weight_map: dict[str, str] = {}
         for number, shard in enumerate(shards, start=1):
             name = f"model-{number:05d}-of-{total:05d}.safetensors"
             _copy_shard(shard, folder / name, link=self.source.from_hub)
-            weight_map.update({tensor: name for tensor in shard.tensors if not is_mask(tensor)})
+            weight_map.update({tensor: name for tensor in shard.tensors if not is_added(tensor)})
             if progress is not None:
                 progress(shard.size)
         name = f"model-{total:05d}-of-{total:05d}.safetensors"
-        masks = self.mask_tensors()
+        added = self.added_tensors()
         with atomic_file(folder / name) as partial:
-            save_file(masks, partial, metadata={"format": "pt"})
-        weight_map.update(dict.fromkeys(masks, name))
-        weights = (info for shard in shards for name, info in shard.tensors.items() if not is_mask(name))
+            save_file(added, partial, metadata={"format": "pt"})
+        weight_map.update(dict.fromkeys(added, name))
+        weights = (info for shard in shards for name, info in shard.tensors.items() if not is_added(name))
         size = sum(info.stop - info.start for info in weights)
-        size += sum(mask.numel() for mask in masks.values())
+        size += sum(tensor.nbytes for tensor in added.values())
         index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
         _write_json(folder / INDEX_NAME, index)
 
@@ -116,8 +120,8 @@ def steered_config(source: Source, fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _copy_shard(shard: Shard, target: Path, *, link: bool) -> None:
-    if any(map(is_mask, shard.tensors)):
-        _copy_without_masks(shard, target)
+    if any(map(is_added, shard.tensors)):
+        _copy_without_added(shard, target)
     else:
         _place(shard.path, target, link=link)
 
@@ -135,9 +139,9 @@ def _place(source: Path, target: Path, *, link: bool) -> None:
     fsync_path(target)
 
 
-def _copy_without_masks(shard: Shard, target: Path) -> None:
-    """A saved steered model may hold masks and weights in one file: copy the bytes of the weights."""
-    kept = sorted(((n, i) for n, i in shard.tensors.items() if not is_mask(n)), key=lambda item: item[1].start)
+def _copy_without_added(shard: Shard, target: Path) -> None:
+    """A saved steered model may hold added tensors and weights in one file: copy the bytes of the weights."""
+    kept = sorted(((n, i) for n, i in shard.tensors.items() if not is_added(n)), key=lambda item: item[1].start)
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     offset = 0
     for name, info in kept:

@@ -11,9 +11,11 @@ from typing import Any
 
 from huggingface_hub import ModelCardData
 
+from ..modeling.auto_language import AUTO
 from ..profiling.bridge_layers import BridgeLayers, format_layers
 from ..profiling.layer_table import LayerTable
 from ..profiling.neuron_profile import NeuronProfile
+from .gate import MadeGate
 from .hub_models import is_hub_id
 from .source import Source
 
@@ -43,7 +45,7 @@ model.generate(**inputs, max_new_tokens=40, language="{example}")     # steered
 model.generate(**inputs, max_new_tokens=40, language="{anchor}")      # the base model
 ```
 
-Without `language=` an input is taken for {default}. Strengths can be changed on a loaded model with
+Without `language=` {default}. Strengths can be changed on a loaded model with
 `model.set_steering(alpha=…, beta=…, gamma=…)` or in `from_pretrained(..., alpha=…)`.
 
 ## Steering
@@ -57,6 +59,7 @@ Without `language=` an input is taken for {default}. Strengths can be changed on
 | profiled languages | {languages} |
 | profiled on | {corpus}, {samples} samples in each language, {tokens:,} tokens in all, at most {max_length} a sample |
 | active means | {statistic} of the activation above {threshold:g} |
+| language gate | {gate} |
 
 `neuron_profile.safetensors` holds the statistics behind the masks; with it, masks for other layers or thresholds can be
 made without running the model.
@@ -85,12 +88,14 @@ def model_card(
     bridge: BridgeLayers,
     statistic: str,
     threshold: float,
+    gate: MadeGate | None = None,
 ) -> str:
     """The card's text, metadata included.
 
     Args:
         fields: the steering fields of the configuration.
         statistic, threshold: what decided whether a neuron is active.
+        gate: the language gate, if there is one.
     """
     others = [code for code in fields["languages"] if code != fields["anchor_language"]]
     base = source.name if is_hub_id(source.name) and source.from_hub else None
@@ -103,9 +108,8 @@ def model_card(
         reason=bridge.reason,
         anchor=fields["anchor_language"],
         example=others[0],
-        default="an unnamed language that is not the anchor"
-        if fields["language"] is None
-        else f"`{fields['language']}`",
+        default=_default(fields["language"]),
+        gate=_gate(gate),
         alpha=_alpha(fields["alpha"]),
         beta=fields["beta"],
         gamma=fields["gamma"],
@@ -119,6 +123,23 @@ def model_card(
         figure=FIGURE_STEM,
         table=table.to_markdown(bridge.layers),
     )
+
+
+def _default(language: str | None) -> str:
+    if language == AUTO:
+        return (
+            "the model recognises the language of each input by itself, from its tokens;\n"
+            "`model.detect_language(**inputs)` shows what it takes them for"
+        )
+    taken_for = "an unnamed language that is not the anchor" if language is None else f"`{language}`"
+    return f"an input is taken for {taken_for}"
+
+
+def _gate(gate: MadeGate | None) -> str:
+    if gate is None:
+        return "none: somebody must name the language of each input"
+    known = f"knows {' '.join(gate.gate.gate_languages)}; {gate.corpus}"
+    return known if gate.accuracy is None else f"{known}: {gate.accuracy}"
 
 
 def _alpha(alpha: float | dict[str, float]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..modeling.auto_language import AUTO
 from .conversion import Result
 
 
@@ -11,6 +12,7 @@ def summarize(result: Result, seconds: float) -> str:
     specific = sum(int(masks[1].sum()) for masks in result.masks.values())
     neurons = result.profile.num_neurons * len(result.masks)
     example = next(code for code in result.fields["languages"] if code != result.fields["anchor_language"])
+    language = "" if result.fields["language"] == AUTO else f'language="{example}", '
     provenance = result.profile.provenance
     lines = [
         "",
@@ -20,12 +22,20 @@ def summarize(result: Result, seconds: float) -> str:
         "",
         f"Bridge {result.bridge.reason}",
         f"Steered there: {shared / neurons:.1%} of the neurons as shared, {specific / neurons:.1%} as specific",
+        *_gate_line(result),
         f"Done in {seconds:.0f} s: {result.out}",
         "",
         "    import clas_models; from transformers import AutoModelForCausalLM, AutoTokenizer",
         f'    model, tokenizer = (C.from_pretrained("{result.out}") for C in (AutoModelForCausalLM, AutoTokenizer))',
         '    print(tokenizer.decode(model.generate(**tokenizer("…", return_tensors="pt"), '
-        f'language="{example}", max_new_tokens=40)[0]))',
+        f"{language}max_new_tokens=40)[0]))",
         "",
     ]
     return "\n".join(lines)
+
+
+def _gate_line(result: Result) -> list[str]:
+    if result.gate is None:
+        return ["No language gate: name the language of each input, or make a gate with --gate-corpus"]
+    accuracy = f": {result.gate.accuracy}" if result.gate.accuracy else ""
+    return [f"Language gate ({result.gate.corpus}){accuracy}"]

@@ -19,6 +19,7 @@ from ..errors import InputError
 INDEX_NAME = "model.safetensors.index.json"
 SINGLE_NAME = "model.safetensors"
 MASK_SUFFIXES = (".mlp.shared_mask", ".mlp.specific_mask")
+GATE_PREFIX = "model.language_gate."
 _FINGERPRINT_BYTES = 4096  # of every tensor
 _MAX_HEADER = 100_000_000
 _BITS = {
@@ -126,17 +127,23 @@ def _refuse_without_safetensors(folder: Path) -> None:
 
 
 def is_mask(name: str) -> bool:
-    """Whether a tensor is one that steering added."""
+    """Whether a tensor says which neurons are steered."""
     return name.endswith(MASK_SUFFIXES)
 
 
-def fingerprint(shards: Iterable[Shard]) -> str:
-    """A digest that tells weights apart: every tensor's name, dtype, shape and first bytes, without the masks.
+def is_added(name: str) -> bool:
+    """Whether a tensor is one that steering added: a mask, or a table of the language gate."""
+    return is_mask(name) or name.startswith(GATE_PREFIX)
 
-    It does not depend on how the tensors are spread over files, so a steered checkpoint has its base model's.
+
+def fingerprint(shards: Iterable[Shard]) -> str:
+    """A digest that tells weights apart: every tensor's name, dtype, shape and first bytes.
+
+    What steering added is left out, and it does not depend on how the tensors are spread over files, so a steered
+    checkpoint has its base model's.
     """
     entries = [
-        (name, info, shard.path) for shard in shards for name, info in shard.tensors.items() if not is_mask(name)
+        (name, info, shard.path) for shard in shards for name, info in shard.tensors.items() if not is_added(name)
     ]
     digest = hashlib.sha256()
     for name, info, path in sorted(entries, key=lambda entry: entry[0]):

@@ -16,10 +16,13 @@ from typing import Any, ClassVar
 
 from transformers import LlamaConfig, Qwen2Config
 
+from .auto_language import AUTO, is_auto
 from .language import language_code
 from .steering import Strengths
 
-STEERING_FIELDS = ("languages", "anchor_language", "bridge_layers", "alpha", "beta", "gamma", "language")
+STEERING_FIELDS = (
+    "languages", "anchor_language", "bridge_layers", "alpha", "beta", "gamma", "language", "gate_languages",
+)  # fmt: skip
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -34,7 +37,10 @@ class ClasConfigMixin:
             language to number with the key "default" for all that it does not name.
         beta: how much a shared neuron is boosted.
         gamma: how much a language-specific neuron is damped.
-        language: the language of inputs that come without one; None is an unnamed language that is not the anchor.
+        language: the language of inputs that come without one; "auto" lets the gate decide, None is an unnamed
+            language that is not the anchor.
+        gate_languages: the languages that the checkpoint's gate tells from the anchor, profiled or not; None is a
+            checkpoint without a gate.
 
     Raises:
         TypeError, ValueError: a field cannot be used.
@@ -47,6 +53,7 @@ class ClasConfigMixin:
     beta: float = 0.4
     gamma: float = 0.2
     language: str | None = None
+    gate_languages: list[str] | None = None
 
     family: ClassVar[str] = ""
 
@@ -69,7 +76,7 @@ class ClasConfigMixin:
 
     def validate_steering(self) -> None:
         """Check all steering fields, alone and against each other, and bring codes into their normal form."""
-        self.languages = _languages(self.languages)
+        self.languages = _languages(self.languages, "languages")
         self.anchor_language = language_code(self.anchor_language, "anchor_language")
         if self.anchor_language not in self.languages:
             raise ValueError(
@@ -79,7 +86,24 @@ class ClasConfigMixin:
         self.alpha = _alpha(self.alpha, self.languages, self.anchor_language)
         self.beta = _strength(self.beta, "beta")
         self.gamma = _strength(self.gamma, "gamma")
-        if self.language is not None:
+        self._validate_language()
+
+    def _validate_language(self) -> None:
+        if self.gate_languages is not None:
+            self.gate_languages = _languages(self.gate_languages, "gate_languages")
+            if self.anchor_language in self.gate_languages:
+                raise ValueError(
+                    f"gate_languages: {self.anchor_language!r} is the anchor language, which the gate tells all others "
+                    "from; leave it out"
+                )
+        if is_auto(self.language):
+            self.language = AUTO
+            if self.gate_languages is None:
+                raise ValueError(
+                    'language: "auto", but the checkpoint has no language gate (gate_languages is None); name a '
+                    'language such as "de", or add a gate with convert.py'
+                )
+        elif self.language is not None:
             self.language = language_code(self.language, "language")
 
     @property
@@ -102,15 +126,15 @@ class ClasQwen2Config(ClasConfigMixin, Qwen2Config):
     family = "qwen2"
 
 
-def _languages(value: object) -> list[str]:
+def _languages(value: object, name: str) -> list[str]:
     if not isinstance(value, (list, tuple)):
-        raise TypeError(f"languages: {value!r} is of type {type(value).__name__}; allowed is a list of language codes")
-    codes = [language_code(code, f"languages[{position}]") for position, code in enumerate(value)]
+        raise TypeError(f"{name}: {value!r} is of type {type(value).__name__}; allowed is a list of language codes")
+    codes = [language_code(code, f"{name}[{position}]") for position, code in enumerate(value)]
     if not codes:
-        raise ValueError("languages: the list is empty; it must hold at least the anchor language")
+        raise ValueError(f"{name}: the list is empty; it must hold at least one language")
     if len(set(codes)) < len(codes):
         repeated = sorted({code for code in codes if codes.count(code) > 1})
-        raise ValueError(f"languages: {', '.join(repeated)} more than once in {codes}; each may stand there once")
+        raise ValueError(f"{name}: {', '.join(repeated)} more than once in {codes}; each may stand there once")
     return codes
 
 

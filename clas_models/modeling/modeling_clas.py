@@ -20,8 +20,12 @@ from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.cache_utils import Cache
 
+from .auto_language import DetectedLanguage, decide, detect, is_auto, remember, remembered
 from .language import Language, language_ids
+from .language_gate import LanguageGate
 from .steering import Strengths, steer
+
+_ADDED = (".shared_mask", ".specific_mask", "language_gate.evidence", "language_gate.kinds", "language_gate.limits")
 
 
 @dataclass(frozen=True)
@@ -136,16 +140,25 @@ class ClasPreTrainedMixin:
             init.zeros_(module.shared_mask)
             init.zeros_(module.specific_mask)
             init.copy_(module.row_scales, module.strengths.row_scales())
+        elif isinstance(module, LanguageGate):
+            for buffer in module.buffers():
+                init.zeros_(buffer)
 
     @classmethod
     def from_pretrained(cls, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
-        """As in the base class, but masks that are missing are an error: the model would run unsteered.
+        """As in the base class, but masks or a gate that are missing are an error: the model would run unsteered.
 
         Raises:
-            ValueError: the checkpoint has no masks for a bridge layer, of the configuration or of an override.
+            ValueError: the checkpoint has no masks for a bridge layer, or no gate, that the configuration or an
+                override asks for.
         """
         model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
-        missing = sorted(key for key in info["missing_keys"] if key.endswith((".shared_mask", ".specific_mask")))
+        missing = sorted(key for key in info["missing_keys"] if key.endswith(_ADDED))
+        if missing and "language_gate" in missing[0]:
+            raise ValueError(
+                f"gate_languages: {model.config.gate_languages}, but the checkpoint has no {missing[0]!r}; convert.py "
+                "adds a gate to a steered checkpoint"
+            )
         if missing:
             raise ValueError(
                 f"bridge_layers: {model.config.bridge_layers}, but the checkpoint has no {missing[0]!r}; allowed are "
@@ -172,6 +185,29 @@ class ClasPreTrainedMixin:
             },
             intermediate_size=config.intermediate_size,
         )
+
+    def detect_language(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> list[DetectedLanguage]:
+        """What `language="auto"` takes every row of a batch for, and how sure it is.
+
+        Args:
+            input_ids: integers `[batch, tokens]`.
+            attention_mask: `[batch, tokens]`, 0 where a token is padding.
+
+        Raises:
+            ValueError: the checkpoint has no gate.
+            IndexError: an id outside the vocabulary.
+        """
+        gate = self.base_model.language_gate
+        if gate is None:
+            raise ValueError("the checkpoint has no language gate; convert.py adds one to a steered checkpoint")
+        return detect(gate, self.config.anchor_language, input_ids, attention_mask)
+
+    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> Any:
+        """As in the base class; the gate follows, and tokens that are new to it say nothing."""
+        embeddings = super().resize_token_embeddings(*args, **kwargs)
+        if self.base_model.language_gate is not None:
+            self.base_model.language_gate.resize(self.config.vocab_size)
+        return embeddings
 
     def set_steering(
         self,
@@ -229,6 +265,11 @@ class ClasModelMixin(ClasPreTrainedMixin):
         super().__init__(config)
         for index in config.bridge_layers:
             self.layers[index] = self.layer_class(config, index)
+        self.language_gate = None
+        if config.gate_languages is not None:
+            self.language_gate = LanguageGate(
+                config.vocab_size, config.gate_languages, config.languages, config.anchor_language
+            )
         self.post_init()
 
     def forward(
@@ -245,12 +286,17 @@ class ClasModelMixin(ClasPreTrainedMixin):
         """As in the base class.
 
         Args:
-            language: a code, a list of codes (one a row), or int64 ids `[batch]`; by default `config.language`.
+            language: a code, a list of codes (one a row), int64 ids `[batch]`, or "auto": decided by the gate from
+                `input_ids`, which must then be the whole sequence; by default `config.language`.
 
         Raises:
-            TypeError, ValueError: `language` is none of these, or does not fit the batch.
+            TypeError, ValueError: `language` is none of these, does not fit the batch, or cannot be decided.
+            IndexError: an id outside the vocabulary.
         """
         rows = input_ids if input_ids is not None else inputs_embeds
+        language = self.config.language if language is None else language
+        if rows is not None and is_auto(language):
+            language = decide(self.language_gate, input_ids, attention_mask, past_key_values)
         if rows is not None:  # else the base class says what is missing
             kwargs["language_ids"] = resolve_language(self.config, language, rows)
         return super().forward(
@@ -297,20 +343,37 @@ class ClasForCausalLMMixin(ClasPreTrainedMixin):
     def generate(self, inputs: Tensor | None = None, *args: Any, language: Language = None, **kwargs: Any) -> Any:
         """As in the base class, with `language` as in `ClasModelMixin.forward`, one entry a prompt.
 
-        Beams and returned sequences follow their prompt's language.
+        Beams and returned sequences follow their prompt's language.  What "auto" decides from the prompt holds for
+        the whole generation, and for later ones that continue with its cache.
         """
-        rows = next((t for t in (inputs, kwargs.get("input_ids"), kwargs.get("inputs_embeds")) if t is not None), None)
+        prompt = inputs if inputs is not None else kwargs.get("input_ids")
+        rows = prompt if prompt is not None else kwargs.get("inputs_embeds")
+        language = self.config.language if language is None else language
+        if is_auto(language):
+            language = self._auto_language(prompt, rows, kwargs)
+            remember(kwargs.get("past_key_values"), language, len(language))
+            output = super().generate(inputs, *args, language=language, **kwargs)
+            if not isinstance(output, Tensor):
+                remember(output.get("past_key_values"), language, len(output.sequences))
+            return output
         if language is not None and not isinstance(language, str):
             # Ids are a tensor, which generate() repeats for the beams of a prompt as it repeats the prompt itself.
             rows = torch.empty(1, 0) if rows is None else rows
             language = resolve_language(self.config, language, rows, check_values=True)
         return super().generate(inputs, *args, language=language, **kwargs)
 
+    def _auto_language(self, prompt: Tensor | None, rows: Tensor | None, kwargs: dict[str, Any]) -> Tensor:
+        """Ids int64 `[prompts]`: those that the cache was filled under, or else what the prompt says."""
+        gate = self.base_model.language_gate
+        if rows is None:  # generate() begins with the token that begins every text, which says nothing
+            prompt = torch.empty(1, 0, dtype=torch.long, device=self.device)
+            return decide(gate, prompt)
+        kept = remembered(kwargs.get("past_key_values"), len(rows))
+        return decide(gate, prompt, kwargs.get("attention_mask")) if kept is None else kept.to(rows.device)
+
 
 def resolve_language(config: Any, language: Language, rows: Tensor, check_values: bool | None = None) -> Tensor:
     """Ids int64 `[batch]` on the device of `rows` `[batch, ...]`, from what the caller or the configuration names."""
-    if language is None:
-        language = config.language
     if check_values is None:
         check_values = rows.device.type == "cpu" and not torch.compiler.is_compiling()
     return language_ids(language, config.languages, rows.shape[0], rows.device, check_values)

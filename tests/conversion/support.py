@@ -83,8 +83,9 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def without_masks(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor for name, tensor in tensors.items() if "_mask" not in name}
+def base_only(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    added = ("_mask", "language_gate")
+    return {name: tensor for name, tensor in tensors.items() if not any(word in name for word in added)}
 
 
 def masks_only(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

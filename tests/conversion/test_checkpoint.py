@@ -18,7 +18,7 @@ from clas_models.conversion.weights import read_shards
 from clas_models.errors import InputError
 from clas_models.profiling.neuron_profile import NeuronProfile
 
-from .support import assert_same_bits, masks_only, names, read_weights, rewrite_header, save_plain, without_masks
+from .support import assert_same_bits, base_only, masks_only, names, read_weights, rewrite_header, save_plain
 
 FIELDS = {"languages": ["en", "de", "zh"], "anchor_language": "en", "bridge_layers": [1, 3], "alpha": 1.0}
 FIELDS |= {"beta": 0.4, "gamma": 0.2, "language": None}
@@ -63,7 +63,7 @@ def test_masks_have_a_shard_of_their_own_that_every_reader_takes(
 ) -> None:
     out = write(checkpoint, tmp_path / "out")
     with safe_open(out / "model-00002-of-00002.safetensors", "pt") as file:
-        assert set(file.keys()) == set(checkpoint.mask_tensors())
+        assert set(file.keys()) == set(checkpoint.added_tensors())
         assert file.metadata() == {"format": "pt"}
     assert (out / "model-00001-of-00002.safetensors").read_bytes() == (plain_folder / "model.safetensors").read_bytes()
 
@@ -111,8 +111,8 @@ def test_weights_beside_masks_are_copied_without_them(
     steered = open_source(str(saved), tmp_path)
     out = write(replace(checkpoint, source=steered), tmp_path / "out")
     weights = read_weights(out)
-    assert_same_bits(without_masks(weights), without_masks(read_weights(saved)))
-    assert_same_bits(masks_only(weights), checkpoint.mask_tensors())
+    assert_same_bits(base_only(weights), base_only(read_weights(saved)))
+    assert_same_bits(masks_only(weights), checkpoint.added_tensors())
     assert len(read_shards(out)) == 2
 
 
@@ -131,7 +131,7 @@ def test_header_with_its_tensors_in_any_order(
     rewrite_header(saved / "model.safetensors", turn_round)
     steered = open_source(str(saved), tmp_path)
     out = write(replace(checkpoint, source=steered), tmp_path / "out")
-    assert_same_bits(without_masks(read_weights(out)), without_masks(read_weights(steered_folder)))
+    assert_same_bits(base_only(read_weights(out)), base_only(read_weights(steered_folder)))
 
 
 @pytest.mark.parametrize("neurons", [47, 49, 1])

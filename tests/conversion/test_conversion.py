@@ -27,6 +27,7 @@ from .support import (
     QWEN2,
     ROWS,
     assert_same_bits,
+    base_only,
     change_tensors,
     file_bytes,
     masks_only,
@@ -35,7 +36,6 @@ from .support import (
     rewrite_json,
     run_main,
     save_plain,
-    without_masks,
     write_corpus,
 )
 
@@ -92,7 +92,7 @@ def test_source_stays_as_it_was(converted: Converted) -> None:
 
 def test_base_tensors_keep_their_bits(converted: Converted) -> None:
     tensors = read_weights(converted.out)
-    assert_same_bits(without_masks(tensors), read_weights(converted.plain))
+    assert_same_bits(base_only(tensors), read_weights(converted.plain))
     index = json.loads((converted.out / "model.safetensors.index.json").read_text())
     assert index["weight_map"].keys() == tensors.keys()
     assert index["metadata"]["total_size"] == sum(tensor.nbytes for tensor in tensors.values())
@@ -134,6 +134,7 @@ def test_config_is_the_base_model_s_with_the_steering_fields(converted: Converte
         "beta": 0.4,
         "gamma": 0.3,
         "language": None,
+        "gate_languages": None,
     }
     assert config == expected
 
@@ -215,7 +216,7 @@ def test_steered_checkpoint_gets_new_masks_from_its_profile(
     assert (config["languages"], config["bridge_layers"]) == (["en", "zh"], [0, 2, 3])
     assert (config["alpha"], config["beta"], config["gamma"]) == ({"zh": -1.0, "default": 0.0}, -0.5, 0.1)
     before, after = read_weights(steered_folder), read_weights(tmp_path / "again")
-    assert_same_bits(without_masks(after), without_masks(before))
+    assert_same_bits(base_only(after), base_only(before))
     profile = NeuronProfile.load(steered_folder / PROFILE_NAME).select(["en", "zh"])
     assert_same_bits(masks_only(after), expected_masks(profile, [0, 2, 3], "mean_abs", 0.06))
     assert NeuronProfile.load(tmp_path / "again" / PROFILE_NAME).languages == ("en", "zh")
@@ -256,7 +257,7 @@ def test_steered_model_that_was_loaded_and_saved_again(
     assert len(load_file(together[0])) > 2
     converter.made(saved, "--bridge-layers", "1-2", "--out", tmp_path / "again")
     weights = read_weights(tmp_path / "again")
-    assert_same_bits(without_masks(weights), without_masks(read_weights(steered_folder)))
+    assert_same_bits(base_only(weights), base_only(read_weights(steered_folder)))
     profile = NeuronProfile.load(saved / PROFILE_NAME)
     assert_same_bits(masks_only(weights), expected_masks(profile, [1, 2]))
     index = json.loads((tmp_path / "again" / "model.safetensors.index.json").read_text())
@@ -278,7 +279,7 @@ def test_masks_alone_in_a_shard_are_left_behind(steered_folder: Path, converter:
 def test_profile_from_a_file(plain_folder: Path, steered_folder: Path, converter: Converter, tmp_path: Path) -> None:
     profile = tmp_path / "kept.safetensors"
     shutil.move(steered_folder / PROFILE_NAME, profile)
-    ended = converter.made(plain_folder, "--profile", profile, "--out", tmp_path / "out")
+    ended = converter.made(plain_folder, "--profile", profile, "--gate-corpus", "none", "--out", tmp_path / "out")
     assert "profiling" not in ended.err
     assert_same_bits(masks_only(read_weights(tmp_path / "out")), masks_only(read_weights(steered_folder)))
     assert file_bytes(tmp_path / "out")["README.md"] == file_bytes(steered_folder)["README.md"]
@@ -416,5 +417,5 @@ def test_builtin_corpus_is_the_default(tmp_path: Path, converter: Converter) -> 
     assert profile.provenance.corpus == ("builtin",)
     assert len(profile.languages) == 16
     assert tiny_plain(QWEN2, num_hidden_layers=3).num_parameters() == sum(
-        tensor.numel() for tensor in without_masks(read_weights(tmp_path / "out")).values()
+        tensor.numel() for tensor in base_only(read_weights(tmp_path / "out")).values()
     )

@@ -17,7 +17,7 @@ from clas_models.conversion.gguf_source import dequantize, is_gguf
 from clas_models.conversion.staging import staging_folder
 
 from .conftest import Converter
-from .support import LLAMA, ROWS, Fate, assert_same_bits, names, read_weights, run_elsewhere, without_masks
+from .support import LLAMA, ROWS, Fate, assert_same_bits, base_only, names, read_weights, run_elsewhere
 
 REAL = Path.home() / ".cache" / "clas-models" / "SmolLM2-135M-Instruct.gguf"
 PARTS = {
@@ -100,7 +100,7 @@ def test_file_converts_with_its_own_weights_and_tokenizer(
     ended = converter.made("tiny.gguf", "--corpus", corpus_file, "--quiet")
     assert (ended.out, ended.err) == ("tiny-clas\n", "")
     out = tmp_path / "tiny-clas"
-    assert_same_bits(without_masks(read_weights(out)), dict(plain.state_dict()))
+    assert_same_bits(base_only(read_weights(out)), dict(plain.state_dict()))
     tokenizer = AutoTokenizer.from_pretrained(out)
     for text in ROWS[0].values():
         assert tokenizer(text)["input_ids"] == byte_tokenizer()(text)["input_ids"]
@@ -118,7 +118,7 @@ def test_tied_embeddings_and_another_precision(converter: Converter, corpus_file
     options = ["--dtype", "bfloat16", "--out", tmp_path / "out"]
     converter.made(tmp_path / "tiny.gguf", "--corpus", corpus_file, *options)
     expected = {name: tensor.bfloat16() for name, tensor in plain.state_dict().items() if name != "lm_head.weight"}
-    assert_same_bits(without_masks(read_weights(tmp_path / "out")), expected)
+    assert_same_bits(base_only(read_weights(tmp_path / "out")), expected)
 
 
 def test_weights_are_dequantized_once(converter: Converter, corpus_file: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from .support import (
     CHECKPOINT_FILES,
     Fate,
     assert_same_bits,
+    base_only,
     converter_running,
     file_bytes,
     masks_only,
@@ -31,7 +32,6 @@ from .support import (
     run_elsewhere,
     save_plain,
     wait_for,
-    without_masks,
 )
 
 
@@ -173,7 +173,7 @@ def assert_absent_or_whole(out: Path, plain: Path) -> None:
     if out.exists():
         model = AutoModelForCausalLM.from_pretrained(out)
         assert model.steering.bridge_layers == (3,)
-        assert_same_bits(without_masks(read_weights(out)), read_weights(plain))
+        assert_same_bits(base_only(read_weights(out)), read_weights(plain))
 
 
 def assert_same_files(found: Path, expected: Path) -> None:
@@ -274,7 +274,7 @@ def test_nothing_of_an_attempt_at_another_model_is_published(
     converter.made(other, "--corpus", corpus_file, "--out", tmp_path / "out")
     shards = {"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"}
     assert names(tmp_path / "out") == CHECKPOINT_FILES | shards
-    assert_same_bits(without_masks(read_weights(tmp_path / "out")), read_weights(other))
+    assert_same_bits(base_only(read_weights(tmp_path / "out")), read_weights(other))
 
 
 def test_two_conversions_at_once_to_the_same_folder(

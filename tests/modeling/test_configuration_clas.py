@@ -17,7 +17,11 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], list[str]]] = [
     ({"languages": "en"}, TypeError, ["languages:", "'en'", "str", "a list of language codes"]),
     ({"languages": {"en": 1}}, TypeError, ["languages:", "{'en': 1}", "dict", "a list of language codes"]),
     ({"languages": None}, TypeError, ["languages:", "None", "a list of language codes"]),
-    ({"languages": []}, ValueError, ["languages:", "empty", "at least the anchor language"]),
+    ({"languages": []}, ValueError, ["languages:", "empty", "at least one language"]),
+    ({"language": "auto"}, ValueError, ["language:", '"auto"', "no language gate", "convert.py"]),
+    ({"gate_languages": []}, ValueError, ["gate_languages:", "empty", "at least one language"]),
+    ({"gate_languages": "de"}, TypeError, ["gate_languages:", "'de'", "str", "list"]),
+    ({"gate_languages": ["de", "en"]}, ValueError, ["gate_languages:", "'en'", "anchor", "leave it out"]),
     ({"languages": ["en", 3]}, TypeError, ["languages[1]:", "3", "int", 'a code such as "de"']),
     ({"languages": ["en", "German"]}, ValueError, ["languages[1]:", "'German'", "ISO 639-1"]),
     ({"languages": ["en", "de", "DE"]}, ValueError, ["languages:", "de more than once", "'en', 'de', 'de'", "once"]),
@@ -152,6 +156,7 @@ def test_defaults_steer_nothing(family: Any) -> None:
         "beta": 0.4,
         "gamma": 0.2,
         "language": None,
+        "gate_languages": None,
     }
 
 

@@ -1,0 +1,135 @@
+"""`python -m benchmarks.gate`: does the language gate recognise text that it never saw, and what does it cost?
+
+The gate is made from the built-in corpus alone and asked about XQuAD and XNLI, by language, with the tokenizer of each
+model; Lingua, a language identifier from PyPI, is asked about the same texts decoded.  The texts are data that is not
+part of the project: give the folder that holds `xquad/` and `xnli/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoConfig, AutoTokenizer
+
+from clas_models.modeling.language_gate import LanguageGate
+from clas_models.profiling.corpora import load_corpus
+from clas_models.profiling.gate.gate_building import build_gate
+
+from .gate_cost import measure_cost
+from .gate_texts import SETS, TARGETS, Texts, read_texts
+
+ANCHOR = "en"
+BATCH = 32
+MAX_TOKENS = 512
+Answers = dict[str, list[str]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gate", description=__doc__)
+    parser.add_argument("models", nargs="+", type=Path, metavar="DIR", help="folders of plain checkpoints")
+    parser.add_argument(
+        "--data", type=Path, default=Path("../shared/data"), metavar="DIR", help="(default: %(default)s)"
+    )
+    parser.add_argument("--rows", choices=("all", "tenth", "rest"), default="all", help="all rows (default), every "
+                        "tenth, or all but every tenth")  # fmt: skip
+    parser.add_argument("--lingua-step", type=int, default=10, metavar="N", help="Lingua gets every Nth row; 0 "
+                        "leaves it out (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--rounds", type=int, default=7, help="of the cost (default: %(default)s); 0 leaves it out")
+    parser.add_argument("--device", default="cpu", help="of the cost: cpu (default) or cuda")
+    args = parser.parse_args()
+    if not (args.data / "xquad").is_dir() or not (args.data / "xnli").is_dir():
+        parser.exit(0, f"skipped: no xquad and xnli in {args.data}; give the folder that holds them as --data\n")
+    corpus = load_corpus("builtin")
+    for folder in args.models:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        began = time.perf_counter()
+        vocabulary = AutoConfig.from_pretrained(folder).vocab_size
+        gate = build_gate(tokenizer, corpus.rows, corpus.languages, ANCHOR, vocabulary)
+        size = sum(buffer.nbytes for buffer in gate.buffers()) / 1e6
+        print(f"\n## {folder.name}: made in {time.perf_counter() - began:.1f} s, {size:.2f} MB\n", flush=True)
+        identify = _identifier(corpus.languages) if args.lingua_step else None
+        for name in SETS:
+            texts = read_texts(name, args.data, tokenizer, args.rows)
+            _report(name, texts, tokenizer, gate, (*corpus.languages, "other"), identify, args.lingua_step)
+        if args.rounds:
+            print(measure_cost(folder, gate, args.rounds, args.device), flush=True)
+
+
+def _report(
+    name: str,
+    texts: Texts,
+    tokenizer: Any,
+    gate: LanguageGate,
+    codes: Sequence[str],
+    identify: Callable[[str], str] | None,
+    step: int,
+) -> None:
+    """One table: a row a language, the means, and the targets."""
+    answers = {code: [codes[i] for i in _decide(gate, tokenizer, rows)] for code, rows in texts.items()}
+    lingua = {code: [identify(row) for row in rows[::step]] for code, rows in texts.items()} if identify else {}
+    print(f"### {SETS[name].title}\n")
+    print(
+        "| language | rows | anchor or not | language | Lingua: anchor or not | Lingua: language |\n"
+        "|---|---|---|---|---|---|"
+    )
+    for code, rows in texts.items():
+        print(f"| {code} | {len(rows)} | {_cells(answers, [code])} | {_cells(lingua, [code])} |")
+    every, others = list(texts), [code for code in texts if code != ANCHOR]
+    print(f"| mean | {sum(map(len, texts.values()))} | {_cells(answers, every)} | {_cells(lingua, every)} |")
+    if others:
+        print(f"| mean but {ANCHOR} | | {_cells(answers, others)} | {_cells(lingua, others)} |")
+    print(f"\nWanted: {TARGETS[name]}\n", flush=True)
+
+
+def _cells(answers: Mapping[str, Sequence[str]], codes: Sequence[str]) -> str:
+    if not answers:
+        return "– | –"
+    pairs = [_score(answers[code], code) for code in codes]
+    return " | ".join(f"{statistics.mean(column):.2f}" for column in zip(*pairs, strict=True))
+
+
+def _score(answers: Sequence[str], code: str) -> tuple[float, float]:
+    """Per cent right: anchor or not, and the language itself."""
+    kept = sum((answer != ANCHOR) == (code != ANCHOR) for answer in answers)
+    return 100 * kept / len(answers), 100 * sum(answer == code for answer in answers) / len(answers)
+
+
+def _decide(gate: LanguageGate, tokenizer: Any, texts: Sequence[str]) -> list[int]:
+    """The gate's id of every text, in padded batches of similar length."""
+    ids = [torch.tensor(row[:MAX_TOKENS]) for row in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
+    order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
+    result = [0] * len(ids)
+    for start in range(0, len(ids), BATCH):
+        part = order[start : start + BATCH]
+        batch = pad_sequence([ids[place] for place in part], batch_first=True)
+        mask = pad_sequence([torch.ones_like(ids[place]) for place in part], batch_first=True)
+        for place, language in zip(part, gate(batch, mask).language_ids.tolist(), strict=True):
+            result[place] = language
+    return result
+
+
+def _identifier(languages: Sequence[str]) -> Callable[[str], str] | None:
+    try:
+        from lingua import IsoCode639_1, LanguageDetectorBuilder
+    except ImportError:
+        print("Lingua is not installed; pip install lingua-language-detector")
+        return None
+    codes = [getattr(IsoCode639_1, code.upper()) for code in languages]
+    detector = LanguageDetectorBuilder.from_iso_codes_639_1(*codes).build()
+
+    def identify(text: str) -> str:
+        found = detector.detect_language_of(text)
+        return found.iso_code_639_1.name.lower() if found else "none"
+
+    return identify
+
+
+if __name__ == "__main__":
+    main()

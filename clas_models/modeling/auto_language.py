@@ -1,0 +1,107 @@
+"""When the gate decides a row's language, for how long that holds, and what a person can see of it.
+
+A decision belongs to a sequence: `generate` makes it once, from the prompt, for all steps, beams and returned
+sequences, and leaves it with the cache of keys and values that were computed under it, so that a continued chat keeps
+it.  A plain `forward` decides from the whole sequence that it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .language_gate import UNNAMED_CLASSES, LanguageGate
+
+AUTO = "auto"
+OTHER = "other"
+_ATTRIBUTE = "clas_language_ids"
+
+
+@dataclass(frozen=True)
+class DetectedLanguage:
+    """What the gate says of one row.
+
+    Attributes:
+        code: the language, "other" for one that the gate has no name for.
+        language_id: what steers the row: the position among the profiled languages, or their number for any other.
+        confidence: of `code`, 0 to 1.
+        confidences: of every language that the gate knows, the anchor and "other" included; they sum to 1.  They
+            follow the order of the evidence and are not calibrated.
+    """
+
+    code: str
+    language_id: int
+    confidence: float
+    confidences: dict[str, float]
+
+
+def is_auto(language: object) -> bool:
+    """Whether a row's language is left to the gate."""
+    return isinstance(language, str) and language.strip().lower() == AUTO
+
+
+def decide(
+    gate: LanguageGate | None, input_ids: Tensor | None, attention_mask: Any = None, past_key_values: Any = None
+) -> Tensor:
+    """Language ids int64 `[batch]` from the tokens of whole sequences.
+
+    Args:
+        input_ids: `[batch, tokens]`.
+        attention_mask: `[batch, tokens]`; a mask of another form does not say which tokens are padding and is not
+            looked at.
+        past_key_values: the cache that comes with the tokens; it must be empty.
+
+    Raises:
+        ValueError: there is no gate, or there are not the tokens to decide from.
+        IndexError: an id outside the vocabulary.
+    """
+    if gate is None:
+        raise ValueError(
+            'language: "auto", but the checkpoint has no language gate; pass language= with a code such as "de", or '
+            "add a gate with convert.py"
+        )
+    if input_ids is None:
+        raise ValueError('language: "auto" cannot be decided from inputs_embeds alone; pass language=')
+    if past_key_values is not None and past_key_values.get_seq_length() > 0:
+        raise ValueError('language: "auto" cannot be decided from a cached step without its prompt; pass language=')
+    fits = isinstance(attention_mask, Tensor) and attention_mask.shape == input_ids.shape
+    return gate(input_ids, attention_mask if fits else None).language_ids
+
+
+def remember(cache: Any, language_ids: Tensor, rows: int) -> None:
+    """Leave a decision, one entry a prompt, with the cache that `rows` sequences were computed in."""
+    if cache is not None:
+        setattr(cache, _ATTRIBUTE, language_ids.repeat_interleave(rows // len(language_ids)))
+
+
+def remembered(cache: Any, rows: int) -> Tensor | None:
+    """The decision that a cache was filled under; None for an empty cache, or one of other rows."""
+    language_ids = getattr(cache, _ATTRIBUTE, None)
+    if language_ids is None or len(language_ids) != rows or cache.get_seq_length() == 0:
+        return None
+    return language_ids
+
+
+def detect(
+    gate: LanguageGate, anchor_language: str, input_ids: Tensor, attention_mask: Tensor | None
+) -> list[DetectedLanguage]:
+    """What the gate says of every row of `[batch, tokens]`, for a person to read."""
+    ids, evidence, threshold = gate(input_ids, attention_mask)
+    shares = torch.cat([threshold[:, None], evidence], dim=1).softmax(dim=1)
+    names = (anchor_language, *gate.gate_languages, *[OTHER] * UNNAMED_CLASSES)
+    best = torch.where(ids == gate.anchor_id, 0, evidence.argmax(dim=1) + 1)
+    return [
+        _detected(names, names[place], language_id, row)
+        for place, language_id, row in zip(best.tolist(), ids.tolist(), shares.tolist(), strict=True)
+    ]
+
+
+def _detected(names: Sequence[str], code: str, language_id: int, shares: Sequence[float]) -> DetectedLanguage:
+    confidences = dict.fromkeys(names, 0.0)
+    for name, share in zip(names, shares, strict=True):
+        confidences[name] += share
+    return DetectedLanguage(code, language_id, confidences[code], confidences)

@@ -1,0 +1,1 @@
+"""How a language gate is made: a tokenizer and a parallel corpus in, a `LanguageGate` out."""
