@@ -138,9 +138,9 @@ class LanguageGate(nn.Module):
             attention_mask = torch.zeros_like(input_ids)
         words, anchor_words = self._words(input_ids, attention_mask)
         totals = words.cumsum(1, dtype=torch.int32)
-        # The best stretch that ends at a word began where the sum before it was lowest.
+        # The best stretch that ends at a word began where the sum before it was lowest; an empty one has 0.
         lowest = (totals - words).cummin(1).values
-        best = (totals - lowest).amax(1).float()
+        best = (totals - lowest).amax(1).clamp(min=0).float()
         threshold = self.limits[3] + self.limits[4] * anchor_words.sum(1).float().sqrt()
         class_ids = torch.tensor(self.class_ids, device=input_ids.device)
         ids = torch.where(best.amax(1) > threshold, class_ids[best.argmax(1)], self.anchor_id)

@@ -1,0 +1,140 @@
+"""The gate alone: what counts as evidence, what does not, and what it can never depend on."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from gate_helpers import (
+    BEGIN,
+    CHINESE,
+    ENGLISH,
+    FRENCH,
+    GERMAN,
+    NAME,
+    NEUTRAL,
+    PAD,
+    PIECE,
+    STRANGE,
+    rows,
+    small_gate,
+)
+
+EN, DE, ZH, OTHER = 0, 1, 2, 4
+
+
+def ids_of(*contents: list[int]) -> list[int]:
+    """The gate's answer to several rows in one padded batch."""
+    width = max(map(len, contents))
+    return small_gate()(*rows(*contents, width=width)).language_ids.tolist()
+
+
+def test_each_language_is_recognised_from_two_words() -> None:
+    found = ids_of([GERMAN] * 2, [CHINESE] * 2, [ENGLISH] * 2, [FRENCH] * 2, [STRANGE] * 2)
+    assert found == [DE, ZH, EN, OTHER, OTHER]
+
+
+def test_thin_evidence_is_the_anchor() -> None:
+    assert ids_of([], [NEUTRAL] * 8, [GERMAN], [NEUTRAL, CHINESE, NEUTRAL], [BEGIN] * 4) == [EN] * 5
+
+
+def test_a_batch_without_tokens_is_the_anchor() -> None:
+    assert small_gate()(torch.zeros(3, 0, dtype=torch.long)).language_ids.tolist() == [EN] * 3
+
+
+def test_neutral_tokens_carry_no_weight() -> None:
+    alone, among = small_gate()(*rows([GERMAN] * 3)), small_gate()(*rows([NEUTRAL, *[GERMAN, NEUTRAL] * 3]))
+    assert torch.equal(alone.evidence, among.evidence)
+    assert torch.equal(alone.threshold, among.threshold)
+
+
+def test_content_decides_and_not_the_wrapper_around_it() -> None:
+    wrapper = [ENGLISH] * 40
+    assert ids_of([*wrapper, *[GERMAN] * 6, *wrapper], [*wrapper, *[CHINESE] * 6], wrapper) == [DE, ZH, EN]
+
+
+def test_long_anchor_text_needs_more_evidence() -> None:
+    decision = small_gate()(*rows([ENGLISH] * 9, [ENGLISH] * 4, [NEUTRAL] * 9))
+    assert decision.threshold.tolist() == [9.0, 8.0, 6.0]
+
+
+def test_names_in_a_row_count_once_and_little() -> None:
+    decision = small_gate()(*rows([NAME] * 4, [NAME, ENGLISH, NAME], [GERMAN] * 4))
+    assert decision.evidence[:, 0].tolist() == [1.5, 1.5, 16.0]
+    assert decision.language_ids.tolist() == [EN, EN, DE]
+
+
+def test_one_word_counts_for_no_more_than_a_word_however_many_pieces_it_has() -> None:
+    decision = small_gate()(*rows([GERMAN, PIECE, PIECE, PIECE], [GERMAN, PIECE], [GERMAN] * 2))
+    assert decision.evidence[:, 0].tolist() == [5.0, 5.0, 8.0]
+
+
+def test_the_best_stretch_counts_and_not_the_last_one() -> None:
+    assert ids_of([GERMAN] * 4 + [CHINESE] * 2, [CHINESE] * 2 + [GERMAN] * 4) == [DE, DE]
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_padding_is_not_seen(left: bool) -> None:
+    contents = [[GERMAN] * 3, [PIECE, GERMAN, CHINESE], [NAME, PIECE], [ENGLISH, GERMAN]]
+    expected = [small_gate()(torch.tensor([row])) for row in contents]
+    for width, value in ((4, PAD), (30, PAD), (30, GERMAN), (30, PIECE)):
+        ids, mask = rows(*contents, width=width, left=left)
+        found = small_gate()(torch.where(mask.bool(), ids, value), mask)
+        for row, decision in enumerate(expected):
+            assert torch.equal(found.evidence[row], decision.evidence[0])
+            assert torch.equal(found.threshold[row], decision.threshold[0])
+
+
+def test_padding_with_a_token_that_is_no_text_needs_no_mask() -> None:
+    ids, mask = rows([GERMAN] * 3, [PIECE, GERMAN], left=True)
+    assert torch.equal(small_gate()(ids).evidence, small_gate()(ids, mask).evidence)
+
+
+def test_rows_do_not_depend_on_each_other() -> None:
+    contents = [[GERMAN] * 3, [CHINESE] * 9, [ENGLISH, NAME, GERMAN]]
+    together = small_gate()(*rows(*contents))
+    for row, content in enumerate(contents):
+        assert torch.equal(together.evidence[row], small_gate()(torch.tensor([content])).evidence[0])
+
+
+@pytest.mark.parametrize("bad", [-1, 260, 2**40])
+def test_ids_outside_the_vocabulary_are_an_error(bad: int) -> None:
+    with pytest.raises(IndexError, match=rf"input_ids: {bad} is outside the gate's 260 tokens"):
+        small_gate()(torch.tensor([[GERMAN, bad]]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_cast_does_not_touch_the_tables(dtype: torch.dtype) -> None:
+    gate, batch = small_gate(), rows([GERMAN] * 3, [ENGLISH, NAME])
+    cast = copy.deepcopy(gate).to(dtype)
+    assert {name: table.dtype for name, table in cast.named_buffers()} == {
+        "evidence": torch.int8,
+        "kinds": torch.uint8,
+        "limits": torch.int32,
+    }
+    assert torch.equal(cast(*batch).evidence, gate(*batch).evidence)
+
+
+def test_another_anchor() -> None:
+    """Against German: its own words are what the table calls 'de', which has no column of its own then."""
+    gate = small_gate(languages=["fr", "it", "zh"], anchor="it")
+    assert gate(*rows([CHINESE] * 2, [FRENCH] * 2, [GERMAN] * 2, [ENGLISH] * 2)).language_ids.tolist() == [2, 0, 3, 1]
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_compiles_to_one_graph(backend: str) -> None:
+    gate, batch = small_gate(), rows([GERMAN] * 3, [ENGLISH] * 4, [STRANGE] * 5, [])
+    compiled = torch.compile(gate, fullgraph=True, backend=backend)
+    for found, expected in zip(compiled(*batch), gate(*batch), strict=True):
+        assert torch.equal(found, expected)
+
+
+def test_new_tokens_of_a_resized_embedding_say_nothing() -> None:
+    gate, batch = small_gate(), rows([GERMAN] * 3, [ENGLISH] * 4)
+    expected = gate(*batch).evidence
+    gate.resize(300)
+    assert torch.equal(gate(*batch).evidence, expected)
+    assert gate(torch.full((1, 8), 299)).language_ids.tolist() == [EN]
+    gate.resize(260)
+    assert torch.equal(gate(*batch).evidence, expected)
