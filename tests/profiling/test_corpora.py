@@ -52,15 +52,15 @@ def test_skip_and_samples_pick_a_range_that_can_be_read_again():
     whole = list(load_corpus("builtin").rows)
     corpus = load_corpus("builtin", samples=3, skip=95)
     assert list(corpus.rows) == list(corpus.rows) == whole[95:98]
-    assert list(load_corpus("builtin", skip=98).rows) == whole[98:]
-    assert len(whole) == 100
+    assert list(load_corpus("builtin", skip=158).rows) == whole[158:]
+    assert len(whole) == 160
 
 
 def test_fewer_rows_than_asked_for_are_taken_if_that_is_allowed_but_never_none():
-    assert list(load_corpus("builtin", samples=9, skip=98, fewer=True).rows) == list(
-        load_corpus("builtin", skip=98).rows
+    assert list(load_corpus("builtin", samples=9, skip=158, fewer=True).rows) == list(
+        load_corpus("builtin", skip=158).rows
     )
-    assert "only 100 rows" in message("builtin", samples=9, skip=100, fewer=True)
+    assert "only 160 rows" in message("builtin", samples=9, skip=160, fewer=True)
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,9 @@ def test_fewer_rows_than_asked_for_are_taken_if_that_is_allowed_but_never_none()
         ({"languages": ["e n"]}, ["'e n'"]),
         ({"samples": 0}, ["samples is 0"]),
         ({"skip": -1}, ["skip is -1"]),
-        ({"samples": 101}, ["only 100 rows", "101"]),
-        ({"samples": 2, "skip": 99}, ["only 100 rows", "99"]),
-        ({"skip": 100}, ["only 100 rows"]),
+        ({"samples": 161}, ["only 160 rows", "161"]),
+        ({"samples": 2, "skip": 159}, ["only 160 rows", "159"]),
+        ({"skip": 160}, ["only 160 rows"]),
         ({"data_dir": Path("somewhere")}, ["somewhere", "builtin"]),
     ],
 )
@@ -95,7 +95,7 @@ def test_builtin_needs_no_datasets_library():
     code = "import sys; sys.modules['datasets'] = None\n"
     code += "from clas_models.profiling.corpora import load_corpus; print(len(list(load_corpus('builtin').rows)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "100", done.stderr
+    assert done.stdout.strip() == "160", done.stderr
 
 
 # ---- JSON Lines

@@ -1,14 +1,16 @@
 """XQuAD: questions on paragraphs of Wikipedia, the same 1190 in 12 languages.
 
-A text is the paragraph, a newline and the question; the answers are left out.  Rows are matched by the id of the
-question and come in the order of the file, so that neighbours share a paragraph.
+A text of the corpus is the paragraph, a newline and the question.  Rows are matched by the id of the question and come
+in the order of the file, so that neighbours share a paragraph.  The answers are read but left to others.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...errors import InputError
 from .hub_table import HubTable, check_reachable
@@ -21,6 +23,25 @@ _REPO = "google/xquad"
 _REMEDY = "give the folder with the files xquad.LANG.json as --data-dir"
 
 
+@dataclass(frozen=True)
+class Question:
+    """One question as it is published; whether its texts can be used is not checked.
+
+    Attributes:
+        place: for messages, such as a file and a row.
+        key: the id of the question, the same in every language.
+        context: the paragraph.
+        question: the question.
+        answers: a list of objects with a `text` in a file, an object with a list `text` on the Hub.
+    """
+
+    place: str
+    key: str
+    context: object
+    question: object
+    answers: Any
+
+
 def load_xquad(languages: tuple[str, ...] | None, data_dir: Path | None) -> ParallelCorpus:
     """XQuAD from `xquad.LANG.json` in `data_dir` (or in its folder `xquad`), else from the Hub.
 
@@ -28,35 +49,46 @@ def load_xquad(languages: tuple[str, ...] | None, data_dir: Path | None) -> Para
         InputError: files that are missing or are not SQuAD v1.1 JSON, a language that is not there, a question that
             one language lacks, or a Hub that cannot be reached.
     """
+    texts = {
+        language: index_rows(
+            ((row.key, join_text([row.context, row.question], row.place)) for row in questions), f"xquad, {language}"
+        )
+        for language, questions in xquad_questions(languages, data_dir).items()
+    }
+    return ParallelCorpus("xquad", tuple(texts), align(texts, "xquad"))
+
+
+def xquad_questions(languages: tuple[str, ...] | None, data_dir: Path | None) -> dict[str, Iterator[Question]]:
+    """The questions of every language, in the order of the file or of the Hub; read when they are iterated.
+
+    Raises:
+        InputError: as `load_xquad`, but questions are not matched; what is wrong with a row is found while iterating.
+    """
     if data_dir is None:
         picked = pick_languages(languages, HUB_LANGUAGES, "xquad")
         check_reachable(_REPO, _REMEDY)
-        pairs = {language: _hub_pairs(language) for language in picked}
-    else:
-        folder = corpus_folder(data_dir, ["xquad"], ["xquad.*.json"], "xquad")
-        files = {path.name.split(".")[1].lower(): path for path in sorted(folder.glob("xquad.*.json"))}
-        picked = pick_languages(languages, files, "xquad")
-        pairs = {language: _file_pairs(files[language]) for language in picked}
-    texts = {language: index_rows(pairs[language], f"xquad, {language}") for language in picked}
-    return ParallelCorpus("xquad", picked, align(texts, "xquad"))
+        return {language: _hub_questions(language) for language in picked}
+    folder = corpus_folder(data_dir, ["xquad"], ["xquad.*.json"], "xquad")
+    files = {path.name.split(".")[1].lower(): path for path in sorted(folder.glob("xquad.*.json"))}
+    picked = pick_languages(languages, files, f"xquad in {folder}")
+    return {language: _file_questions(files[language]) for language in picked}
 
 
-def _hub_pairs(language: str) -> Iterator[tuple[str, str]]:
+def _hub_questions(language: str) -> Iterator[Question]:
     for number, row in enumerate(HubTable.open(_REPO, f"xquad.{language}", _REMEDY), start=1):
-        yield str(row["id"]), join_text([row["context"], row["question"]], f"{_REPO}, {language}, row {number}")
+        place = f"{_REPO}, {language}, row {number}"
+        yield Question(place, str(row["id"]), row["context"], row["question"], row.get("answers"))
 
 
-def _file_pairs(path: Path) -> Iterator[tuple[str, str]]:
+def _file_questions(path: Path) -> Iterator[Question]:
     number = 0
     try:
         articles = json.loads(path.read_text(encoding="utf-8-sig"))["data"]
         for paragraph in (paragraph for article in articles for paragraph in article["paragraphs"]):
-            for question in paragraph["qas"]:
+            for row in paragraph["qas"]:
                 number += 1
-                text = join_text([paragraph["context"], question["question"]], f"{path}, row {number}")
-                yield str(question["id"]), text
-    except InputError:
-        raise
+                place = f"{path}, row {number}"
+                yield Question(place, str(row["id"]), paragraph["context"], row["question"], row.get("answers"))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): give files that can") from None
     except ValueError as error:

@@ -1,0 +1,191 @@
+"""From an example to token ids: the template, the chat markup around it, and the cut to the maximum length.
+
+What a template is, is the business of `templates`; what a model does with the ids that of `engine`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerBase
+
+from clas_models.errors import InputError
+
+from .tasks.task import Example, Kind, Task
+from .templates import Filled, Template, Templates
+
+# The chat templates of Llama 3 write a date into every prompt, some of them today's.  This is the one that those
+# without a clock write; with it a run gives the same numbers on any day.
+_DATE = "26 Jul 2024"
+_CONTENT = "\ue000content\ue000"
+_TEXT_ALONE = Template.parse("{text}", "the text alone")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a model reads.
+
+    Attributes:
+        ids: the tokens.
+        cut: how many tokens fewer they are than without the maximum length.
+        bytes: bytes in UTF-8 of the text that the ids stand for, for a perplexity; 0 otherwise.
+    """
+
+    ids: tuple[int, ...]
+    cut: int = 0
+    bytes: int = 0
+
+
+class PromptBuilder:
+    """Prompts of one task for one tokenizer.
+
+    With a chat template a prompt is one user message and the beginning of the reply; without, it is the text between
+    the special tokens that the tokenizer adds of its own.  There, the answer of a choice begins a line of its own, so
+    that its token is the same as in a reply.  For a perplexity it is the example's text alone.
+
+    A special token written out in an example, such as `<|im_end|>` in a paragraph about chat models, stays text; in a
+    template it is the token.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        templates: Templates | None,
+        task: Task,
+        max_length: int = 512,
+        chat_template: bool = True,
+    ) -> None:
+        """
+        Args:
+            tokenizer: a fast one, as Llama and Qwen2 have.
+            templates: of the task, see `find_templates`; None for a perplexity, which has none.
+            task: whose examples will come.
+            max_length: the most tokens of a prompt; tokens that a model adds to it do not count.
+            chat_template: whether to use the tokenizer's; of no effect on a perplexity.
+
+        Raises:
+            InputError: a tokenizer without a chat template although one is asked for, one that cannot be used, or a
+                maximum length below 1.
+        """
+        if max_length < 1:
+            raise InputError(f"maximum length is {max_length}: give 1 or more")
+        self._tokenizer = tokenizer
+        self._templates = templates or Templates(_TEXT_ALONE, {})
+        self._task = task
+        self._max_length = max_length
+        self._chat = chat_template and task.kind is not Kind.PERPLEXITY
+        self._before, self._after = _markup(tokenizer, task, self._chat)
+        self._special = {id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special}
+
+    def build(self, example: Example, language: str) -> Prompt:
+        """The prompt of one example, with the template of its language.
+
+        A prompt of more than the maximum length loses the end of the field `task.cut`, as few characters as need be,
+        and nothing else.
+
+        Raises:
+            InputError: the prompt is too long and the task has no such field, or is too long without it altogether.
+        """
+        fill = self._templates.of(language).fill
+        ids = self._ids(fill(example.fields))
+        if len(ids) <= self._max_length:
+            return self._prompt(ids, 0, example.fields)
+        cut = self._task.cut
+        if cut is None:
+            raise self._too_long(example, language, len(ids), "nothing of it may be cut")
+        shorten = partial(_shortened, example.fields, cut)
+        # A character more is a token more or none, but for the rare word that is fewer tokens when it is whole.
+        too_many = bisect_right(
+            range(len(example.fields[cut])), self._max_length, key=lambda length: len(self._ids(fill(shorten(length))))
+        )
+        if too_many == 0:
+            shortest = len(self._ids(fill(shorten(0))))
+            raise self._too_long(example, language, shortest, f"that is without its {cut}")
+        fields = shorten(too_many - 1)
+        shortened = self._ids(fill(fields))
+        return self._prompt(shortened, len(ids) - len(shortened), fields)
+
+    def _prompt(self, ids: list[int], cut: int, fields: Mapping[str, str]) -> Prompt:
+        text = fields["text"] if self._task.kind is Kind.PERPLEXITY else ""
+        return Prompt(tuple(ids), cut, len(text.encode()))
+
+    def _ids(self, filled: Filled) -> list[int]:
+        encoded = self._tokenizer(
+            self._before + filled.text + self._after,
+            add_special_tokens=not self._chat,
+            return_offsets_mapping=True,
+        )
+        offset = len(self._before)
+        ids: list[int] = []
+        for id_, span in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
+            # A token that the tokenizer adds of its own spans no character, so it overlaps no field.
+            start, end = span[0] - offset, span[1] - offset
+            if id_ in self._special and any(first < end and start < last for first, last in filled.fields):
+                ids += self._as_text(filled.text[start:end])
+            else:
+                ids.append(id_)
+        return ids
+
+    def _as_text(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+
+    def _too_long(self, example: Example, language: str, tokens: int, why: str) -> InputError:
+        return InputError(
+            f"{self._task.name}, {language}, example {example.key}: the prompt has {tokens} tokens and {why}, "
+            f"the maximum length is {self._max_length}; raise --max-length or shorten the template"
+        )
+
+
+def choice_ids(tokenizer: PreTrainedTokenizerBase, task: Task, chat_template: bool = True) -> tuple[int, ...]:
+    """The token of every choice where the answer begins, right after a prompt of `PromptBuilder`.
+
+    Args:
+        tokenizer: the one of the prompts.
+        task: one of choices.
+        chat_template: as for the prompts.
+
+    Returns:
+        One id a choice, in the order of `task.choices`, all different.
+
+    Raises:
+        InputError: a choice that is not one token there, or shares it with another; or as `PromptBuilder`.
+    """
+    _, after = _markup(tokenizer, task, chat_template)
+    prompt = list(tokenizer(after, add_special_tokens=False)["input_ids"])
+    ids: list[int] = []
+    for choice in task.choices:
+        answered = list(tokenizer(after + choice, add_special_tokens=False)["input_ids"])
+        if answered[:-1] != prompt or answered[-1] in ids:
+            raise InputError(
+                f"{task.name}: the answer {choice!r} is not one token of its own to the tokenizer of "
+                f"{tokenizer.name_or_path}; this task needs another model"
+            )
+        ids.append(answered[-1])
+    return tuple(ids)
+
+
+def _shortened(fields: Mapping[str, str], field: str, length: int) -> dict[str, str]:
+    return {**fields, field: fields[field][:length]}
+
+
+def _markup(tokenizer: PreTrainedTokenizerBase, task: Task, chat: bool) -> tuple[str, str]:
+    """What stands before and after a template's text."""
+    if not chat:
+        return "", "\n" if task.kind is Kind.CHOICE else ""
+    name = tokenizer.name_or_path
+    if not tokenizer.chat_template:
+        raise InputError(f"the tokenizer of {name} has no chat template: pass --no-chat-template")
+    message = [{"role": "user", "content": _CONTENT}]
+    try:
+        rendered = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True, date_string=_DATE)
+    except (TemplateError, ValueError) as error:
+        fault = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"the chat template of {name} fails ({fault}): pass --no-chat-template") from error
+    before, *rest = str(rendered).split(_CONTENT)
+    if len(rest) != 1:
+        raise InputError(f"the chat template of {name} does not write a message once: pass --no-chat-template")
+    return before, rest[0]

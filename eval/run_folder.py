@@ -1,0 +1,137 @@
+"""A run's folder on disk: its settings, and one file of predictions for each task, method and language.
+
+    RUN/run.json                                  the settings, written once, before the first prediction
+    RUN/predictions/TASK/METHOD/LANGUAGE.jsonl    one line an example, in the order in which they were computed
+    RUN/tune.json                                 what `tune` decided
+
+Reading lives here, so that a report needs no model; `predictions.py` appends.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from clas_models.errors import InputError
+
+FORMAT_VERSION = 1
+SETTINGS_NAME = "run.json"
+PREDICTIONS_NAME = "predictions"
+BASE = "base"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of a predictions file.
+
+    Attributes:
+        key: the example's.
+        prediction: index of the choice, generated text, or nats.
+        gold: as in `Example`.
+        scores: of this example, by the names in the task's `metrics`, each in 0 .. 1 (nats for a perplexity).
+        shown: what a reader wants to see beside the answers, such as the question; short.
+        cut: tokens of the context that were left out.
+        tokens: tokens of the prompt; of the text for a perplexity.
+        bytes: bytes of the text in UTF-8, for a perplexity; 0 otherwise.
+    """
+
+    key: str
+    prediction: int | str | float
+    gold: tuple[str, ...] | tuple[int, ...]
+    scores: dict[str, float]
+    shown: str = ""
+    cut: int = 0
+    tokens: int = 0
+    bytes: int = 0
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, line: str) -> Record:
+        """Raises ValueError, TypeError or KeyError for a line that is none."""
+        values = json.loads(line)
+        return cls(**{**values, "gold": tuple(values["gold"])})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that predictions depend on, and what a report says about it.
+
+    Attributes:
+        command: run, grid or tune.
+        model: as the user named it; `fingerprint` identifies the weights and masks.
+        anchor_language: of the checkpoint.
+        languages: by task, in the order of the report.
+        methods: by the name of their folder, what was in force: {"kind": "base"}, {"kind": "clas", "alpha": 1.0,
+            "beta": 0.4, "gamma": 0.2}, {"kind": "int-mean", "site": "gate"}; alpha may be by language.
+        samples: examples a language, None for all.
+        other: everything else, such as the template's digest, precision, maximum length and versions.
+    """
+
+    command: str
+    model: str
+    fingerprint: str
+    anchor_language: str
+    languages: dict[str, list[str]]
+    methods: dict[str, dict[str, Any]]
+    samples: int | None
+    other: dict[str, Any] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def tasks(self) -> list[str]:
+        return list(self.languages)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run that was begun; predictions may still be incomplete."""
+
+    path: Path
+    settings: Settings
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Raises InputError: no folder, no run in it, or one of another format."""
+        file = path / SETTINGS_NAME
+        if not path.is_dir():
+            raise InputError(f"{path}: no such folder; give one that `run`, `grid` or `tune` wrote with --out")
+        if not file.is_file():
+            raise InputError(f"{path}: no {SETTINGS_NAME}, so not the folder of a run; give one written with --out")
+        try:
+            values = json.loads(file.read_text(encoding="utf-8"))
+            version = values.get("format_version")
+            if version != FORMAT_VERSION:
+                raise InputError(f"{file}: format version {version}, this package reads {FORMAT_VERSION}")
+            return cls(path, Settings(**values))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InputError(f"{file}: not the settings of a run ({error}); run again into another folder") from error
+
+    def file(self, task: str, method: str, language: str) -> Path:
+        return self.path / PREDICTIONS_NAME / task / method / f"{language}.jsonl"
+
+    def records(self, task: str, method: str, language: str) -> list[Record]:
+        """The finished predictions, [] where there are none yet; a last line without its newline is unfinished.
+
+        Raises:
+            InputError: a line that is no prediction; it names file and line.
+        """
+        path = self.file(task, method, language)
+        if not path.is_file():
+            return []
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+        return list(_parsed(path, lines))
+
+
+def _parsed(path: Path, lines: list[str]) -> Iterator[Record]:
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield Record.from_json(line)
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(
+                f"{path}, line {number}: not a prediction ({error}); delete the file and run again"
+            ) from None

@@ -1,0 +1,27 @@
+"""The tasks that a model can be evaluated on, by name.
+
+Adding one is adding a module that builds a `Task`, its default template if it has a new one, and a line in the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from clas_models.errors import InputError
+
+from .belebele import BELEBELE
+from .perplexity import PERPLEXITY, summarize_perplexity
+from .task import Answer, Example, Kind, Source, Task
+from .xnli import XNLI
+from .xquad import XQUAD
+
+__all__ = ["TASKS", "Answer", "Example", "Kind", "Source", "Task", "summarize_perplexity", "task_of"]
+
+TASKS: Mapping[str, Task] = {task.name: task for task in (XNLI, XQUAD, BELEBELE, PERPLEXITY)}
+
+
+def task_of(name: str) -> Task:
+    """Raises InputError: no task of that name."""
+    if name not in TASKS:
+        raise InputError(f"unknown task {name!r}: choose among {', '.join(TASKS)}")
+    return TASKS[name]

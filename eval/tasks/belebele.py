@@ -1,0 +1,117 @@
+"""Belebele: multiple choice on passages of FLORES-200, the same 900 questions in 122 language variants.
+
+Source: Bandarkar et al. 2024, The Belebele Benchmark.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from clas_models.errors import InputError
+from clas_models.profiling.corpora.hub_table import HubTable, check_reachable, config_names
+from clas_models.profiling.corpora.languages import pick_languages
+from clas_models.profiling.corpora.parallel_corpus import corpus_folder, join_text
+from clas_models.profiling.corpora.text_file import text_lines
+
+from .multiple_choice import ANSWER_FIELDS, LETTERS, multiple_choice_task
+from .parallel import language_codes, parallel_examples
+from .task import Example, Source
+
+# ISO 639-1 by the ISO 639-3 codes that Belebele uses.  Where it has a variety of a macrolanguage, such as Tosk Albanian
+# or North Azerbaijani, the code is the macrolanguage's, once for each; other varieties keep their own three letters.
+_CODES = """
+afr:af als:sq amh:am arb:ar asm:as azj:az bam:bm ben:bn bod:bo bul:bg cat:ca ces:cs ckb:ku dan:da deu:de ell:el
+eng:en est:et eus:eu fin:fi fra:fr fuv:ff gaz:om grn:gn guj:gu hat:ht hau:ha heb:he hin:hi hrv:hr hun:hu hye:hy
+ibo:ig ind:id isl:is ita:it jav:jv jpn:ja kan:kn kat:ka kaz:kk khk:mn khm:km kin:rw kir:ky kor:ko lao:lo lin:ln
+lit:lt lug:lg lvs:lv mal:ml mar:mr mkd:mk mlt:mt mri:mi mya:my nld:nl nob:nb npi:ne nya:ny ory:or pan:pa pbt:ps
+pes:fa plt:mg pol:pl por:pt ron:ro rus:ru sin:si slk:sk slv:sl sna:sn snd:sd som:so sot:st spa:es srp:sr ssw:ss
+sun:su swe:sv swh:sw tam:ta tel:te tgk:tg tgl:tl tha:th tir:ti tsn:tn tso:ts tur:tr ukr:uk urd:ur uzn:uz vie:vi
+wol:wo xho:xh yor:yo zho:zh zsm:ms zul:zu
+"""
+ISO_639_1: Mapping[str, str] = dict(pair.split(":") for pair in _CODES.split())
+# Of two scripts the plain code has the usual one (Simplified for Chinese); these are the others, as `hi-latn`.
+OTHER_SCRIPTS = ("arb_Latn", "ben_Latn", "hin_Latn", "npi_Latn", "sin_Latn", "urd_Latn", "zho_Hant")
+
+_REPO = "facebook/belebele"
+_REMEDY = "give the folder with the files such as deu_Latn.jsonl as --data-dir"
+_VARIANT = re.compile(r"[a-z]{3}_[A-Za-z]{4}")
+_TEXTS = ("flores_passage", "question", "mc_answer1", "mc_answer2", "mc_answer3", "mc_answer4")
+_FIELDS = ("passage", "question", *ANSWER_FIELDS)
+
+Row = tuple[str, Mapping[str, Any]]  # its place, for messages, and what stands there
+
+
+def load_belebele(languages: Sequence[str] | None, source: Source) -> dict[str, list[Example]]:
+    """Questions in the order of their keys, so that `samples` are the same whatever the languages.
+
+    A key is made of the passage's link (with its split, where the row has one) and the question's number.
+
+    Raises:
+        InputError: a source or row that cannot be used, or a question that a language lacks.
+    """
+    wanted = language_codes(languages)
+    rows = _hub_rows(wanted) if source.data_dir is None else _file_rows(wanted, source.data_dir)
+    examples = {language: sorted(_examples(given), key=lambda example: example.key) for language, given in rows.items()}
+    return parallel_examples(examples, BELEBELE.name, source.samples)
+
+
+def language_of(variant: str) -> str:
+    """The language code for a variant as Belebele names them: `deu_Latn` is de, `zho_Hant` zh-hant, `ceb_Latn` ceb."""
+    base, _, script = variant.partition("_")
+    code = ISO_639_1.get(base, base)
+    return f"{code}-{script.lower()}" if variant in OTHER_SCRIPTS else code
+
+
+def _hub_rows(languages: tuple[str, ...] | None) -> dict[str, Iterator[Row]]:
+    check_reachable(_REPO, _REMEDY)
+    variants = {language_of(name): name for name in config_names(_REPO, _REMEDY) if _VARIANT.fullmatch(name)}
+    picked = pick_languages(languages, sorted(variants), BELEBELE.name)
+    return {language: _table_rows(variants[language]) for language in picked}
+
+
+def _table_rows(variant: str) -> Iterator[Row]:
+    for number, row in enumerate(HubTable.open(_REPO, variant, _REMEDY), start=1):
+        yield f"{_REPO}, {variant}, row {number}", row
+
+
+def _file_rows(languages: tuple[str, ...] | None, data_dir: Path) -> dict[str, Iterator[Row]]:
+    folder = corpus_folder(data_dir, ["belebele", "Belebele"], ["[a-z][a-z][a-z]_????.jsonl"], BELEBELE.name)
+    files = {language_of(path.stem): path for path in folder.glob("*.jsonl") if _VARIANT.fullmatch(path.stem)}
+    picked = pick_languages(languages, sorted(files), f"{BELEBELE.name} in {folder}")
+    return {language: _line_rows(files[language]) for language in picked}
+
+
+def _line_rows(path: Path) -> Iterator[Row]:
+    for place, line in text_lines(path):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{place}: malformed JSON ({error}); download the file again") from None
+        if not isinstance(row, dict):
+            raise InputError(f"{place}: {type(row).__name__} in place of an object; download the file again")
+        yield place, row
+
+
+def _examples(rows: Iterable[Row]) -> Iterator[Example]:
+    met: Counter[str] = Counter()
+    for place, row in rows:
+        missing = [name for name in ("link", "question_number", "correct_answer_num", *_TEXTS) if name not in row]
+        if missing:
+            raise InputError(f"{place}: no {', '.join(missing)}; download the file again")
+        key = "#".join(str(row[name]) for name in ("link", "split", "question_number") if name in row)
+        met[key] += 1
+        # A link may lead to two passages, and published rows may lack the split that tells them apart.
+        key = key if met[key] == 1 else f"{key}#{met[key]}"
+        texts = [join_text([row[name]], f"{place}, {name}") for name in _TEXTS]
+        number = str(row["correct_answer_num"])
+        if number not in ("1", "2", "3", "4"):
+            raise InputError(f"{place}: correct_answer_num is {number!r}, not 1 to {len(LETTERS)}; mend the row")
+        yield Example(key, dict(zip(_FIELDS, texts, strict=True)), (int(number) - 1,))
+
+
+BELEBELE = multiple_choice_task("belebele", load_belebele)

@@ -1,0 +1,36 @@
+"""Multiple choice in general: a question on a passage, four answers, and the letter of the right one.
+
+A task of this kind brings a name and a loader; `belebele.py` is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from .choice_scores import score_choice, summarize_accuracy
+from .task import Example, Kind, Source, Task
+
+LETTERS = ("A", "B", "C", "D")
+ANSWER_FIELDS = ("a", "b", "c", "d")
+
+
+def multiple_choice_task(name: str, load: Callable[[Sequence[str] | None, Source], dict[str, list[Example]]]) -> Task:
+    """The task of a multiple-choice benchmark.
+
+    Args:
+        name: as users write it.
+        load: as `Task.load`; the examples have the fields `passage`, `question` and `ANSWER_FIELDS`, and an index into
+            `LETTERS` as the right answer.
+    """
+    return Task(
+        name=name,
+        kind=Kind.CHOICE,
+        template="multiple_choice",
+        choices=LETTERS,
+        cut="passage",
+        max_new_tokens=0,
+        metrics=("accuracy",),
+        load=load,
+        score=score_choice,
+        summarize=summarize_accuracy,
+    )

@@ -1,0 +1,92 @@
+"""What a task is: examples in several languages, how they become prompts, and how answers are scored.
+
+Every task is a module of this folder and a line in the table of `__init__.py`.  Turning fields into token ids is
+`prompts.py`'s business, running a model that of `engine/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TypeAlias
+
+# A choice is an index into `Task.choices`, a generated answer a string, a perplexity the negative log-likelihood of
+# the text in nats.
+Answer: TypeAlias = int | str | float
+
+
+class Kind(Enum):
+    """How a task asks a model.
+
+    CHOICE: one forward pass; the logits of the choices' tokens at the last position, the largest wins.
+    GENERATION: greedy decoding of at most `max_new_tokens` tokens.
+    PERPLEXITY: one forward pass; the negative log-likelihood of the text's own tokens.
+    """
+
+    CHOICE = "choice"
+    GENERATION = "generation"
+    PERPLEXITY = "perplexity"
+
+
+@dataclass(frozen=True)
+class Example:
+    """One example in one language.
+
+    Attributes:
+        key: identifies the example, the same in every language.
+        fields: what the task's template takes, by name.
+        gold: the right answers: strings for a generation (any of them counts), one index for a choice, nothing for a
+            perplexity.
+    """
+
+    key: str
+    fields: Mapping[str, str]
+    gold: tuple[str, ...] | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where examples come from.
+
+    Attributes:
+        data_dir: folder with the published files; None is the Hub.
+        corpus: for a perplexity, a corpus as the converter takes it.
+        samples: the first `samples` rows of every language; None is all.
+    """
+
+    data_dir: Path | None = None
+    corpus: str | None = None
+    samples: int | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task.
+
+    Attributes:
+        name: as users write it.
+        kind: how it asks a model.
+        template: name of the default template, a file `templates/NAME.txt` of this package.
+        choices: the strings whose first token is scored, for a choice; empty otherwise.
+        cut: the field that is shortened where a prompt exceeds the maximum length; None where none may be.
+        max_new_tokens: for a generation; 0 otherwise.
+        metrics: names of the scores that every example gets, the main one first.
+        load: examples by language, the same keys in the same order in each; the languages asked for, or all there are
+            for None.  Raises InputError for what cannot be used.
+        score: scores of one answer, by the names in `metrics`.
+        summarize: scores of one language's examples together, by name, on the scale of the paper (0 to 100 for
+            accuracies and F1); the main one first.
+    """
+
+    name: str
+    kind: Kind
+    template: str
+    choices: tuple[str, ...]
+    cut: str | None
+    max_new_tokens: int
+    metrics: tuple[str, ...]
+    load: Callable[[Sequence[str] | None, Source], dict[str, list[Example]]]
+    score: Callable[[Answer, Example, str], dict[str, float]]
+    summarize: Callable[[Sequence[Answer], Sequence[Example], str], dict[str, float]]

@@ -1,0 +1,81 @@
+"""XNLI: does a premise entail a hypothesis, contradict it, or neither?
+
+The model chooses between the integers 0 (entailment), 1 (neutral) and 2 (contradiction), as in the paper (section 3.1).
+Files and the Hub are read by the converter's corpus of the same name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from clas_models.errors import InputError
+from clas_models.profiling.corpora.parallel_corpus import join_text
+from clas_models.profiling.corpora.xnli import Pair, xnli_pairs
+
+from .choice_scores import score_choice, summarize_classes
+from .parallel import language_codes, parallel_examples
+from .task import Example, Kind, Source, Task
+
+LABELS = ("entailment", "neutral", "contradiction")
+
+
+def load_xnli(languages: Sequence[str] | None, source: Source) -> dict[str, list[Example]]:
+    """Pairs with the fields `premise` and `hypothesis`; the right answer is an index into `LABELS`.
+
+    The key is the pair's id in an official file (`xnli.dev.tsv`, `xnli.test.tsv`), else the number of the row from 1.
+
+    Raises:
+        InputError: a source or row that cannot be used, a row that a language lacks, a label that is unknown or not
+            the same in every language; the message names the file and the line.
+    """
+    pairs = {language: list(rows) for language, rows in xnli_pairs(language_codes(languages), source.data_dir).items()}
+    examples = parallel_examples(
+        {language: _examples(rows) for language, rows in pairs.items()}, XNLI.name, source.samples
+    )
+    _check_same_labels(pairs)
+    return examples
+
+
+def _examples(pairs: Sequence[Pair]) -> Iterator[Example]:
+    for pair in pairs:
+        fields = {
+            "premise": join_text([pair.premise], f"{pair.place}, premise"),
+            "hypothesis": join_text([pair.hypothesis], f"{pair.place}, hypothesis"),
+        }
+        yield Example(str(pair.key), fields, (_label(pair),))
+
+
+def _label(pair: Pair) -> int:
+    """Its index; the Hub has indices, files have names."""
+    if pair.label in LABELS:
+        return LABELS.index(str(pair.label))
+    if isinstance(pair.label, int) and pair.label in range(len(LABELS)):
+        return pair.label
+    raise InputError(f"{pair.place}: the label is {pair.label!r}, not {', '.join(LABELS)}; mend it")
+
+
+def _check_same_labels(pairs: Mapping[str, Sequence[Pair]]) -> None:
+    first, *others = pairs
+    known = {pair.key: pair for pair in pairs[first]}
+    for language in others:
+        for pair in pairs[language]:
+            other = known[pair.key]
+            if _label(pair) != _label(other):
+                raise InputError(
+                    f"{pair.place}: the label in {language} is {LABELS[_label(pair)]}, in {first} it is "
+                    f"{LABELS[_label(other)]} ({other.place}); a pair has one label in all languages"
+                )
+
+
+XNLI = Task(
+    name="xnli",
+    kind=Kind.CHOICE,
+    template="xnli",
+    choices=("0", "1", "2"),
+    cut=None,
+    max_new_tokens=0,
+    metrics=("accuracy",),
+    load=load_xnli,
+    score=score_choice,
+    summarize=summarize_classes,
+)

@@ -1,0 +1,1 @@
+"""Tests of `eval.metrics`; a package, so that names of files need not be unique."""

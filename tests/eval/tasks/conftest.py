@@ -1,0 +1,5 @@
+"""Fixtures of the tasks' tests."""
+
+from .support import hub
+
+__all__ = ["hub"]
