@@ -1,0 +1,223 @@
+"""A causal language model in two halves: the layers below the first steered one, and the rest.
+
+Nothing in the lower half depends on the strengths or the language, so it runs once where the upper half runs for
+many settings.  The layers, the norm, the rotary embedding and the masks are the model's own, called as its forward
+calls them: the two halves together are that forward, bit for bit.  No hooks, nothing is patched, nothing stays on
+the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicCache
+from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
+
+from clas_models import FAMILIES
+from clas_models.errors import InputError
+from clas_models.modeling.language import language_id
+from clas_models.modeling.modeling_clas import ClasDecoderLayerMixin
+
+from .packing import Pack
+
+FULL, SLIDING = "full_attention", "sliding_attention"
+SDPA, EAGER = "sdpa", "eager"
+
+
+@dataclass(frozen=True)
+class LowerState:
+    """What the upper layers need from the lower ones.
+
+    Attributes:
+        hidden: `[batch, tokens, hidden]`, the output of the last lower layer.
+        position_ids: int64 `[batch or 1, tokens]`.
+        position_embeddings: cosine and sine, `[batch or 1, tokens, head]` each.
+        masks: by kind of attention, as the model's layers take them; None is plain causal attention.
+        cache: keys and values, those of these tokens included in the lower layers; None where none are kept.
+    """
+
+    hidden: Tensor
+    position_ids: Tensor
+    position_embeddings: tuple[Tensor, Tensor]
+    masks: Mapping[str, Tensor | None]
+    cache: Cache | None
+
+    def branch(self) -> LowerState:
+        """The same state with a cache that grows on its own.
+
+        No tensor is copied: a `DynamicCache` never writes into the ones that it has.
+        """
+        if self.cache is None:
+            return self
+        cache = copy(self.cache)
+        cache.layers = [copy(layer) for layer in self.cache.layers]
+        return replace(self, cache=cache)
+
+
+class SplitDecoder:
+    """The decoder and the head of a causal language model, steered or plain; in a plain one no layer is an upper one.
+
+    Args:
+        model: a causal language model of a supported family, in eval mode.
+
+    Raises:
+        InputError: the model's family, its attention implementation or a kind of attention is not supported, or the
+            model is in training mode.
+    """
+
+    def __init__(self, model: Any) -> None:
+        _check(model)
+        self.model = model
+        self.config = model.config
+        self.decoder = model.model
+        self.layers = list(self.decoder.layers[: self.config.num_hidden_layers])
+        self.layer_types = list(getattr(self.config, "layer_types", None) or [FULL] * len(self.layers))
+        steered = [index for index, layer in enumerate(self.layers) if isinstance(layer, ClasDecoderLayerMixin)]
+        self.is_steered = bool(steered)
+        self.first_upper = steered[0] if steered else len(self.layers)
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    def new_cache(self) -> Cache:
+        """An empty cache as `generate` makes it."""
+        return DynamicCache(config=self.config)
+
+    def lower(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | Mapping[str, Tensor] | None = None,
+        cache: Cache | None = None,
+        position_ids: Tensor | None = None,
+    ) -> LowerState:
+        """Run the embedding and the layers below the first steered one.
+
+        Args:
+            input_ids: int64 `[batch, tokens]`.
+            attention_mask: `[batch, cached + tokens]`, 0 or False where a token is padding; or finished masks by kind
+                of attention, see `pack_masks`.
+            cache: keys and values of what precedes the tokens; the lower layers add theirs to it.
+            position_ids: int64 `[batch or 1, tokens]`; by default those that follow the cached tokens, as in the
+                model's forward.
+        """
+        hidden = self.decoder.embed_tokens(input_ids)
+        if position_ids is None:
+            past = cache.get_seq_length() if cache is not None else 0
+            position_ids = (torch.arange(hidden.shape[1], device=hidden.device) + past).unsqueeze(0)
+        masks = self._masks(hidden, attention_mask, cache, position_ids)
+        embeddings = self.decoder.rotary_emb(hidden, position_ids=position_ids)
+        state = LowerState(hidden, position_ids, embeddings, masks, cache)
+        return replace(state, hidden=self._run(state, range(self.first_upper)))
+
+    def upper(self, state: LowerState, language: str) -> Tensor:
+        """Run the rest of the layers and the final norm, with the strengths that are in force on the model.
+
+        Adds to the upper layers of the state's cache, so that it is complete afterwards: with a cache, take a
+        `branch` of the state for every run but the last.
+
+        Args:
+            language: the code of all rows' language; a plain model does not ask for it.
+
+        Returns:
+            `[batch, tokens, hidden]`, what `model.model` returns as the last hidden state.
+
+        Raises:
+            TypeError, ValueError: `language` is not a language code.
+        """
+        steering: dict[str, Tensor] = {}
+        if self.is_steered:
+            code = language_id(language, self.config.languages)
+            rows = state.hidden.shape[0]
+            steering["language_ids"] = torch.full((rows,), code, dtype=torch.long, device=state.hidden.device)
+        hidden = self._run(state, range(self.first_upper, len(self.layers)), **steering)
+        return self.decoder.norm(hidden)
+
+    def head(self, hidden: Tensor, token_ids: Tensor | None = None) -> Tensor:
+        """Logits `[..., vocabulary]` of hidden states `[..., hidden]`, or `[..., ids]` of some tokens only."""
+        if token_ids is None:
+            return self.model.lm_head(hidden)
+        weight, bias = self.model.lm_head.weight, self.model.lm_head.bias
+        return F.linear(hidden, weight[token_ids], None if bias is None else bias[token_ids])
+
+    def lower_pack(self, pack: Pack, cache: Cache | None = None) -> LowerState:
+        """`lower` of a pack, a batch of one row; an empty `cache` takes its keys and values.
+
+        Sliding layers need the whole pack in the cache, so give a `DynamicCache()` and not a `new_cache`.
+        """
+        ids, positions = pack.ids[None].to(self.device), pack.position_ids[None].to(self.device)
+        return self.lower(ids, self.pack_masks(pack), cache, positions)
+
+    def pack_masks(self, pack: Pack) -> dict[str, Tensor] | None:
+        """Masks `[1, 1, tokens, tokens]` of a pack by kind of attention; None where causality is all there is."""
+        if pack.is_one_text:
+            return None
+        windows = {FULL: None, SLIDING: getattr(self.config, "sliding_window", None)}
+        masks = {kind: pack.visible(windows[kind])[None, None].to(self.device) for kind in set(self.layer_types)}
+        if self.config._attn_implementation == SDPA:
+            return masks
+        lowest = torch.finfo(self.model.dtype).min
+        zero = torch.zeros((), dtype=self.model.dtype, device=self.device)
+        return {kind: torch.where(mask, zero, lowest) for kind, mask in masks.items()}
+
+    def _masks(
+        self,
+        hidden: Tensor,
+        attention_mask: Tensor | Mapping[str, Tensor] | None,
+        cache: Cache | None,
+        positions: Tensor,
+    ) -> Mapping[str, Tensor | None]:
+        if isinstance(attention_mask, Mapping):
+            return attention_mask
+        arguments = {
+            "config": self.config,
+            "inputs_embeds": hidden,
+            "attention_mask": attention_mask,
+            "past_key_values": cache,
+            "position_ids": positions,
+        }
+        masks: dict[str, Any] = {FULL: create_causal_mask(**arguments)}
+        if SLIDING in self.layer_types:
+            masks[SLIDING] = create_sliding_window_causal_mask(**arguments)
+        return masks
+
+    def _run(self, state: LowerState, layers: range, **steering: Tensor) -> Tensor:
+        hidden = state.hidden
+        for index in layers:
+            hidden = self.layers[index](
+                hidden,
+                attention_mask=state.masks[self.layer_types[index]],
+                position_embeddings=state.position_embeddings,
+                position_ids=state.position_ids,
+                past_key_values=state.cache,
+                use_cache=state.cache is not None,
+                **steering,
+            )
+        return hidden
+
+
+def _check(model: Any) -> None:
+    supported = [name for family in FAMILIES.values() for name in (family.base, family.model_type)]
+    kind = model.config.model_type
+    if kind not in supported or not hasattr(model, "lm_head"):
+        raise InputError(
+            f"model: {type(model).__name__} of type {kind!r} is not supported; give a causal language model of type "
+            f"{', '.join(supported)}"
+        )
+    attention = model.config._attn_implementation
+    if attention not in (SDPA, EAGER):
+        raise InputError(
+            f"attn_implementation: {attention!r} cannot run prompts with a shared beginning; load the model with "
+            f'attn_implementation="{SDPA}"'
+        )
+    for layer_type in getattr(model.config, "layer_types", None) or []:
+        if layer_type not in (FULL, SLIDING):
+            raise InputError(f"layer_types: {layer_type!r} is not supported; allowed are {FULL} and {SLIDING}")
+    if model.training:
+        raise InputError("model: it is in training mode, where results are random; call model.eval() first")
