@@ -6,7 +6,6 @@ Importing this package teaches the Auto classes of transformers the model types 
 from .errors import InputError
 from .modeling.configuration_clas import ClasLlamaConfig, ClasQwen2Config
 from .modeling.families import FAMILIES, register
-from .modeling.modeling_clas import Steering
 from .modeling.modeling_clas_llama import (
     ClasLlamaForCausalLM,
     ClasLlamaForQuestionAnswering,
@@ -23,6 +22,7 @@ from .modeling.modeling_clas_qwen2 import (
     ClasQwen2MLP,
     ClasQwen2Model,
 )
+from .modeling.pretrained_clas import Steering
 
 __version__ = "0.1.0"
 

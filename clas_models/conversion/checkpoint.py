@@ -110,7 +110,9 @@ def steered_config(source: Source, fields: dict[str, Any]) -> dict[str, Any]:
         InputError: a field cannot be used; the message names the field, the value and what is allowed.
     """
     family = source.family
-    config = {key: value for key, value in source.raw_config.items() if key != "auto_map"}
+    # Remote code and overwritten neurons of a steered source are not taken over.
+    dropped = ("auto_map", "overwrite_layers", "overwrite")
+    config = {key: value for key, value in source.raw_config.items() if key not in dropped}
     config.update(fields, model_type=family.model_type, architectures=[family.causal_lm.__name__])
     try:
         family.config.from_dict(dict(config))

@@ -65,6 +65,8 @@ def convert(options: Options, progress: Progress | None = None) -> Result:
         profile = obtain_profile(options, source, folder, lambda codes: _check_early(options, source, codes), progress)
         gate = _gate(options, source, profile.languages, progress)
         checkpoint, table, bridge = plan(options, source, profile, gate)
+        if source.raw_config.get("overwrite_layers"):
+            progress.say("note: the neurons that this checkpoint overwrites (set_overwrite) are not taken over")
         if bridge.warning:
             progress.say(f"warning: {bridge.warning}")
         save_layer_figure(table, folder / FIGURE_STEM, bridge_layers=bridge.layers, title=short_name(source))

@@ -19,6 +19,7 @@ from ..errors import InputError
 INDEX_NAME = "model.safetensors.index.json"
 SINGLE_NAME = "model.safetensors"
 MASK_SUFFIXES = (".mlp.shared_mask", ".mlp.specific_mask")
+OVERWRITE_SUFFIXES = (".mlp.overwrite.mask", ".mlp.overwrite.values")
 GATE_PREFIX = "model.language_gate."
 _FINGERPRINT_BYTES = 4096  # of every tensor
 _MAX_HEADER = 100_000_000
@@ -132,8 +133,8 @@ def is_mask(name: str) -> bool:
 
 
 def is_added(name: str) -> bool:
-    """Whether a tensor is one that steering added: a mask, or a table of the language gate."""
-    return is_mask(name) or name.startswith(GATE_PREFIX)
+    """Whether a tensor is one that steering added: a mask, a table of overwritten neurons or of the language gate."""
+    return is_mask(name) or name.endswith(OVERWRITE_SUFFIXES) or name.startswith(GATE_PREFIX)
 
 
 def fingerprint(shards: Iterable[Shard]) -> str:

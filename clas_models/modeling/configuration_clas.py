@@ -22,6 +22,7 @@ from .steering import Strengths
 
 STEERING_FIELDS = (
     "languages", "anchor_language", "bridge_layers", "alpha", "beta", "gamma", "language", "gate_languages",
+    "overwrite_layers", "overwrite",
 )  # fmt: skip
 
 
@@ -41,6 +42,8 @@ class ClasConfigMixin:
             language that is not the anchor.
         gate_languages: the languages that the checkpoint's gate tells from the anchor, profiled or not; None is a
             checkpoint without a gate.
+        overwrite_layers: layers in which neurons of a language are overwritten; see `overwrite.py`.
+        overwrite: whether they are, in these layers.
 
     Raises:
         TypeError, ValueError: a field cannot be used.
@@ -54,6 +57,8 @@ class ClasConfigMixin:
     gamma: float = 0.2
     language: str | None = None
     gate_languages: list[str] | None = None
+    overwrite_layers: list[int] = field(default_factory=list)
+    overwrite: bool = True
 
     family: ClassVar[str] = ""
 
@@ -82,7 +87,12 @@ class ClasConfigMixin:
             raise ValueError(
                 f"anchor_language: {self.anchor_language!r} is not among the languages {', '.join(self.languages)}"
             )
-        self.bridge_layers = _bridge_layers(self.bridge_layers, self.num_hidden_layers)
+        self.bridge_layers = _layers(self.bridge_layers, "bridge_layers", self.num_hidden_layers)
+        self.overwrite_layers = _layers(self.overwrite_layers, "overwrite_layers", self.num_hidden_layers)
+        if not isinstance(self.overwrite, bool):
+            raise TypeError(
+                f"overwrite: {self.overwrite!r} is of type {type(self.overwrite).__name__}; allowed is a bool"
+            )
         self.alpha = _alpha(self.alpha, self.languages, self.anchor_language)
         self.beta = _strength(self.beta, "beta")
         self.gamma = _strength(self.gamma, "gamma")
@@ -138,20 +148,18 @@ def _languages(value: object, name: str) -> list[str]:
     return codes
 
 
-def _bridge_layers(value: object, num_layers: int) -> list[int]:
+def _layers(value: object, name: str, num_layers: int) -> list[int]:
     if not isinstance(value, (list, tuple)):
-        raise TypeError(
-            f"bridge_layers: {value!r} is of type {type(value).__name__}; allowed is a list of layer indices"
-        )
+        raise TypeError(f"{name}: {value!r} is of type {type(value).__name__}; allowed is a list of layer indices")
     layers = []
     for position, layer in enumerate(value):
         if isinstance(layer, bool) or not isinstance(layer, Integral):
-            raise TypeError(f"bridge_layers[{position}]: {layer!r} is not an integer; layers are 0 to {num_layers - 1}")
+            raise TypeError(f"{name}[{position}]: {layer!r} is not an integer; layers are 0 to {num_layers - 1}")
         if not 0 <= layer < num_layers:
-            raise ValueError(f"bridge_layers[{position}]: {layer} is out of range; layers are 0 to {num_layers - 1}")
+            raise ValueError(f"{name}[{position}]: {layer} is out of range; layers are 0 to {num_layers - 1}")
         layers.append(int(layer))
     if len(set(layers)) < len(layers):
-        raise ValueError(f"bridge_layers: a layer stands more than once in {layers}; each may stand there once")
+        raise ValueError(f"{name}: a layer stands more than once in {layers}; each may stand there once")
     return sorted(layers)
 
 

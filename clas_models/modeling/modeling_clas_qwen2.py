@@ -1,4 +1,4 @@
-"""The steered Qwen2 family: its base classes with the mixins of `modeling_clas.py` before them."""
+"""The steered Qwen2 family: its base classes with the mixins that all families share before them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,9 @@ from transformers.models.qwen2.modeling_qwen2 import (
 )
 
 from .configuration_clas import ClasQwen2Config
-from .modeling_clas import (
-    ClasDecoderLayerMixin,
-    ClasForCausalLMMixin,
-    ClasMLPMixin,
-    ClasModelMixin,
-    ClasPreTrainedMixin,
-)
+from .layers_clas import ClasDecoderLayerMixin, ClasMLPMixin
+from .modeling_clas import ClasForCausalLMMixin, ClasModelMixin
+from .pretrained_clas import ClasPreTrainedMixin
 
 
 class ClasQwen2MLP(ClasMLPMixin, Qwen2MLP):

@@ -22,7 +22,7 @@ from transformers.masking_utils import create_causal_mask, create_sliding_window
 from clas_models import FAMILIES
 from clas_models.errors import InputError
 from clas_models.modeling.language import language_id
-from clas_models.modeling.modeling_clas import ClasDecoderLayerMixin
+from clas_models.modeling.layers_clas import ClasDecoderLayerMixin
 
 from .packing import Pack
 
@@ -78,9 +78,18 @@ class SplitDecoder:
         self.decoder = model.model
         self.layers = list(self.decoder.layers[: self.config.num_hidden_layers])
         self.layer_types = list(getattr(self.config, "layer_types", None) or [FULL] * len(self.layers))
-        steered = [index for index, layer in enumerate(self.layers) if isinstance(layer, ClasDecoderLayerMixin)]
-        self.is_steered = bool(steered)
-        self.first_upper = steered[0] if steered else len(self.layers)
+        self.bridge_layers = [
+            index
+            for index, layer in enumerate(self.layers)
+            if isinstance(layer, ClasDecoderLayerMixin) and layer.mlp.is_bridge
+        ]
+        self.is_steered = hasattr(self.config, "bridge_layers")
+
+    @property
+    def first_upper(self) -> int:
+        """The first layer whose output depends on the strengths, or on the language."""
+        overwritten = self.config.overwrite_layers if self.is_steered and self.config.overwrite else []
+        return min([*self.bridge_layers, *overwritten], default=len(self.layers))
 
     @property
     def device(self) -> torch.device:
@@ -114,7 +123,9 @@ class SplitDecoder:
         masks = self._masks(hidden, attention_mask, cache, position_ids)
         embeddings = self.decoder.rotary_emb(hidden, position_ids=position_ids)
         state = LowerState(hidden, position_ids, embeddings, masks, cache)
-        return replace(state, hidden=self._run(state, range(self.first_upper)))
+        # Below, layers that could overwrite neurons do not: any language will do.
+        hidden = self._run(state, range(self.first_upper), **self._language_ids(0, len(hidden)))
+        return replace(state, hidden=hidden)
 
     def upper(self, state: LowerState, language: str) -> Tensor:
         """Run the rest of the layers and the final norm, with the strengths that are in force on the model.
@@ -131,13 +142,15 @@ class SplitDecoder:
         Raises:
             TypeError, ValueError: `language` is not a language code.
         """
-        steering: dict[str, Tensor] = {}
-        if self.is_steered:
-            code = language_id(language, self.config.languages)
-            rows = state.hidden.shape[0]
-            steering["language_ids"] = torch.full((rows,), code, dtype=torch.long, device=state.hidden.device)
+        code = language_id(language, self.config.languages) if self.is_steered else 0
+        steering = self._language_ids(code, len(state.hidden))
         hidden = self._run(state, range(self.first_upper, len(self.layers)), **steering)
         return self.decoder.norm(hidden)
+
+    def _language_ids(self, code: int, rows: int) -> dict[str, Tensor]:
+        if not self.is_steered:
+            return {}
+        return {"language_ids": torch.full((rows,), code, dtype=torch.long, device=self.device)}
 
     def head(self, hidden: Tensor, token_ids: Tensor | None = None) -> Tensor:
         """Logits `[..., vocabulary]` of hidden states `[..., hidden]`, or `[..., ids]` of some tokens only."""

@@ -61,7 +61,10 @@ class DistinctSettings:
         distinct: list[Setting] = []
         index = []
         for setting in settings:
+            before = getattr(decoder.config, "overwrite", None)
             with in_force(decoder, setting):
+                if getattr(decoder.config, "overwrite", None) != before:
+                    raise InputError("settings: overwrite reaches below the upper layers; switch it for all of them")
                 factors = _factors(decoder, language)
             if factors not in places:
                 places[factors] = len(distinct)
@@ -71,7 +74,7 @@ class DistinctSettings:
 
 
 def _factors(decoder: SplitDecoder, language: str) -> tuple[float, ...]:
-    if not decoder.is_steered:
+    if not decoder.bridge_layers:
         return ()
     code = language_id(language, decoder.config.languages)
-    return tuple(decoder.layers[decoder.first_upper].mlp.row_scales[code].flatten().tolist())
+    return tuple(decoder.layers[decoder.bridge_layers[0]].mlp.row_scales[code].flatten().tolist())

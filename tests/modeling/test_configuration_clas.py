@@ -19,6 +19,8 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], list[str]]] = [
     ({"languages": None}, TypeError, ["languages:", "None", "a list of language codes"]),
     ({"languages": []}, ValueError, ["languages:", "empty", "at least one language"]),
     ({"language": "auto"}, ValueError, ["language:", '"auto"', "no language gate", "convert.py"]),
+    ({"overwrite_layers": [6]}, ValueError, ["overwrite_layers[0]:", "6", "0 to 5"]),
+    ({"overwrite": "no"}, TypeError, ["overwrite:", "'no'", "str", "bool"]),
     ({"gate_languages": []}, ValueError, ["gate_languages:", "empty", "at least one language"]),
     ({"gate_languages": "de"}, TypeError, ["gate_languages:", "'de'", "str", "list"]),
     ({"gate_languages": ["de", "en"]}, ValueError, ["gate_languages:", "'en'", "anchor", "leave it out"]),
@@ -157,6 +159,8 @@ def test_defaults_steer_nothing(family: Any) -> None:
         "gamma": 0.2,
         "language": None,
         "gate_languages": None,
+        "overwrite_layers": [],
+        "overwrite": True,
     }
 
 

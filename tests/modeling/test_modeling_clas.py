@@ -19,7 +19,7 @@ from modeling_helpers import (
 )
 from torch import Tensor
 
-from clas_models.modeling.modeling_clas import ClasDecoderLayerMixin, ClasMLPMixin
+from clas_models.modeling.layers_clas import ClasDecoderLayerMixin, ClasMLPMixin
 
 HALF = [torch.bfloat16, torch.float16]
 DTYPES = [torch.float32, *HALF]
