@@ -1,0 +1,311 @@
+"""`python -m benchmarks.evaluation`: what evaluating costs here, and what it costs elsewhere, as Markdown tables.
+
+(grid) a grid of strengths on XNLI / the loop that runs every setting anew; (lm-eval) XNLI pairs a second / those of
+lm-evaluation-harness on the same token ids; (generation) XQuAD questions a second / those of `generate` calls of one
+question each.  Within a part both sides run the same weights in the same precision and take turns; loading a model or
+a data set is in neither side's time, making token ids in both where text is what the other side takes.  Here `base`
+is measured as a run does it, a steered checkpoint with alpha 0; the other side gets the plain model.
+
+The texts are data that is not part of the project: give the folder that holds `xnli/` and `xquad/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import logging
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoTokenizer, GenerationConfig
+
+from eval.engine.choices import choose, choose_grid
+from eval.engine.decoder import SplitDecoder
+from eval.engine.generation import generate
+from eval.prompts import PromptBuilder, choice_ids
+from eval.tasks import Example, Source, Task
+from eval.tasks.xnli import XNLI
+from eval.tasks.xquad import XQUAD
+from eval.templates import find_templates
+
+from .models import real_plain, steered_twin
+from .timing import Timings, interleaved
+
+PARTS = ("grid", "lm-eval", "generation")
+ALPHAS = (-8.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0)
+ANCHOR = "en"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.evaluation", description=__doc__)
+    parser.add_argument("model", type=Path, metavar="MODEL_DIR", help="folder of a plain checkpoint")
+    parser.add_argument(
+        "--data", type=Path, default=Path("../shared/data"), metavar="DIR", help="(default: %(default)s)"
+    )
+    parser.add_argument("--parts", default=",".join(PARTS), help="which to run (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="counted rounds (default: %(default)s)")
+    parser.add_argument("--language", default="de", help=f"of the texts, any but {ANCHOR} (default: %(default)s)")
+    parser.add_argument("--pairs", type=int, default=48, help="of XNLI (default: %(default)s)")
+    parser.add_argument("--questions", type=int, default=15, help="of XQuAD (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=16, help="but for the single calls (default: %(default)s)")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="(default: %(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    args = parser.parse_args()
+    parts = args.parts.split(",")
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"unknown parts {', '.join(sorted(unknown))}; choose among {', '.join(PARTS)}")
+    if args.language == ANCHOR:
+        parser.error(f"in {ANCHOR} all settings of a grid are one; choose another language")
+    if not (args.data / "xquad").is_dir() or not (args.data / "xnli").is_dir():
+        parser.exit(0, f"skipped: no xquad and xnli in {args.data}; give the folder that holds them as --data\n")
+    _describe(args.device)
+    subject = _Subject.load(args)
+    if "grid" in parts:
+        print(_grid(subject, args.pairs), flush=True)
+    if "lm-eval" in parts:
+        print(_lm_eval(subject, args.pairs), flush=True)
+    if "generation" in parts:
+        print(_generation(subject, args.questions), flush=True)
+
+
+def _describe(device: str) -> None:
+    name = torch.cuda.get_device_name() if device.startswith("cuda") else platform.processor() or platform.machine()
+    harness = f", lm_eval {importlib.metadata.version('lm_eval')}" if _has_lm_eval() else ""
+    print(
+        f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; Python {platform.python_version()}, "
+        f"torch {torch.__version__}, transformers {transformers.__version__}{harness}",
+        flush=True,
+    )
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is measured on: a plain model, its steered twin, and how the examples come to them."""
+
+    plain: Any
+    twin: Any
+    tokenizer: Any
+    label: str
+    data: Path
+    language: str
+    batch_size: int
+    rounds: int
+
+    @classmethod
+    def load(cls, args: argparse.Namespace) -> _Subject:
+        plain = real_plain(args.model, getattr(torch, args.dtype), args.device)
+        return cls(
+            plain=plain,
+            twin=steered_twin(plain),
+            tokenizer=AutoTokenizer.from_pretrained(args.model),
+            label=f"{args.model.name} | {args.dtype}",
+            data=args.data,
+            language=args.language,
+            batch_size=args.batch_size,
+            rounds=args.rounds,
+        )
+
+    def examples(self, task: Task, samples: int) -> list[Example]:
+        return task.load([self.language], Source(data_dir=self.data, samples=samples))[self.language]
+
+    def prompts(self, task: Task, examples: Sequence[Example]) -> list[tuple[int, ...]]:
+        builder = PromptBuilder(self.tokenizer, find_templates(task.template), task)
+        return [builder.build(example, self.language).ids for example in examples]
+
+    def timed(self, ours: Callable[[], object], theirs: Callable[[], object]) -> Timings:
+        return interleaved({"ours": ours, "theirs": theirs}, self.rounds, self.plain.device.type)
+
+    @property
+    def eos_token_ids(self) -> set[int]:
+        found = self.plain.generation_config.eos_token_id
+        return {self.tokenizer.eos_token_id, *(found if isinstance(found, list) else [found])} - {None}
+
+
+def _grid(subject: _Subject, pairs: int) -> str:
+    """(a) All settings in one pass / a pass for each."""
+    prompts = subject.prompts(XNLI, subject.examples(XNLI, pairs))
+    choices = choice_ids(subject.tokenizer, XNLI)
+    settings = [{"alpha": alpha} for alpha in ALPHAS]
+    grid, loop = torch.empty(len(ALPHAS), pairs, len(choices)), torch.empty(len(ALPHAS), pairs, len(choices))
+
+    def ours() -> None:
+        batches = choose_grid(subject.twin, prompts, choices, subject.language, settings, subject.batch_size)
+        for batch, logits in batches:
+            grid[:, batch] = logits
+
+    def theirs() -> None:
+        for place, setting in enumerate(settings):
+            with subject.twin.temporary_steering(**setting):
+                for batch, logits in choose(subject.twin, prompts, choices, subject.language, subject.batch_size):
+                    loop[place, batch] = logits
+
+    timings = subject.timed(ours, theirs)
+    decoder = SplitDecoder(subject.twin)
+    layers, count = len(decoder.layers), len(ALPHAS)
+    upper = layers - decoder.first_upper
+    formula = ((layers - upper) + count * upper) / (count * layers)
+    measured = timings.ratio("ours", to="theirs")
+    return (
+        f"\n| model | dtype | pairs | batch | layers, upper, settings | grid | loop | grid / loop | formula | "
+        f"over formula (goal: at most 1.15) | equal predictions | equal logits |\n{_rule(12)}\n"
+        f"| {subject.label} | {pairs} | {subject.batch_size} | {layers}, {upper}, {count} | "
+        f"{timings.median('ours'):.2f} s | {timings.median('theirs'):.2f} s | {measured:.3f} | {formula:.3f} | "
+        f"{measured / formula:.3f} | {_share(grid.argmax(-1).flatten(), loop.argmax(-1).flatten())} | "
+        f"{_share(grid.flatten(), loop.flatten())} |"
+    )
+
+
+def _lm_eval(subject: _Subject, pairs: int) -> str:
+    """(b) Examples a second / those of lm-evaluation-harness, from text to the choice."""
+    if not _has_lm_eval():
+        return "\nlm-eval: skipped, it is not installed; pip install lm-eval"
+    examples = subject.examples(XNLI, pairs)
+    choices = choice_ids(subject.tokenizer, XNLI)
+    found = torch.empty(pairs, dtype=torch.long)
+    with tempfile.TemporaryDirectory() as folder:
+        harness = _Harness.of(subject, examples, Path(folder))
+
+        def ours() -> None:
+            prompts = subject.prompts(XNLI, examples)
+            with subject.twin.temporary_steering(alpha=0.0):
+                for batch, logits in choose(subject.twin, prompts, choices, subject.language, subject.batch_size):
+                    found[batch] = logits.argmax(-1)
+
+        timings = subject.timed(ours, harness.run)
+        theirs = harness.predictions
+    return (
+        f"\n| model | dtype | pairs | batch | here | lm_eval | here / lm_eval (goal: at least 1.5) | "
+        f"equal predictions |\n{_rule(8)}\n"
+        f"| {subject.label} | {pairs} | {subject.batch_size} | {_rates(timings, pairs)} | {_share(found, theirs)} |"
+    )
+
+
+class _Harness:
+    """lm-evaluation-harness with the plain model and a task whose contexts are our prompts, as text.
+
+    What is timed is its `evaluate`: requests, token ids, scores and logged samples.  Its index of tasks, the data set,
+    resampled standard errors and its report on the environment are not.
+    """
+
+    NAME = "clas_xnli"
+
+    def __init__(self, model: Any, tasks: Any) -> None:
+        self._model, self._tasks = model, tasks
+        self.predictions = torch.empty(0, dtype=torch.long)
+
+    @classmethod
+    def of(cls, subject: _Subject, examples: Sequence[Example], folder: Path) -> _Harness:
+        """Raises RuntimeError: a prompt that the harness would give other token ids."""
+        from lm_eval.models.huggingface import HFLM
+        from lm_eval.tasks import TaskManager
+
+        logging.getLogger("lm_eval").setLevel(logging.ERROR)
+        model = HFLM(pretrained=subject.plain, tokenizer=subject.tokenizer, batch_size=subject.batch_size)
+        rows = []
+        for example, ids in zip(examples, subject.prompts(XNLI, examples), strict=True):
+            text = subject.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+            if tuple(model.tok_encode(text)) != ids:
+                raise RuntimeError(f"example {example.key}: its prompt as text gives other token ids")
+            rows.append(json.dumps({"prompt": text, "gold": example.gold[0]}) + "\n")
+        (folder / "rows.jsonl").write_text("".join(rows), encoding="utf-8")
+        (folder / f"{cls.NAME}.yaml").write_text(json.dumps(cls._config(folder)), encoding="utf-8")
+        return cls(model, TaskManager(include_path=folder, include_defaults=False).load([cls.NAME]))
+
+    @classmethod
+    def _config(cls, folder: Path) -> dict[str, Any]:
+        return {
+            "task": cls.NAME,
+            "dataset_path": "json",
+            "dataset_kwargs": {"data_files": {"test": str(folder / "rows.jsonl")}, "cache_dir": str(folder / "cache")},
+            "test_split": "test",
+            "output_type": "multiple_choice",
+            "doc_to_text": "prompt",
+            "doc_to_choice": list(XNLI.choices),
+            "doc_to_target": "gold",
+            "target_delimiter": "",
+            "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+        }
+
+    def run(self) -> None:
+        import lm_eval
+
+        results = lm_eval.evaluate(lm=self._model, task_dict=self._tasks, bootstrap_iters=0, log_samples=True)
+        samples = sorted(results["samples"][self.NAME], key=lambda sample: sample["doc_id"])
+        scores = [[likelihood for likelihood, _ in sample["filtered_resps"]] for sample in samples]
+        self.predictions = torch.tensor(scores, dtype=torch.float64).argmax(-1)
+
+
+def _generation(subject: _Subject, questions: int) -> str:
+    """(c) Questions a second / those of one `generate` call after the other."""
+    examples = subject.examples(XQUAD, questions)
+    prompts = subject.prompts(XQUAD, examples)
+    config = GenerationConfig(
+        max_new_tokens=XQUAD.max_new_tokens,
+        do_sample=False,
+        num_beams=1,
+        repetition_penalty=1.0,
+        eos_token_id=sorted(subject.eos_token_ids),
+        pad_token_id=min(subject.eos_token_ids),
+    )
+    found, others = [""] * questions, [""] * questions
+
+    def ours() -> None:
+        with subject.twin.temporary_steering(alpha=0.0):
+            answers = generate(
+                subject.twin,
+                prompts,
+                subject.language,
+                XQUAD.max_new_tokens,
+                subject.eos_token_ids,
+                subject.batch_size,
+            )
+            for batch, rows in answers:
+                for place, row in zip(batch, rows, strict=True):
+                    found[place] = subject.tokenizer.decode(row, skip_special_tokens=True)
+
+    def theirs() -> None:
+        for place, prompt in enumerate(prompts):
+            ids = torch.tensor([prompt], device=subject.plain.device)
+            row = subject.plain.generate(ids, attention_mask=torch.ones_like(ids), generation_config=config)[0]
+            others[place] = subject.tokenizer.decode(row[len(prompt) :], skip_special_tokens=True)
+
+    timings = subject.timed(ours, theirs)
+    paragraphs = len({example.fields["context"] for example in examples})
+    return (
+        f"\n| model | dtype | questions, paragraphs | batch | here | `generate` | "
+        f"here / `generate` (goal: at least 2) | equal texts |\n{_rule(8)}\n"
+        f"| {subject.label} | {questions}, {paragraphs} | {subject.batch_size} | {_rates(timings, questions)} | "
+        f"{_share(found, others)} |"
+    )
+
+
+def _rates(timings: Timings, count: int) -> str:
+    """Cells: ours and theirs a second, and how many times as fast ours is."""
+    rates = [f"{count / timings.median(name):.2f}/s" for name in ("ours", "theirs")]
+    return f"{' | '.join(rates)} | {timings.ratio('theirs', to='ours'):.2f}"
+
+
+def _share(found: Any, expected: Any) -> str:
+    equal = sum(bool(one == other) for one, other in zip(found, expected, strict=True))
+    return f"{equal} of {len(found)}"
+
+
+def _rule(columns: int) -> str:
+    return "|" + "---|" * columns
+
+
+def _has_lm_eval() -> bool:
+    return importlib.util.find_spec("lm_eval") is not None
+
+
+if __name__ == "__main__":
+    main()
