@@ -19,7 +19,7 @@ class Overwrite(nn.Module):
     Buffers:
         mask: bool `[languages + 1, neurons]`, by language id: the neurons that are overwritten.
         values: float `[languages + 1, neurons]`, what they are overwritten with.
-        enabled: bool `[]`, whether the rule is in force; not saved.
+        enabled: bool `[1]`, whether the rule is in force; not saved.
     """
 
     mask: Tensor
@@ -30,7 +30,7 @@ class Overwrite(nn.Module):
         super().__init__()
         self.register_buffer("mask", torch.zeros(ids, neurons, dtype=torch.bool))
         self.register_buffer("values", torch.zeros(ids, neurons))
-        self.register_buffer("enabled", torch.tensor(enabled), persistent=False)
+        self.register_buffer("enabled", torch.tensor([enabled]), persistent=False)
 
     def forward(self, activated: Tensor, language_ids: Tensor) -> Tensor:
         """`act(gate)` `[batch, tokens, neurons]` to the same; `language_ids` is int64 `[batch]`."""
