@@ -3,8 +3,8 @@
 (grid) a grid of strengths on XNLI / the loop that runs every setting anew; (lm-eval) XNLI pairs a second / those of
 lm-evaluation-harness on the same token ids; (generation) XQuAD questions a second / those of `generate` calls of one
 question each.  Within a part both sides run the same weights in the same precision and take turns; loading a model or
-a data set is in neither side's time, making token ids in both where text is what the other side takes.  Here `base`
-is measured as a run does it, a steered checkpoint with alpha 0; the other side gets the plain model.
+a data set is in neither side's time, making token ids in both where text is what the other side takes.  Here `base` is
+the steered twin with alpha 0; the other side gets the plain model.
 
 The texts are data that is not part of the project: give the folder that holds `xnli/` and `xquad/`.
 """
@@ -12,10 +12,6 @@ The texts are data that is not part of the project: give the folder that holds `
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
-import importlib.util
-import json
-import logging
 import os
 import platform
 import tempfile
@@ -37,11 +33,13 @@ from eval.tasks.xnli import XNLI
 from eval.tasks.xquad import XQUAD
 from eval.templates import find_templates
 
+from .harness import INSTALL, Harness, harness_version
 from .models import real_plain, steered_twin
 from .timing import Timings, interleaved
 
 PARTS = ("grid", "lm-eval", "generation")
 ALPHAS = (-8.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0)
+QUESTIONS = 5  # of a paragraph: the mean of XQuAD
 ANCHOR = "en"
 
 
@@ -55,7 +53,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="counted rounds (default: %(default)s)")
     parser.add_argument("--language", default="de", help=f"of the texts, any but {ANCHOR} (default: %(default)s)")
     parser.add_argument("--pairs", type=int, default=48, help="of XNLI (default: %(default)s)")
-    parser.add_argument("--questions", type=int, default=15, help="of XQuAD (default: %(default)s)")
+    parser.add_argument("--paragraphs", type=int, default=3, help=f"of XQuAD, {QUESTIONS} questions each (default: "
+                        "%(default)s)")  # fmt: skip
     parser.add_argument("--batch-size", type=int, default=16, help="but for the single calls (default: %(default)s)")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="(default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
@@ -74,12 +73,12 @@ def main() -> None:
     if "lm-eval" in parts:
         print(_lm_eval(subject, args.pairs), flush=True)
     if "generation" in parts:
-        print(_generation(subject, args.questions), flush=True)
+        print(_generation(subject, args.paragraphs), flush=True)
 
 
 def _describe(device: str) -> None:
     name = torch.cuda.get_device_name() if device.startswith("cuda") else platform.processor() or platform.machine()
-    harness = f", lm_eval {importlib.metadata.version('lm_eval')}" if _has_lm_eval() else ""
+    harness = f", lm_eval {harness_version()}" if harness_version() else ""
     print(
         f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; Python {platform.python_version()}, "
         f"torch {torch.__version__}, transformers {transformers.__version__}{harness}",
@@ -114,7 +113,7 @@ class _Subject:
             rounds=args.rounds,
         )
 
-    def examples(self, task: Task, samples: int) -> list[Example]:
+    def examples(self, task: Task, samples: int | None) -> list[Example]:
         return task.load([self.language], Source(data_dir=self.data, samples=samples))[self.language]
 
     def prompts(self, task: Task, examples: Sequence[Example]) -> list[tuple[int, ...]]:
@@ -165,89 +164,41 @@ def _grid(subject: _Subject, pairs: int) -> str:
 
 
 def _lm_eval(subject: _Subject, pairs: int) -> str:
-    """(b) Examples a second / those of lm-evaluation-harness, from text to the choice."""
-    if not _has_lm_eval():
-        return "\nlm-eval: skipped, it is not installed; pip install lm-eval"
+    """(b) Pairs a second / those of lm-evaluation-harness, from text to the choice."""
+    if harness_version() is None:
+        return f"\nlm-eval: skipped, {INSTALL}"
     examples = subject.examples(XNLI, pairs)
-    choices = choice_ids(subject.tokenizer, XNLI)
+    tokens = choice_ids(subject.tokenizer, XNLI)
     found = torch.empty(pairs, dtype=torch.long)
+
+    def ours() -> None:
+        prompts = subject.prompts(XNLI, examples)
+        with subject.twin.temporary_steering(alpha=0.0):
+            for batch, logits in choose(subject.twin, prompts, tokens, subject.language, subject.batch_size):
+                found[batch] = logits.argmax(-1)
+
     with tempfile.TemporaryDirectory() as folder:
-        harness = _Harness.of(subject, examples, Path(folder))
-
-        def ours() -> None:
-            prompts = subject.prompts(XNLI, examples)
-            with subject.twin.temporary_steering(alpha=0.0):
-                for batch, logits in choose(subject.twin, prompts, choices, subject.language, subject.batch_size):
-                    found[batch] = logits.argmax(-1)
-
+        harness = Harness.of(
+            subject.plain,
+            subject.tokenizer,
+            subject.prompts(XNLI, examples),
+            list(zip(XNLI.choices, tokens, strict=True)),
+            subject.batch_size,
+            Path(folder),
+        )
         timings = subject.timed(ours, harness.run)
-        theirs = harness.predictions
     return (
         f"\n| model | dtype | pairs | batch | here | lm_eval | here / lm_eval (goal: at least 1.5) | "
         f"equal predictions |\n{_rule(8)}\n"
-        f"| {subject.label} | {pairs} | {subject.batch_size} | {_rates(timings, pairs)} | {_share(found, theirs)} |"
+        f"| {subject.label} | {pairs} | {subject.batch_size} | {_rates(timings, pairs)} | "
+        f"{_share(found, harness.predictions)} |"
     )
 
 
-class _Harness:
-    """lm-evaluation-harness with the plain model and a task whose contexts are our prompts, as text.
-
-    What is timed is its `evaluate`: requests, token ids, scores and logged samples.  Its index of tasks, the data set,
-    resampled standard errors and its report on the environment are not.
-    """
-
-    NAME = "clas_xnli"
-
-    def __init__(self, model: Any, tasks: Any) -> None:
-        self._model, self._tasks = model, tasks
-        self.predictions = torch.empty(0, dtype=torch.long)
-
-    @classmethod
-    def of(cls, subject: _Subject, examples: Sequence[Example], folder: Path) -> _Harness:
-        """Raises RuntimeError: a prompt that the harness would give other token ids."""
-        from lm_eval.models.huggingface import HFLM
-        from lm_eval.tasks import TaskManager
-
-        logging.getLogger("lm_eval").setLevel(logging.ERROR)
-        model = HFLM(pretrained=subject.plain, tokenizer=subject.tokenizer, batch_size=subject.batch_size)
-        rows = []
-        for example, ids in zip(examples, subject.prompts(XNLI, examples), strict=True):
-            text = subject.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
-            if tuple(model.tok_encode(text)) != ids:
-                raise RuntimeError(f"example {example.key}: its prompt as text gives other token ids")
-            rows.append(json.dumps({"prompt": text, "gold": example.gold[0]}) + "\n")
-        (folder / "rows.jsonl").write_text("".join(rows), encoding="utf-8")
-        (folder / f"{cls.NAME}.yaml").write_text(json.dumps(cls._config(folder)), encoding="utf-8")
-        return cls(model, TaskManager(include_path=folder, include_defaults=False).load([cls.NAME]))
-
-    @classmethod
-    def _config(cls, folder: Path) -> dict[str, Any]:
-        return {
-            "task": cls.NAME,
-            "dataset_path": "json",
-            "dataset_kwargs": {"data_files": {"test": str(folder / "rows.jsonl")}, "cache_dir": str(folder / "cache")},
-            "test_split": "test",
-            "output_type": "multiple_choice",
-            "doc_to_text": "prompt",
-            "doc_to_choice": list(XNLI.choices),
-            "doc_to_target": "gold",
-            "target_delimiter": "",
-            "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
-        }
-
-    def run(self) -> None:
-        import lm_eval
-
-        results = lm_eval.evaluate(lm=self._model, task_dict=self._tasks, bootstrap_iters=0, log_samples=True)
-        samples = sorted(results["samples"][self.NAME], key=lambda sample: sample["doc_id"])
-        scores = [[likelihood for likelihood, _ in sample["filtered_resps"]] for sample in samples]
-        self.predictions = torch.tensor(scores, dtype=torch.float64).argmax(-1)
-
-
-def _generation(subject: _Subject, questions: int) -> str:
+def _generation(subject: _Subject, paragraphs: int) -> str:
     """(c) Questions a second / those of one `generate` call after the other."""
-    examples = subject.examples(XQUAD, questions)
-    prompts = subject.prompts(XQUAD, examples)
+    prompts = subject.prompts(XQUAD, _few_of_each(subject.examples(XQUAD, None), paragraphs))
+    questions = len(prompts)
     config = GenerationConfig(
         max_new_tokens=XQUAD.max_new_tokens,
         do_sample=False,
@@ -279,13 +230,20 @@ def _generation(subject: _Subject, questions: int) -> str:
             others[place] = subject.tokenizer.decode(row[len(prompt) :], skip_special_tokens=True)
 
     timings = subject.timed(ours, theirs)
-    paragraphs = len({example.fields["context"] for example in examples})
     return (
         f"\n| model | dtype | questions, paragraphs | batch | here | `generate` | "
         f"here / `generate` (goal: at least 2) | equal texts |\n{_rule(8)}\n"
         f"| {subject.label} | {questions}, {paragraphs} | {subject.batch_size} | {_rates(timings, questions)} | "
         f"{_share(found, others)} |"
     )
+
+
+def _few_of_each(examples: Sequence[Example], paragraphs: int) -> list[Example]:
+    """The first questions of the first paragraphs."""
+    by_paragraph: dict[str, list[Example]] = {}
+    for example in examples:
+        by_paragraph.setdefault(example.fields["context"], []).append(example)
+    return [example for same in list(by_paragraph.values())[:paragraphs] for example in same[:QUESTIONS]]
 
 
 def _rates(timings: Timings, count: int) -> str:
@@ -301,10 +259,6 @@ def _share(found: Any, expected: Any) -> str:
 
 def _rule(columns: int) -> str:
     return "|" + "---|" * columns
-
-
-def _has_lm_eval() -> bool:
-    return importlib.util.find_spec("lm_eval") is not None
 
 
 if __name__ == "__main__":
