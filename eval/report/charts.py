@@ -1,0 +1,196 @@
+"""What the report's figures show, as plain values: lines, dots with intervals, heat maps.
+
+`figures.py` draws them as PNG and SVG, `interactive.py` for the page, so that both show the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ..statistics import Interval
+from .comparison import Comparison
+from .grid import Setting, by_strengths, settings
+from .scores import decimals, unit
+from .tables import heading, slug
+
+
+@dataclass(frozen=True)
+class Line:
+    """Points of one language, or of an average: the emphasised ones stand out, and may have intervals."""
+
+    label: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    intervals: tuple[Interval | None, ...] = ()
+    emphasis: bool = False
+
+
+@dataclass(frozen=True)
+class LineChart:
+    """Scores over a strength; `level` is the base's average, a horizontal line."""
+
+    name: str
+    title: str
+    x_label: str
+    y_label: str
+    lines: tuple[Line, ...]
+    level: float | None
+    level_label: str
+
+
+@dataclass(frozen=True)
+class DotChart:
+    """A difference with its interval for every language, a series a method; None where there is none.
+
+    `separate` counts the last rows that are no languages but averages.
+    """
+
+    name: str
+    title: str
+    x_label: str
+    rows: tuple[str, ...]
+    series: Mapping[str, tuple[Interval | None, ...]]
+    separate: int = 0
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Differences to the base, `[rows][columns]`; None where there is none."""
+
+    name: str
+    title: str
+    x_label: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: tuple[tuple[float | None, ...], ...]
+    unit: str
+    decimals: int
+    higher_is_better: bool
+
+
+Chart: TypeAlias = LineChart | DotChart | HeatMap
+
+
+def charts(comparison: Comparison) -> list[Chart]:
+    """The figures of one task: differences for a plain run; Figures 5 and 6 and heat maps for a grid."""
+    if not comparison.task.is_grid:
+        return [differences_chart(comparison)] if comparison.across else []
+    points = settings(comparison)
+    found: list[Chart] = []
+    for group in by_strengths(points).values():
+        if len(group) > 1 and comparison.across:
+            found += [alpha_chart(comparison, group), heat_map(comparison, group)]
+    beta_gamma = beta_gamma_chart(comparison, points)
+    return [*found, beta_gamma] if beta_gamma else found
+
+
+def differences_chart(comparison: Comparison) -> DotChart:
+    task = comparison.task
+    languages = [row.language for row in comparison.rows]
+    series: dict[str, tuple[Interval | None, ...]] = {}
+    for method, across in comparison.across.items():
+        cells = [row.differences.get(method) for row in comparison.rows]
+        series[method] = (*(cell.interval if cell else None for cell in cells), across.interval)
+    return DotChart(
+        name=slug(task.run, task.task, "differences"),
+        title=f"{heading(task)}: difference to {task.base}, 95 % intervals",
+        x_label=_difference_label(comparison),
+        rows=(*languages, f"avg. without {task.anchor}"),
+        series=series,
+        separate=1,
+    )
+
+
+def alpha_chart(comparison: Comparison, points: Sequence[Setting]) -> LineChart:
+    """Figure 5 for one pair of beta and gamma: the score over alpha; alpha 0 is the base."""
+    task = comparison.task
+    measured = {point.alpha for point in points}
+    lines = []
+    for row in comparison.rows:
+        found = {point.alpha: cell.score for point in points if (cell := row.differences.get(point.method))}
+        if found:
+            lines.append(_line(row.language, found if 0.0 in measured else found | {0.0: row.base}))
+    average = _average(comparison, {point.alpha: point.method for point in points})
+    if average:
+        lines.append(average)
+    return LineChart(
+        name=slug(task.run, task.task, f"alpha-beta{points[0].beta:g}-gamma{points[0].gamma:g}"),
+        title=f"{heading(task)}: α, with {points[0].strengths}",
+        x_label="α",
+        y_label=unit(task),
+        lines=tuple(lines),
+        level=comparison.base_mean,
+        level_label=f"{task.base}, avg.",
+    )
+
+
+def beta_gamma_chart(comparison: Comparison, points: Sequence[Setting]) -> LineChart | None:
+    """Figure 6: beta alone (gamma 0) and gamma alone (beta 0), both with alpha 1; None without such points."""
+    task = comparison.task
+    strong = [point for point in points if point.alpha == 1]
+    beta = {point.beta: point.method for point in strong if point.gamma == 0 and point.beta}
+    gamma = {point.gamma: point.method for point in strong if point.beta == 0 and point.gamma}
+    named = (("β alone (γ = 0)", beta), ("γ alone (β = 0)", gamma))
+    lines = [line for label, methods in named if (line := _average(comparison, methods, label))]
+    if not lines:
+        return None
+    return LineChart(
+        name=slug(task.run, task.task, "beta-gamma"),
+        title=f"{heading(task)}: β alone and γ alone, with α = 1",
+        x_label="β or γ",
+        y_label=f"{unit(task)}, avg. without {task.anchor}",
+        lines=tuple(lines),
+        level=comparison.base_mean,
+        level_label=task.base or "",
+    )
+
+
+def _average(comparison: Comparison, methods: Mapping[float, str], label: str = "") -> Line | None:
+    """Average scores without the anchor over a strength, with the intervals of their differences; 0 is the base."""
+    found: dict[float, tuple[float, Interval | None]] = {}
+    for strength, method in methods.items():
+        across = comparison.across.get(method)
+        if across and across.score is not None and across.interval and across.base is not None:
+            shift, ends = across.base, across.interval
+            found[strength] = across.score, Interval(ends.mean + shift, ends.low + shift, ends.high + shift)
+    if not found:
+        return None
+    if 0.0 not in found and comparison.base_mean is not None:
+        found[0.0] = comparison.base_mean, None
+    x = tuple(sorted(found))
+    label = label or f"avg. without {comparison.task.anchor}"
+    return Line(label, x, tuple(found[value][0] for value in x), tuple(found[value][1] for value in x), emphasis=True)
+
+
+def _line(label: str, points: Mapping[float, float]) -> Line:
+    x = tuple(sorted(points))
+    return Line(label, x, tuple(points[value] for value in x))
+
+
+def heat_map(comparison: Comparison, points: Sequence[Setting]) -> HeatMap:
+    """Difference to the base by language and alpha, for one pair of beta and gamma."""
+    task = comparison.task
+    rows = [row for row in comparison.rows if any(point.method in row.differences for point in points)]
+    return HeatMap(
+        name=slug(task.run, task.task, f"heat-beta{points[0].beta:g}-gamma{points[0].gamma:g}"),
+        title=f"{heading(task)}: difference to {task.base}, with {points[0].strengths}",
+        x_label="α",
+        rows=tuple(row.language for row in rows),
+        columns=tuple(f"{point.alpha:g}" for point in points),
+        values=tuple(
+            tuple(cell.interval.mean if (cell := row.differences.get(point.method)) else None for point in points)
+            for row in rows
+        ),
+        unit=_difference_label(comparison),
+        decimals=decimals(task.kind) - 1,
+        higher_is_better=task.higher_is_better,
+    )
+
+
+def _difference_label(comparison: Comparison) -> str:
+    task = comparison.task
+    if task.higher_is_better:
+        return f"difference in {task.metric}, percentage points"
+    return "difference in nats a token (lower is better)"

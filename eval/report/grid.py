@@ -1,0 +1,211 @@
+"""Grids: which strengths were tried, how the score follows alpha, beta and gamma, and what was best.
+
+Behind Figures 5 and 6 of "CLAS" (section 4.4); drawing is the business of `charts.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ..statistics import Interval
+from .comparison import Across, Comparison, Difference
+from .scores import decimals, unit
+from .table import Cell, Column, Table, Value, count, difference, interval, score, text
+from .tables import heading, slug
+
+CAUTION = (
+    "The best of many settings was chosen on the same examples that it is shown on, so its gain is too good; "
+    "tune chooses on one half and reports the other."
+)
+
+
+@dataclass(frozen=True, order=True)
+class Setting:
+    """One point of a grid; ordered by beta, gamma, alpha."""
+
+    beta: float
+    gamma: float
+    alpha: float
+    method: str
+
+    @property
+    def strengths(self) -> str:
+        return f"β = {self.beta:g}, γ = {self.gamma:g}"
+
+
+def settings(comparison: Comparison) -> tuple[Setting, ...]:
+    """The points with one alpha for all languages, in order."""
+    found = []
+    for method in comparison.methods:
+        values = comparison.task.parameters(method)
+        strengths = {name: values.get(name) for name in ("beta", "gamma", "alpha")}
+        numbers = {name: float(value) for name, value in strengths.items() if isinstance(value, int | float)}
+        if values.get("kind") == "clas" and len(numbers) == len(strengths):
+            found.append(Setting(method=method, **numbers))
+    return tuple(sorted(found))
+
+
+def by_strengths(points: Iterable[Setting]) -> dict[tuple[float, float], tuple[Setting, ...]]:
+    """The points of every pair (beta, gamma), in the order of alpha."""
+    groups: dict[tuple[float, float], tuple[Setting, ...]] = {}
+    for point in points:
+        pair = (point.beta, point.gamma)
+        groups[pair] = (*groups.get(pair, ()), point)
+    return groups
+
+
+def best_on_average(comparison: Comparison) -> str | None:
+    """Name of the method with the best average difference without the anchor; None where nothing can be averaged."""
+    sign = 1 if comparison.task.higher_is_better else -1
+    means = {name: sign * across.interval.mean for name, across in comparison.across.items() if across.interval}
+    return max(means, key=lambda name: means[name], default=None)
+
+
+def settings_table(comparison: Comparison) -> Table:
+    """One row a setting: the average difference, and how many languages move which way."""
+    task, places = comparison.task, decimals(comparison.task.kind)
+    body, data = [], []
+    for point in settings(comparison):
+        across = comparison.across.get(point.method)
+        if across is None or across.interval is None:
+            continue
+        up, down = _moved(comparison, point.method)
+        numbers = [Cell(f"{number:g}", number) for number in (point.alpha, point.beta, point.gamma)]
+        body.append(
+            (
+                *numbers,
+                score(across.score, places),
+                difference(across.interval.mean, places),
+                interval(across.interval, places),
+                count(up),
+                count(down),
+            )
+        )
+        data.append(_setting_data(point, across, up, down))
+    better = "" if task.higher_is_better else " Lower is better."
+    return Table(
+        name=slug(task.run, task.task, "settings"),
+        title=f"{heading(task)}: average of {len(task.others)} languages without {task.anchor}, by setting",
+        columns=tuple(
+            Column(title)
+            for title in ("α", "β", "γ", unit(task), f"difference to {task.base}", "95 % interval", "gains", "losses")
+        ),
+        body=tuple(body),
+        notes=(
+            f"{task.base}: {score(comparison.base_mean, places).text}.{better} Gains and losses: languages without "
+            f"{task.anchor} whose own 95 % interval lies above or below zero, not corrected for their number.",
+            CAUTION,
+        ),
+        data=tuple(data),
+    )
+
+
+def _moved(comparison: Comparison, method: str) -> tuple[int, int]:
+    """Languages whose interval is on the better and on the worse side of zero."""
+    cells = [row.differences.get(method) for row in comparison.rows if row.language != comparison.task.anchor]
+    above = sum(cell is not None and cell.interval.low > 0 for cell in cells)
+    below = sum(cell is not None and cell.interval.high < 0 for cell in cells)
+    return (above, below) if comparison.task.higher_is_better else (below, above)
+
+
+def _setting_data(point: Setting, across: Across, up: int, down: int) -> dict[str, Value]:
+    assert across.interval is not None
+    return {
+        "method": point.method,
+        "alpha": point.alpha,
+        "beta": point.beta,
+        "gamma": point.gamma,
+        "score": across.score,
+        **_interval_data(across.interval),
+        "gains": up,
+        "losses": down,
+    }
+
+
+def _interval_data(value: Interval) -> dict[str, Value]:
+    return {"difference": value.mean, "low": value.low, "high": value.high}
+
+
+def best_table(comparison: Comparison) -> Table:
+    """The best setting of every language, or the base where none is better."""
+    task, places = comparison.task, decimals(comparison.task.kind)
+    sign = 1 if task.higher_is_better else -1
+    body, data = [], []
+    for row in comparison.rows:
+        tried = {
+            point: row.differences[point.method] for point in settings(comparison) if point.method in row.differences
+        }
+        if row.language == task.anchor or not tried:
+            continue
+        point = _best(tried, sign)
+        cell = tried[point] if point else None
+        numbers = (point.alpha, point.beta, point.gamma) if point else (0.0, None, None)
+        body.append(
+            (
+                text(row.language),
+                count(row.examples),
+                score(row.base, places),
+                *(Cell("–") if number is None else Cell(f"{number:g}", number) for number in numbers),
+                difference(cell.interval.mean if cell else 0.0, places),
+                interval(cell.interval if cell else None, places),
+            )
+        )
+        values: dict[str, Value] = {"language": row.language, "examples": row.examples, "base": row.base}
+        values |= dict(zip(("alpha", "beta", "gamma"), numbers, strict=True))
+        data.append(values | (_interval_data(cell.interval) if cell else {"difference": 0.0}))
+    return Table(
+        name=slug(task.run, task.task, "best"),
+        title=f"{heading(task)}: best setting of each language",
+        columns=(
+            Column("language", numeric=False),
+            *(Column(title) for title in ("examples", f"{task.base} ({unit(task)})", "α", "β", "γ")),
+            Column("difference"),
+            Column("95 % interval"),
+        ),
+        body=tuple(body),
+        notes=(CAUTION, f"Where no setting was better than {task.base}, α is 0."),
+        data=tuple(data),
+    )
+
+
+def _best(tried: Mapping[Setting, Difference], sign: int) -> Setting | None:
+    """The largest gain, of equal ones the weakest steering; None where nothing gains."""
+    point = max(
+        tried, key=lambda point: (sign * tried[point].interval.mean, -abs(point.alpha), -point.beta, -point.gamma)
+    )
+    return point if sign * tried[point].interval.mean > 0 else None
+
+
+def scores_table(comparison: Comparison) -> Table:
+    """Every language at every setting, a row each."""
+    task, places = comparison.task, decimals(comparison.task.kind)
+    body, data = [], []
+    for row in comparison.rows:
+        for point in settings(comparison):
+            cell = row.differences.get(point.method)
+            if cell is None:
+                continue
+            numbers = (point.alpha, point.beta, point.gamma)
+            body.append(
+                (
+                    text(row.language),
+                    *(Cell(f"{number:g}", number) for number in numbers),
+                    score(cell.score, places),
+                    difference(cell.interval.mean, places),
+                    interval(cell.interval, places),
+                    count(cell.examples),
+                )
+            )
+            values: dict[str, Value] = {"language": row.language, "method": point.method}
+            values |= dict(zip(("alpha", "beta", "gamma"), numbers, strict=True)) | {"score": cell.score}
+            data.append(values | _interval_data(cell.interval) | {"examples": cell.examples})
+    titles = ("α", "β", "γ", unit(task), "difference", "95 % interval", "examples")
+    return Table(
+        name=slug(task.run, task.task, "grid"),
+        title=f"{heading(task)}: every language at every setting",
+        columns=(Column("language", numeric=False), *(Column(title) for title in titles)),
+        body=tuple(body),
+        data=tuple(data),
+        long=True,
+    )

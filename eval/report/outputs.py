@@ -1,0 +1,106 @@
+"""Answers side by side where base and a steered method differ most (Table 3 of "CLAS").
+
+Only for generated text: the answers to a choice are shown by the counts of gains and losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..run_folder import Record
+from ..tasks.task import Kind
+from .comparison import Comparison
+from .grid import best_on_average
+from .table import Cell, Column, difference, escape_markdown, markdown_rows
+from .tables import heading
+
+PER_LANGUAGE = 5
+IN_MARKDOWN = 12
+_SHOWN = 300  # characters of a text in a table of the Markdown report
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One example with two answers; `rank` is its place among the gains, or the losses, of its language."""
+
+    language: str
+    key: str
+    question: str
+    gold: tuple[str, ...]
+    base: str
+    other: str
+    gain: float
+    rank: int
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """The answers of one method beside the base's.
+
+    Attributes:
+        pairs: at most `PER_LANGUAGE` a language, gains and losses in turn, the largest first.
+    """
+
+    title: str
+    base: str
+    method: str
+    pairs: tuple[Pair, ...]
+
+    def strongest(self) -> tuple[Pair, ...]:
+        """At most `IN_MARKDOWN` pairs: half of them gains and half losses, from as many languages as there are."""
+        ordered = sorted(self.pairs, key=lambda pair: (pair.rank, -abs(pair.gain)))
+        gains, losses = ([pair for pair in ordered if (pair.gain > 0) == up] for up in (True, False))
+        half = IN_MARKDOWN // 2
+        chosen = gains[: max(half, IN_MARKDOWN - len(losses))] + losses[: max(half, IN_MARKDOWN - len(gains))]
+        return tuple(chosen)
+
+    def to_markdown(self) -> str:
+        columns = [Column(name, numeric=False) for name in ("language", "question", "gold", self.base, self.method)]
+        rows = []
+        for pair in self.strongest():
+            texts = (pair.question, " / ".join(pair.gold), pair.base, pair.other)
+            rows.append((Cell(pair.language), *map(_shortened, texts), difference(pair.gain, 0)))
+        lines = markdown_rows([*columns, Column("difference")], rows)
+        return "\n".join([f"### {escape_markdown(self.title)}", "", *lines])
+
+
+def _shortened(value: str) -> Cell:
+    flat = " ".join(value.split())
+    return Cell(flat if len(flat) <= _SHOWN else flat[: _SHOWN - 1] + "…")
+
+
+def side_by_side(comparison: Comparison) -> list[SideBySide]:
+    """One for each steered method of a plain run, one for the best setting of a grid; [] for other kinds of task."""
+    task = comparison.task
+    if task.kind is not Kind.GENERATION or task.base is None:
+        return []
+    methods: Sequence[str | None] = comparison.methods
+    if task.is_grid:
+        methods = [best_on_average(comparison)]
+    found = []
+    for method in methods:
+        if method is None or task.parameters(method).get("kind") != "clas":
+            continue
+        pairs = [pair for row in comparison.rows for pair in _pairs(comparison, method, row.language)]
+        if pairs:
+            title = f"{heading(task)}: {task.base} and {method} where they differ most"
+            found.append(SideBySide(title, task.base, method, tuple(pairs)))
+    return found
+
+
+def _pairs(comparison: Comparison, method: str, language: str) -> list[Pair]:
+    task = comparison.task
+    base, other = (task.records.get((name, language), {}) for name in (task.base or "", method))
+    gains = {
+        key: 100 * (other[key].scores[task.metric] - base[key].scores[task.metric]) for key in base if key in other
+    }
+    up = sorted((key for key in gains if gains[key] > 0), key=lambda key: (-gains[key], key))
+    down = sorted((key for key in gains if gains[key] < 0), key=lambda key: (gains[key], key))
+    ranked = sorted([*enumerate(up), *enumerate(down)], key=lambda item: (item[0], -gains[item[1]]))
+    return [_pair(language, base[key], other[key], gains[key], rank) for rank, key in ranked[:PER_LANGUAGE]]
+
+
+def _pair(language: str, base: Record, other: Record, gain: float, rank: int) -> Pair:
+    gold = tuple(str(answer) for answer in base.gold)
+    return Pair(language, base.key, base.shown, gold, str(base.prediction), str(other.prediction), gain, rank)

@@ -1,0 +1,126 @@
+"""Two tables beside the main one: all metrics of every method, and an overview of all plain runs.
+
+Only wording and layout; the numbers come from `comparison.py` and `scores.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from .collect import TaskResults
+from .comparison import LEVEL, Comparison
+from .scores import decimals, summaries, unit
+from .table import MISSING, Cell, Column, Table, Value, count, difference, interval, p_value, score, text
+from .tables import heading, slug
+
+
+def metrics_table(task: TaskResults) -> Table:
+    """Every metric of every method in every language, each on all examples that it has."""
+    pairs = [(code, method) for code in task.languages for method in task.methods if (method, code) in task.records]
+    found = {pair: summaries(task, pair[1], pair[0]) for pair in pairs}
+    names = list(dict.fromkeys(name for values in found.values() for name in values))
+    data: list[dict[str, Value]] = []
+    body = []
+    for (code, method), values in found.items():
+        records = task.records[method, code].values()
+        cut = sum(record.cut > 0 for record in records)
+        numbers = [score(values.get(name), decimals(task.kind)) for name in names]
+        body.append((text(code), text(method), count(len(records)), *numbers, count(cut)))
+        data.append({"language": code, "method": method, "examples": len(records), **values, "prompts cut": cut})
+    foot = tuple(
+        (text(f"Avg. (without {task.anchor})"), text(method), Cell(""), *means, Cell(""))
+        for method in task.methods
+        if (
+            means := _means(
+                [found[pair] for pair in pairs if pair[1] == method and pair[0] != task.anchor], names, task
+            )
+        )
+    )
+    return Table(
+        name=slug(task.run, task.task, "metrics"),
+        title=f"{heading(task)}: all metrics",
+        columns=(
+            Column("language", numeric=False),
+            Column("method", numeric=False),
+            Column("examples"),
+            *(Column(name) for name in names),
+            Column("prompts cut"),
+        ),
+        body=tuple(body),
+        foot=() if task.is_grid else foot,
+        notes=("Accuracies, F1 and exact match in per cent.",) if task.higher_is_better else ("Lower is better.",),
+        data=tuple(data),
+        long=task.is_grid,
+    )
+
+
+def _means(values: Sequence[dict[str, float]], names: Sequence[str], task: TaskResults) -> list[Cell]:
+    if not values:
+        return []
+    places = decimals(task.kind)
+    return [score(float(np.mean([row.get(name, math.nan) for row in values])), places) for name in names]
+
+
+def overview_table(comparisons: Sequence[Comparison]) -> Table:
+    """One row for every method of every plain run: does it help, where, and does it harm?"""
+    body = []
+    data: list[dict[str, Value]] = []
+    for comparison in comparisons:
+        task, places = comparison.task, decimals(comparison.task.kind)
+        for method, across in comparison.across.items():
+            mean = across.interval.mean if across.interval else None
+            names = (task.model_name, task.task, method)
+            languages = sum(method in row.differences and row.language != task.anchor for row in comparison.rows)
+            body.append(
+                (
+                    count(task.run),
+                    *(text(name) for name in names),
+                    count(languages),
+                    text(unit(task)),
+                    score(across.base, places),
+                    difference(mean, places),
+                    interval(across.interval, places),
+                    p_value(across.t_test),
+                    text(", ".join(across.better) or MISSING),
+                    text(", ".join(across.worse) or MISSING),
+                )
+            )
+            data.append(
+                {
+                    "run": task.run,
+                    **dict(zip(("model", "task", "method"), names, strict=True)),
+                    "languages": languages,
+                    "score": unit(task),
+                    "base": across.base,
+                    "difference": mean,
+                    "low": across.interval.low if across.interval else None,
+                    "high": across.interval.high if across.interval else None,
+                    "p": across.t_test,
+                    "better": " ".join(across.better),
+                    "worse": " ".join(across.worse),
+                }
+            )
+    titles = {"run": True, "model": False, "task": False, "method": False, "languages": True}
+    titles |= {
+        "score": False,
+        "base": True,
+        "difference": True,
+        "95 % interval": True,
+        "p (t-test)": True,
+        "better": False,
+        "worse": False,
+    }
+    return Table(
+        name="overview",
+        title="Overview: averages without the anchor language",
+        columns=tuple(Column(title, numeric) for title, numeric in titles.items()),
+        body=tuple(body),
+        notes=(
+            "Better and worse: languages whose difference is significant after Holm's correction (p < "
+            f"{LEVEL}). The t-test is paired across languages.",
+        ),
+        data=tuple(data),
+    )

@@ -1,0 +1,99 @@
+"""What `tune` decided for each language: `tune.json` as a table."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from clas_models.errors import InputError
+
+from ..run_folder import TUNE_NAME
+from ..statistics import Interval
+from .collect import TaskResults
+from .scores import decimals, factor, unit
+from .table import MISSING, Cell, Column, Table, Value, count, difference, interval, score, text
+from .tables import heading, slug
+
+
+def tuning_table(task: TaskResults) -> Table | None:
+    """One row a language: the alpha that was chosen on one half of the data, and what it does on the other.
+
+    Returns:
+        None for another task than the tuned one, and while `tune` has not decided yet.
+
+    Raises:
+        InputError: the file is not what `tune` writes.
+    """
+    file = task.path / TUNE_NAME
+    if not file.is_file():
+        return None
+    try:
+        decided = json.loads(file.read_text(encoding="utf-8"))
+        if decided["task"] != task.task:
+            return None
+        rows = [_row(task, code, decision) for code, decision in decided["languages"].items()]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file}: not what `tune` writes ({error!r}); run `tune` again with the same --out") from error
+    titles = (
+        "α",
+        "chosen on",
+        "gain there",
+        "95 % interval",
+        "held out",
+        f"base ({unit(task)})",
+        "tuned",
+        "gain",
+        "95 % interval",
+    )
+    return Table(
+        name=slug(task.run, task.task, "tune"),
+        title=f"{heading(task)}: alpha chosen for each language",
+        columns=(
+            Column("language", numeric=False),
+            *(Column(title) for title in titles),
+            Column("reason", numeric=False),
+        ),
+        body=tuple(cells for cells, _ in rows),
+        notes=(
+            "α is chosen on one half of the examples and kept only where the gain's interval excludes zero, else it is "
+            "0; base, tuned and gain are of the other half, which had no part in the choice.",
+        ),
+        data=tuple(values for _, values in rows),
+        summary=decided,
+    )
+
+
+def _row(task: TaskResults, language: str, decision: Mapping[str, Any]) -> tuple[tuple[Cell, ...], dict[str, Value]]:
+    places, scale = decimals(task.kind), factor(task.kind)
+    selection, held_out = decision["selection"], decision["held_out"]
+    gains = [_interval(half["gain"], scale) for half in (selection, held_out)]
+    base, tuned = (float(held_out[name]) * scale for name in ("base", "tuned"))
+    alpha = float(decision["chosen"])
+    cells = (
+        text(language),
+        Cell(f"{alpha:g}" if decision["kept"] else f"{alpha:g} (not kept)" if alpha else "0", alpha),
+        count(int(selection["n"])),
+        difference(gains[0].mean if gains[0] else None, places),
+        interval(gains[0], places),
+        count(int(held_out["n"])),
+        score(base, places),
+        score(tuned, places),
+        difference(gains[1].mean if gains[1] else None, places),
+        interval(gains[1], places),
+        text(str(decision["reason"]) or MISSING),
+    )
+    values: dict[str, Value] = {"language": language, "alpha": alpha, "kept": bool(decision["kept"])}
+    for name, half, gain in zip(("selection", "held out"), (selection, held_out), gains, strict=True):
+        values |= {f"{name} examples": int(half["n"]), f"{name} base": float(half["base"]) * scale}
+        values |= {f"{name} gain": gain.mean, f"{name} low": gain.low, f"{name} high": gain.high} if gain else {}
+    return cells, values | {"held out tuned": tuned, "reason": str(decision["reason"])}
+
+
+def _interval(values: Mapping[str, float | None] | None, scale: float) -> Interval | None:
+    """None where it was not computed; an end may be null where there were too few examples."""
+    if values is None or values["mean"] is None:
+        return None
+    low, high = (math.nan if (end := values[name]) is None else float(end) for name in ("low", "high"))
+    return Interval(float(values["mean"]), low, high).times(scale)

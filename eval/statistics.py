@@ -1,0 +1,204 @@
+"""Is a difference between two methods more than chance?  Intervals and tests, over examples and across languages.
+
+Over examples: paired bootstrap, sign-flip permutation, McNemar.  Across languages, as in section 4.1 of "CLAS": paired
+t-test, a test of equal variances, standard deviation.  What is compared with what is decided by `report`; nothing here
+knows a file or a task.
+
+An undefined result is None: a t-test of one language, or of differences that are all the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+Array: TypeAlias = NDArray[np.float64]
+
+RESAMPLES = 10_000
+CONFIDENCE = 0.95
+_CELLS = 4_000_000  # counts held at once: 32 MB
+_ROUNDING = 1e-9  # differences of scores in 0 .. 100 that agree to this are the same
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and its 95 % confidence interval, in the unit of what was compared."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+    def times(self, factor: float) -> Interval:
+        """In another unit; `factor` is positive."""
+        return Interval(self.mean * factor, self.low * factor, self.high * factor)
+
+
+def paired_bootstrap(base: ArrayLike, other: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+    """The mean of `other - base` with a 95 % interval from resampled examples (percentile method).
+
+    The same input and seed give the same interval.  One example says nothing about the spread: its interval is
+    unbounded.
+
+    Args:
+        base, other: a score an example, `[examples]`, the same examples in the same order.
+
+    Raises:
+        ValueError: no examples, or not one score of each for every example.
+    """
+    differences = _differences(base, other)
+    draws = resampled_means(differences[None, :], np.ones((1, differences.size)), resamples=resamples, seed=seed)
+    return percentile_interval(float(differences.mean()), draws[:, 0], examples=differences.size)
+
+
+def resampled_means(values: Array, weights: Array, *, resamples: int = RESAMPLES, seed: int = 0) -> Array:
+    """Weighted means of many columns over the same resampled examples, float64 `[resamples, columns]`.
+
+    Examples are drawn once for all columns, so that means of columns can be averaged: parallel examples of several
+    languages are not independent.
+
+    Args:
+        values: what is summed, `[columns, examples]`; NaN where a column lacks the example.
+        weights: what the sum is divided by, summed the same way: ones for a plain mean, tokens for nats a token.
+
+    Returns:
+        NaN where a draw holds no example of a column.
+    """
+    present = ~np.isnan(values)
+    numerators = np.where(present, values, 0.0).T
+    denominators = np.where(present, weights, 0.0).T
+    parts = []
+    for counts in _resampled_counts(values.shape[1], resamples, seed):
+        sums = counts @ denominators
+        parts.append(np.divide(counts @ numerators, sums, out=np.full(sums.shape, np.nan), where=sums > 0))
+    return np.concatenate(parts)
+
+
+def _resampled_counts(examples: int, resamples: int, seed: int) -> Iterator[Array]:
+    """How often each example is drawn, `[rows, examples]`, in blocks that fit the memory."""
+    generator = np.random.default_rng(seed)
+    block = max(1, _CELLS // examples)
+    for start in range(0, resamples, block):
+        rows = min(block, resamples - start)
+        drawn = generator.integers(examples, size=(rows, examples))
+        drawn += np.arange(rows)[:, None] * examples
+        yield np.bincount(drawn.ravel(), minlength=rows * examples).reshape(rows, examples).astype(np.float64)
+
+
+def percentile_interval(mean: float, draws: Array, *, examples: int) -> Interval:
+    """The middle 95 % of resampled means, `[resamples]`; unbounded for a single example."""
+    if examples < 2:
+        return Interval(mean, -math.inf, math.inf)
+    tail = 50 * (1 - CONFIDENCE)
+    low, high = np.nanpercentile(draws, [tail, 100 - tail])
+    return Interval(mean, float(low), float(high))
+
+
+def mcnemar(base: ArrayLike, other: ArrayLike) -> float:
+    """p of McNemar's exact test, two-sided: are wrong-to-right and right-to-wrong equally likely?
+
+    Args:
+        base, other: 0 or 1 an example, `[examples]`.
+
+    Raises:
+        ValueError: other values, or not one of each for every example.
+    """
+    differences = _differences(base, other)
+    if not np.isin(np.concatenate([np.asarray(base), np.asarray(other)]), (0, 1)).all():
+        raise ValueError("McNemar's test takes scores that are 0 or 1")
+    gained, lost = int((differences > 0).sum()), int((differences < 0).sum())
+    return float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+
+
+def sign_flip_test(base: ArrayLike, other: ArrayLike, *, resamples: int = RESAMPLES - 1, seed: int = 0) -> float:
+    """p of the paired permutation test, two-sided: is the sum as far from 0 when the methods are swapped at random?
+
+    Exact where there are no more than `resamples` ways to swap, else estimated; it is never below
+    1 / (`resamples` + 1).
+
+    Args:
+        base, other: a score an example, `[examples]`.
+    """
+    differences = _differences(base, other)
+    changed = differences[differences != 0]  # swapping equal scores changes nothing
+    if changed.size < 2:
+        return 1.0  # a single difference is as far from 0 with either sign
+    result = stats.permutation_test(
+        (changed,),
+        lambda values, axis: values.sum(axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=resamples,
+        batch=max(1, _CELLS // changed.size),
+        rng=np.random.default_rng(seed),
+    )
+    return float(result.pvalue)
+
+
+def paired_t_test(base: ArrayLike, other: ArrayLike) -> float | None:
+    """p of the two-sided paired t-test across languages (Tables 1 and 2); leave the anchor out, as the paper does.
+
+    Args:
+        base, other: a score a language, `[languages]`.
+    """
+    differences = _differences(base, other)
+    if differences.size < 2 or np.ptp(differences) <= _ROUNDING:
+        return None
+    return _defined(stats.ttest_rel(np.asarray(other), np.asarray(base)).pvalue)
+
+
+def equal_variance_test(base: ArrayLike, other: ArrayLike) -> float | None:
+    """p of Levene's test centred at the median (Brown and Forsythe): is the spread across languages the same?
+
+    The paper says only that the variance "remains stable (p > 0.05)" (section 4.1).  This form does not assume that
+    scores are normal.
+
+    Args:
+        base, other: a score a language, `[languages]`.
+    """
+    _differences(base, other)
+    # What is compared are distances from the median: where these do not vary, as with two languages, F has no meaning.
+    distances = [np.abs(scores - np.median(scores)) for scores in (np.asarray(base), np.asarray(other))]
+    if max(map(np.ptp, distances)) <= _ROUNDING:
+        return None
+    return _defined(stats.levene(np.asarray(base), np.asarray(other), center="median").pvalue)
+
+
+def spread(scores: Sequence[float]) -> float | None:
+    """The row sigma of Tables 1 and 2: the sample standard deviation (n - 1) of the languages without the anchor.
+
+    Both tables tell: of the four readings, with and without English, with n and n - 1, this one gives all twelve
+    printed values, those of Int mu and CLAS taken from the scores and not from the differences.
+    """
+    return float(np.std(np.asarray(scores, dtype=np.float64), ddof=1)) if len(scores) > 1 else None
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p values adjusted for their number (Holm, 1979): the chance of any false finding stays below the level."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def _differences(base: ArrayLike, other: ArrayLike) -> Array:
+    first, second = np.asarray(base, dtype=np.float64), np.asarray(other, dtype=np.float64)
+    if first.ndim != 1 or first.shape != second.shape or not first.size:
+        raise ValueError(f"expected two non-empty lists of the same length, got shapes {first.shape}, {second.shape}")
+    return second - first
+
+
+def _defined(p_value: float) -> float | None:
+    return float(p_value) if math.isfinite(p_value) else None
