@@ -83,8 +83,8 @@ class ByteModel:
 
 def _flatten(strings: Sequence[bytes]) -> tuple[Tensor, Tensor, Tensor]:
     """All bytes in a row; for each the string that it is in, and its place there."""
-    flat = torch.frombuffer(bytearray(b"".join(strings)), dtype=torch.uint8).long()
-    lengths = torch.tensor([len(string) for string in strings])
+    flat = torch.tensor(list(b"".join(strings)), dtype=torch.long)
+    lengths = torch.tensor([len(string) for string in strings], dtype=torch.long)
     owner = torch.repeat_interleave(torch.arange(len(strings)), lengths)
     return flat, owner, torch.arange(len(flat)) - (lengths.cumsum(0) - lengths)[owner]
 

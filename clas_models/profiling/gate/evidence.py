@@ -18,8 +18,8 @@ from .token_text import TokenText
 # In nats.  The most that a token of the anchor's script can say for other languages: seen in the corpus, or guessed.
 _SEEN_GAIN, _GUESS_GAIN = 4.0, 2.5
 _TOKEN_LOSS = 4.0
-# A cut character whose script is open stands in signs and emoji, too.
-_CUT_GAIN = 0.5
+# A cut character whose script is open stands in signs and emoji, too.  Which bytes unknown languages have is not known.
+_CUT_GAIN, _CUT_LOSS = 0.5, 0.25
 # A token does not speak against one language more than this, compared with the one that it fits best.
 _APART = 5.0
 # What a letter outside its alphabet says against a language; names and loans have them.
@@ -62,15 +62,17 @@ def _home_evidence(
     far = _mixture(ratios, everyone if peers.all() else ~peers) - 2 * _UNKNOWN_LANGUAGE
     ratios = torch.cat([ratios, near[:, None], far[:, None]], 1)
     # Words in the anchor's script tell languages of other scripts neither from each other nor from unknown ones.
-    at_home = torch.tensor([bool(token.scripts & own) for token in tokens])[:, None]
+    cut = torch.tensor([token.text is None and len(token.scripts) != 1 for token in tokens])
+    at_home = (torch.tensor([bool(token.scripts & own) for token in tokens]) & ~cut)[:, None]
     outside = at_home & torch.cat([~peers, torch.tensor([False, True])])
     ratios = torch.where(outside, near[:, None], ratios)
     best = ratios.amax(1, keepdim=True)
     seen = (counts[:, 1:] > 0).any(1)
-    cut = torch.tensor([token.text is None and not token.scripts for token in tokens])
     gain = torch.where(cut, _CUT_GAIN, torch.where(seen, _SEEN_GAIN, _GUESS_GAIN)).double()
     common = best.squeeze(1).clamp(min=-_TOKEN_LOSS).minimum(gain)
     table = common[:, None] + (ratios - best).clamp(min=-_APART)
+    unnamed = cut[:, None] & (torch.arange(table.shape[1]) >= len(peers))
+    table = torch.where(unnamed, table.clamp(min=-_CUT_LOSS), table)
     return torch.where(outside, table.clamp(max=0.0), table)
 
 
@@ -80,6 +82,9 @@ def _foreign_evidence(ratios: Tensor, tokens: Sequence[TokenText], sample: Sampl
     fits = torch.tensor([[bool(token.scripts & scripts) for scripts in sample.scripts[1:]] for token in tokens])
     known = fits.any(1)
     far = torch.where(known, _mixture(ratios, fits) - 2 * _UNKNOWN_LANGUAGE + strange, 0.0)
+    # Where a cut character may be of several scripts, more of them are of unknown languages than of known ones.
+    several = torch.tensor([token.text is None and len(token.scripts) > 1 for token in tokens])
+    far = torch.where(several, ratios.masked_fill(~fits, -torch.inf).amax(1).clamp(min=0.0), far)
     no, yes = torch.zeros_like(fits[:, :1]), torch.ones_like(fits[:, :1])
     fits = torch.cat([fits, no, yes], 1)
     ratios = torch.cat([ratios, far[:, None], far[:, None]], 1).masked_fill(~fits, -torch.inf)

@@ -49,7 +49,8 @@ def build_gate(
         token_evidence(tokenizer, sample, tokens),
         # Scripts without blanks have no words to count, so every token of a foreign script counts by itself.
         starts_word=torch.tensor([token.starts_word or not token.scripts & own for token in tokens]),
-        name_like=torch.tensor([token.capital and bool(token.scripts & own) for token in tokens]),
+        # A piece of an address or of code is no more a word than a name is.
+        name_like=torch.tensor([token.leads_code or (token.capital and bool(token.scripts & own)) for token in tokens]),
         invisible=torch.tensor([not token.raw for token in tokens]),
         limits=LIMITS,
     )

@@ -103,5 +103,6 @@ def _shapes(tokens: Sequence[TokenText], counts: Tensor) -> tuple[Tensor, Tensor
     index = {kind: place for place, kind in enumerate(dict.fromkeys(kinds))}
     shapes = torch.tensor([index[kind] for kind in kinds])
     seen = torch.zeros(len(index), counts.shape[1], dtype=torch.float64).index_add_(0, shapes, counts)
-    pooled = (seen / seen.sum(0)).mean(1, keepdim=True) + 1e-5
+    # A tokenizer without bytes may have no token for a language.
+    pooled = (seen / seen.sum(0).clamp(min=1)).mean(1, keepdim=True) + 1e-5
     return shapes, (seen + _SHAPE_TOKENS * pooled) / (seen.sum(0) + _SHAPE_TOKENS)

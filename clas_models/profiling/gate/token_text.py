@@ -10,8 +10,11 @@ from typing import Any
 
 # Signs that may stand at the edge of a word.  Any other sign makes the token code, markup or a list of numbers.
 _EDGE = " \t\n\r\"“”„«»‘’'`´()[]¿¡-–—,;:!?。，、「」《》（）！？：；،؛؟।۔…"
+# Letters right behind one of these are part of an address, a formula or code.
+_CODE_SIGNS = frozenset(b"/\\=&@_.#%+*~|<>$^?0123456789")
 _SENTENCEPIECE_BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 _CAMEL_CASE = re.compile(r"[a-zа-яё][A-ZА-ЯЁ]")
+_EMOJI = 0x1F600  # in the midst of them
 
 # Scripts by the first word of a character's Unicode name, where the two differ.
 _SCRIPT_NAMES = {"CJK": "HAN", "IDEOGRAPHIC": "HAN", "HALFWIDTH": "KATAKANA", "KATAKANA-HIRAGANA": "KATAKANA"}
@@ -30,7 +33,7 @@ class TokenText:
         raw: its bytes, as they stand in a text; empty for special tokens.
         text: its letters in lower case, a blank for each sign at its edges; None if it is not whole characters.
         scripts: the scripts that it has, or may have where a character is cut.
-        letters: how many letters of those scripts it has; a cut character counts for its share.
+        letters: how many letters of those scripts it has; a cut character counts where it begins.
         starts_word: no letter before it can belong to the same word.
         capital: its first letter is upper case.
     """
@@ -47,12 +50,19 @@ class TokenText:
         """Whether it can tell a language at all: digits, signs, code and special tokens cannot."""
         return bool(self.scripts) or (self.text is None and bool(self.raw))
 
+    @property
+    def leads_code(self) -> bool:
+        """Whether letters right behind it, without a blank, are no word of a text."""
+        return not self.letters and bool(self.raw) and self.raw[-1] in _CODE_SIGNS
+
 
 def read_tokens(tokenizer: Any, vocab_size: int) -> list[TokenText]:
     """All tokens of a tokenizer, by id; ids without a token are empty."""
     special = {token.content for token in tokenizer.added_tokens_decoder.values()}
-    by_id = {index: token for token, index in tokenizer.get_vocab().items() if token not in special}
-    to_bytes = _byte_level if "Ġ" in tokenizer.get_vocab() else _sentencepiece
+    vocabulary = tokenizer.get_vocab()
+    by_id = {index: token for token, index in vocabulary.items() if token not in special}
+    # "Ġ" alone does not tell: it is a letter of Maltese.
+    to_bytes = _byte_level if "Ġ" in vocabulary and "▁" not in vocabulary else _sentencepiece
     return [_read(to_bytes(by_id[index]) if index in by_id else b"") for index in range(vocab_size)]
 
 
@@ -78,14 +88,12 @@ def _read(raw: bytes) -> TokenText:
 def _read_cut(raw: bytes) -> TokenText:
     """A token that begins or ends within a character."""
     ranges = _character_ranges(raw)
-    known = [found for first, last in ranges if (found := _range_scripts(first, last)) is not None]
+    scripts = [_range_scripts(first, last) for first, last in ranges]
     starts = raw[:1] in (b" ", b"\n")
     # Where the lead bytes leave open what the characters are, the counts must tell.
-    sure = len(known) == len(ranges) > 0 and all(len(found) == 1 for found in known)
-    if not sure:
+    if not ranges or not all(scripts):
         return TokenText(raw, None, frozenset(), 0.0, starts, False)
-    scripts = frozenset().union(*known)
-    return TokenText(raw, None, scripts, float(len(ranges)), starts, False)
+    return TokenText(raw, None, frozenset().union(*scripts), float(len(ranges)), starts, False)
 
 
 def _character_ranges(raw: bytes) -> list[tuple[int, int]]:
@@ -96,19 +104,20 @@ def _character_ranges(raw: bytes) -> list[tuple[int, int]]:
         size = _utf8_size(raw[place])
         if size:
             piece = raw[place : place + size]
-            low = _decode(piece + b"\x80" * (size - len(piece)), fallback=piece + b"\xa0" + b"\x80" * 2, size=size)
-            high = _decode(piece + b"\xbf" * (size - len(piece)), fallback=piece + b"\x9f" + b"\xbf" * 2, size=size)
+            low = _completed(piece, size, b"\x80\x90\xa0", b"\x80")
+            high = _completed(piece, size, b"\xbf\x9f\x8f", b"\xbf")
             if low is not None and high is not None and low > 0x7F:
                 ranges.append((low, high))
         place += max(size, 1)
     return ranges
 
 
-def _decode(piece: bytes, fallback: bytes, size: int) -> int | None:
-    for candidate in (piece, fallback[:size]):
+def _completed(piece: bytes, size: int, next_bytes: bytes, others: bytes) -> int | None:
+    """The code point of a cut character with the first of `next_bytes` that makes it one, and `others` behind it."""
+    for byte in next_bytes:
         try:
-            return ord(candidate.decode())
-        except (UnicodeDecodeError, TypeError):
+            return ord((piece + bytes([byte]) + others * 2)[:size].decode())
+        except UnicodeDecodeError:
             continue
     return None
 
@@ -121,12 +130,16 @@ def _utf8_size(byte: int) -> int:
 
 
 @cache
-def _range_scripts(first: int, last: int) -> frozenset[str] | None:
-    """Scripts of the letters in a range of code points; None if there is no letter."""
-    # 64 samples show the scripts of a range: no block of a script is smaller than that in a range so large.
-    step = max(1, (last - first) // 64)
-    found = frozenset(script(chr(code)) for code in range(first, last + 1, step) if _is_letter(chr(code)))
-    return found - _NO_SCRIPT or None
+def _range_scripts(first: int, last: int) -> frozenset[str]:
+    """Scripts of a range of code points; none if it has emoji, or not more letters than signs."""
+    if first < _EMOJI < last:
+        return frozenset()
+    # 256 samples show the scripts of a range: no block of a script is smaller than that in a range so large.
+    chars = [chr(code) for code in range(first, last + 1, max(1, (last - first) // 256))]
+    names = [script(char) for char in chars if _is_letter(char)]
+    found = [name for name in names if name not in _NO_SCRIPT]
+    assigned = sum(unicodedata.category(char) != "Cn" for char in chars)
+    return frozenset(found) if 2 * len(found) > assigned else frozenset()
 
 
 def _is_letter(char: str) -> bool:
