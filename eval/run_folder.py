@@ -20,6 +20,7 @@ from clas_models.errors import InputError
 FORMAT_VERSION = 1
 SETTINGS_NAME = "run.json"
 PREDICTIONS_NAME = "predictions"
+TUNE_NAME = "tune.json"
 BASE = "base"
 
 
@@ -121,16 +122,28 @@ class RunFolder:
             InputError: a line that is no prediction; it names file and line.
         """
         path = self.file(task, method, language)
-        if not path.is_file():
-            return []
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-        return list(_parsed(path, lines))
+        return list(parsed(path, whole_lines(path)))
 
 
-def _parsed(path: Path, lines: list[str]) -> Iterator[Record]:
+def whole_lines(path: Path) -> list[bytes]:
+    """The lines of a predictions file without their ends, [] where there is none.
+
+    A last line without its newline is unfinished and left out; it may end within a character.
+    """
+    if not path.is_file():
+        return []
+    return path.read_bytes().split(b"\n")[:-1]
+
+
+def parsed(path: Path, lines: list[bytes]) -> Iterator[Record]:
+    """The predictions on these lines of a file, the first of them its first.
+
+    Raises:
+        InputError: a line that is no prediction; it names file and line.
+    """
     for number, line in enumerate(lines, start=1):
         try:
-            yield Record.from_json(line)
+            yield Record.from_json(line.decode())
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(
                 f"{path}, line {number}: not a prediction ({error}); delete the file and run again"

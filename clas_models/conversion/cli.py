@@ -1,22 +1,20 @@
 """The converter's command line: `python convert.py`, or `clas-convert` once installed.
 
-Reads arguments and turns a user's mistake into one line and exit status 2.  The work is in `conversion.py` and
+Reads arguments; what becomes of a user's mistake is said in `command_line.py`.  The work is in `conversion.py` and
 `demo.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from ..errors import InputError
+from ..command_line import Parser, guarded, joined
 
+_NUMBERS = ("--alpha", "--beta", "--gamma", "--threshold")
 _EXAMPLES = """examples:
   convert.py Qwen/Qwen2.5-0.5B-Instruct
   convert.py ./Llama-3.1-8B-Instruct --corpus xquad --languages en,de,hi,th --out ./llama-clas
@@ -46,15 +44,8 @@ def parse_languages(text: str) -> tuple[str, ...]:
     return tuple(code.strip() for code in text.split(","))
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with the arguments, as everything else does."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}; --help lists the options\n")
-
-
 def build_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="convert.py",
         description="Turn a plain Llama or Qwen2 checkpoint into one that steers its neurons by language.",
         epilog=_EXAMPLES,
@@ -100,33 +91,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the converter; returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = build_parser()
-    args = parser.parse_args(_joined(arguments))
+    args = parser.parse_args(joined(arguments, _NUMBERS))
     if args.model is None and not args.demo:
         parser.error("give a MODEL, or --demo")
-    _quieten_libraries()
-    try:
-        return _run(args)
-    except InputError as error:
-        return _fail(str(error))
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{place}{error.strerror or error}; free or choose another disk and run again")
-    except MemoryError:
-        return _fail("out of memory; use a smaller --batch-size or --max-length, or --dtype bfloat16")
-    except KeyboardInterrupt:
-        return _fail("stopped; run the same command again to go on", status=130)
-
-
-def _joined(arguments: list[str]) -> list[str]:
-    """`--alpha -2` and `--beta -1e-3` need no `=`: argparse would read a value such as -1e-3 as an option."""
-    joined, values = [], iter(arguments)
-    for argument in values:
-        if argument in ("--alpha", "--beta", "--gamma", "--threshold"):
-            value = next(values, None)
-            joined.append(argument if value is None else f"{argument}={value}")
-        else:
-            joined.append(argument)
-    return joined
+    return guarded(lambda: _run(args), parser.prog)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -145,19 +113,3 @@ def _run(args: argparse.Namespace) -> int:
     result = convert(Options(**chosen), progress)
     print(result.out if quiet else summarize(result, time.monotonic() - start))
     return 0
-
-
-def _quieten_libraries() -> None:
-    """Their bars and notes would stand between ours; errors still come as exceptions."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    import transformers
-
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    for name in ("datasets", "huggingface_hub", "httpx"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-
-
-def _fail(message: str, status: int = 2) -> int:
-    print(f"convert.py: error: {' '.join(message.split())}", file=sys.stderr)
-    return status

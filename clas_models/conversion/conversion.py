@@ -81,7 +81,7 @@ def convert(options: Options, progress: Progress | None = None) -> Result:
 def _gate(options: Options, source: Source, languages: Sequence[str], progress: Progress) -> MadeGate | None:
     """The gate of a steered source as it is, unless a corpus is named; else one that is made now."""
     anchor = options.anchor.lower()
-    if source.is_steered and options.gate_corpus is None and options.corpus is None:
+    if _keeps_gate(options, source):
         return carried_gate(source, languages, anchor)
     found = open_gate_corpus(options.gate_corpus, options.corpus, options.data_dir, languages)
     if found.corpus is None:
@@ -102,10 +102,14 @@ def _gate(options: Options, source: Source, languages: Sequence[str], progress: 
     return made
 
 
+def _keeps_gate(options: Options, source: Source) -> bool:
+    return source.is_steered and options.gate_corpus is None and options.corpus is None
+
+
 def _fields(
     options: Options, languages: Sequence[str], bridge_layers: Sequence[int], gate: MadeGate | None
 ) -> dict[str, Any]:
-    language = options.language or (AUTO if gate is not None and gate.is_trusted else None)
+    language = options.wanted_language() or (AUTO if gate is not None and gate.is_trusted else None)
     return {
         "languages": list(languages),
         "anchor_language": options.anchor.lower(),
@@ -129,11 +133,22 @@ def _check_early(options: Options, source: Source, languages: tuple[str, ...]) -
     if options.statistic not in STATISTICS:
         raise InputError(f"statistic {options.statistic!r}: choose one of {', '.join(STATISTICS)}")
     explicit = () if options.bridge_layers == "auto" else parse_layers(options.bridge_layers, source.num_layers)
-    if options.gate_corpus is not None:
-        open_gate_corpus(options.gate_corpus, None, options.data_dir, languages)
+    _check_gate(options, source, languages)
     fields = _fields(options, languages, explicit, None)
-    # Whether there will be a gate is not known yet.
+    # There is no gate yet.
     steered_config(source, {**fields, "language": None if fields["language"] == AUTO else fields["language"]})
+
+
+def _check_gate(options: Options, source: Source, languages: tuple[str, ...]) -> None:
+    """That a gate is sound, or its corpus can be used, and that there is one where inputs shall be left to it."""
+    reason = ""
+    if _keeps_gate(options, source):
+        if carried_gate(source, languages, options.anchor.lower()) is None:
+            reason = f"{source.name} has none against {options.anchor.lower()}; make one with --gate-corpus"
+    elif options.gate_corpus is not None or options.wanted_language() == AUTO:
+        reason = open_gate_corpus(options.gate_corpus, options.corpus, options.data_dir, languages).reason
+    if reason and options.wanted_language() == AUTO:
+        raise InputError(f"--language auto needs a language gate: {reason}")
 
 
 def plan(

@@ -38,15 +38,15 @@ class GateCorpus:
 
 @dataclass(frozen=True)
 class MadeGate:
-    """A gate and what is known of it: `accuracy` is None for one that was taken over from the source."""
+    """A gate and what is known of it: `accuracy` is None for one that was taken over from the source.
+
+    `is_trusted`: whether a checkpoint uses it by default.
+    """
 
     gate: LanguageGate
     corpus: str
+    is_trusted: bool
     accuracy: GateAccuracy | None = None
-
-    @property
-    def is_trusted(self) -> bool:
-        return self.accuracy is None or self.accuracy.anchor_or_not >= TRUSTED
 
 
 def open_gate_corpus(
@@ -93,7 +93,8 @@ def make_gate(source: Source, corpus: ParallelCorpus, languages: Sequence[str], 
         raise InputError(f"{source.name}: its tokenizer cannot be loaded ({error})") from error
     rows, vocab_size = list(corpus.rows), int(source.config.vocab_size)
     accuracy = held_out_accuracy(tokenizer, rows, languages, anchor, vocab_size)
-    return MadeGate(build_gate(tokenizer, rows, languages, anchor, vocab_size), corpus.name, accuracy)
+    gate = build_gate(tokenizer, rows, languages, anchor, vocab_size)
+    return MadeGate(gate, corpus.name, accuracy.anchor_or_not >= TRUSTED, accuracy)
 
 
 def carried_gate(source: Source, languages: Sequence[str], anchor: str) -> MadeGate | None:
@@ -123,4 +124,5 @@ def carried_gate(source: Source, languages: Sequence[str], anchor: str) -> MadeG
             )
         with torch.no_grad():
             table.copy_(found)
-    return MadeGate(gate, f"taken over from {source.name}")
+    # Without a default the source did not trust its gate, or its user did not want it.
+    return MadeGate(gate, "taken over from the source", source.config.language is not None)

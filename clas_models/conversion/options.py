@@ -51,6 +51,10 @@ class Options:
         codes = tuple(code.lower() for code in self.languages)
         return codes if self.anchor.lower() in codes else (self.anchor.lower(), *codes)
 
+    def wanted_language(self) -> str | None:
+        """The language of inputs that come without one: a code, "auto", "none", or None where that is left open."""
+        return None if self.language is None else self.language.strip().lower()
+
     def check(self) -> None:
         """Raises InputError for a value that no model or corpus could make right."""
         if self.dtype not in DTYPES:
@@ -64,12 +68,13 @@ class Options:
                 raise InputError(f"{name} {getattr(self, name)}: must be a finite number")
         if self.profile is not None and self.corpus is not None:
             raise InputError("--profile and --corpus exclude each other: a finished profile needs no corpus")
-        if self.language == "auto" and self.gate_corpus == "none":
+        language = self.wanted_language()
+        if language == "auto" and self.gate_corpus == "none":
             raise InputError("--language auto needs a gate, and --gate-corpus none makes none; leave one of them out")
         try:
             language_code(self.anchor, "anchor")
-            if self.language not in (None, "none", "auto"):
-                language_code(self.language, "language")
+            if language not in (None, "none", "auto"):
+                language_code(language, "language")
         except ValueError as error:
             raise InputError(str(error)) from error
 

@@ -12,18 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
 from ..atomic import atomic_file
 from ..errors import InputError
 from ..profiling.corpora import ParallelCorpus, load_corpus
 from ..profiling.neuron_profile import FORMATS, NeuronProfile
 from ..profiling.profiler import profile_neurons
+from .loading import load_model, load_tokenizer, pick_device, pick_dtype
 from .options import Options
 from .progress import Progress
 from .source import PROFILE_NAME, Source
-from .weights import is_added
 
 DEFAULT_CORPUS = "builtin"
 DEFAULT_SAMPLES = 100  # as in the paper, section 2.3
@@ -74,14 +71,16 @@ def _make_profile(options: Options, source: Source, folder: Path, check: Check, 
         data_dir=options.data_dir,
     )
     check(corpus.languages)
-    device, dtype = _device(options.device), options.dtype
-    if dtype == "auto" and device.type == "cpu":
-        dtype = "float32"  # half precision is slow on most processors, and a mean near 0 decides a category
+    device = pick_device(options.device)
+    dtype = pick_dtype(options.dtype, device)
     request = _request(options, source, corpus, dtype)
     if (done := _finished_profile(folder, request)) is not None:
         progress.say("profile: finished by an earlier attempt")
         return done
-    model, tokenizer = _load(source, dtype, device)
+    # A steered source is profiled as its base model: with alpha 0 the two are the same, bit for bit.
+    unsteered = {"alpha": 0.0} if source.is_steered else {}
+    tokenizer = load_tokenizer(source)
+    model = load_model(source, dtype, device, **unsteered)
     rows = len(corpus.rows) * len(corpus.languages)  # type: ignore[arg-type]
     with progress.profiling(rows) as update:
         profile = profile_neurons(
@@ -106,35 +105,6 @@ def _save_profile(profile: NeuronProfile, folder: Path, request: dict[str, Any] 
     if request is not None:
         with atomic_file(folder / REQUEST_NAME) as path:
             path.write_text(json.dumps(request))
-
-
-def _load(source: Source, dtype: str, device: torch.device) -> tuple[Any, Any]:
-    # A steered source is profiled as its base model: with alpha 0 the two are the same, bit for bit.
-    unsteered = {"alpha": 0.0} if source.is_steered else {}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source.folder)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source.folder, dtype=dtype, device_map={"": device}, output_loading_info=True, **unsteered
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"{source.name}: cannot be loaded ({type(error).__name__}: {error})") from error
-    model, info = loaded
-    if missing := sorted(name for name in info["missing_keys"] if not is_added(name)):
-        raise InputError(f"{source.name}: no tensor {missing[0]!r} in its weights; download the model again")
-    return model.eval(), tokenizer
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
-        raise InputError(f"device {name!r} cannot be used here ({str(error).splitlines()[0]})") from error
-    return device
 
 
 def _request(options: Options, source: Source, corpus: ParallelCorpus, dtype: str) -> dict[str, Any]:

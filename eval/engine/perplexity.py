@@ -17,6 +17,7 @@ from torch import Tensor
 from .batches import plan_batches
 from .decoder import SplitDecoder
 from .packing import Pack, pack_prompts
+from .settings import DistinctSettings, Setting, in_force
 
 LOGITS_BYTES = 64 * 2**20
 COPIES = 3  # the logits as the head gives them, in float32, and their logarithms of probabilities
@@ -46,20 +47,53 @@ def negative_log_likelihood(
         InputError: a text without tokens, a batch size that is not positive, or a model that is not supported.
         TypeError, ValueError: `language` is not a language code.
     """
+    for batch, sums, counts in negative_log_likelihood_grid(model, rows, language, [{}], batch_size, skip_batches):
+        yield batch, sums[0], counts
+
+
+def negative_log_likelihood_grid(
+    model: Any,
+    rows: Sequence[Sequence[int]],
+    language: str,
+    settings: Sequence[Setting],
+    batch_size: int = 16,
+    skip_batches: int = 0,
+) -> Iterator[tuple[list[int], list[list[float]], list[int]]]:
+    """`negative_log_likelihood` for every setting, with the layers below the first steered one run once.
+
+    The sums are bit for bit those of `negative_log_likelihood` under each setting.
+
+    Args:
+        settings: strengths, see `Setting`; the other arguments are those of `negative_log_likelihood`.
+
+    Yields:
+        Indices of texts, for every setting their sums, and how many tokens each is the sum over.
+
+    Raises:
+        InputError: as `negative_log_likelihood`, or there are no settings, or the model is not steered.
+        TypeError, ValueError: a strength is not allowed, or `language` is not a language code.
+    """
     decoder = SplitDecoder(model)
+    grid = DistinctSettings.of(decoder, language, settings)
     for batch in plan_batches(rows, batch_size)[skip_batches:]:
         texts = [rows[index] for index in batch]
-        yield batch, _sums(decoder, texts, language), [len(text) - 1 for text in texts]
+        sums = _sums(decoder, texts, language, grid.settings)
+        yield batch, [sums[place] for place in grid.index], [len(text) - 1 for text in texts]
 
 
 @torch.inference_mode()
-def _sums(decoder: SplitDecoder, texts: Sequence[Sequence[int]], language: str) -> list[float]:
-    sums = [0.0] * len(texts)
+def _sums(
+    decoder: SplitDecoder, texts: Sequence[Sequence[int]], language: str, settings: Sequence[Setting]
+) -> list[list[float]]:
+    sums = [[0.0] * len(texts) for _ in settings]
     for pack in pack_prompts(texts):
-        hidden = decoder.upper(decoder.lower_pack(pack), language)[0]
-        nats = _token_nats(decoder, hidden, pack)
-        for row, path in zip(pack.rows, pack.paths, strict=True):
-            sums[row] = float(nats[path[1:]].sum())
+        state = decoder.lower_pack(pack)
+        for place, setting in enumerate(settings):
+            with in_force(decoder, setting):
+                hidden = decoder.upper(state, language)[0]
+            nats = _token_nats(decoder, hidden, pack)
+            for row, path in zip(pack.rows, pack.paths, strict=True):
+                sums[place][row] = float(nats[path[1:]].sum())
     return sums
 
 

@@ -7,9 +7,9 @@ import torch
 from conftest import tiny_plain, tiny_steered
 
 from eval.engine.batches import plan_batches
-from eval.engine.perplexity import LOGITS_BYTES, negative_log_likelihood
+from eval.engine.perplexity import LOGITS_BYTES, negative_log_likelihood, negative_log_likelihood_grid
 
-from .support import mixed_prompts, one_by_one, random_tokens
+from .support import SETTINGS, mixed_prompts, one_by_one, random_tokens, strengths
 
 
 def sums(model: Any, rows: list[list[int]], language: str, batch_size: int) -> list[float]:
@@ -62,3 +62,17 @@ def test_a_continued_run_gives_what_the_whole_one_gave(family: Any) -> None:
     whole = list(negative_log_likelihood(model, rows, "de", 4))
     assert [batch for batch, _, _ in whole] == plan_batches(rows, 4)
     assert list(negative_log_likelihood(model, rows, "de", 4, skip_batches=3)) == whole[3:]
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_a_grid_is_the_loop_over_its_settings_bit_for_bit(family: Any, language: str) -> None:
+    model = tiny_steered(family)
+    rows, before = mixed_prompts(), strengths(model)
+    grid = list(negative_log_likelihood_grid(model, rows, language, SETTINGS, 8))
+    assert strengths(model) == before
+    for place, setting in enumerate(SETTINGS):
+        with model.temporary_steering(**setting):
+            alone = list(negative_log_likelihood(model, rows, language, 8))
+        assert [(batch, sums[place], counts) for batch, sums, counts in grid] == alone
+    distinct = {repr([sums[place] for _, sums, _ in grid]) for place in range(len(SETTINGS))}
+    assert (len(distinct) == 1) == (language == "en")

@@ -1,0 +1,76 @@
+"""What the command lines have in common: a user's mistake becomes one line and exit status 2, an interruption 130."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Collection, Sequence
+from typing import NoReturn
+
+from .errors import InputError
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the arguments, as everything else does."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}; --help lists the options\n")
+
+
+def joined(arguments: Sequence[str], options: Collection[str]) -> list[str]:
+    """`--alpha -2` and `--beta -1e-3` need no `=`: argparse would read a value such as -1e-3 as an option.
+
+    Args:
+        arguments: as the shell gave them.
+        options: those with values that may begin with a minus.
+    """
+    result, values = [], iter(arguments)
+    for argument in values:
+        if argument in options:
+            value = next(values, None)
+            result.append(argument if value is None else f"{argument}={value}")
+        else:
+            result.append(argument)
+    return result
+
+
+def guarded(work: Callable[[], int], prog: str) -> int:
+    """The exit status of `work`; what a user can mend is said in one line on standard error."""
+    try:
+        _quieten_libraries()
+        return work()
+    except InputError as error:
+        return _fail(prog, str(error))
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(prog, f"{place}{error.strerror or error}; free or choose another disk and run again")
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        return _fail(prog, "out of memory; use a smaller --batch-size or --max-length, or --dtype bfloat16")
+    except KeyboardInterrupt:
+        return _fail(prog, "stopped; run the same command again to go on", status=130)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    import torch
+
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError))
+
+
+def _quieten_libraries() -> None:
+    """Their bars and notes would stand between ours; errors still come as exceptions."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    for name in ("datasets", "huggingface_hub", "httpx"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _fail(prog: str, message: str, status: int = 2) -> int:
+    print(f"{prog}: error: {' '.join(message.split())}", file=sys.stderr)
+    return status

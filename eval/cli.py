@@ -1,0 +1,212 @@
+"""The evaluation's command line: `python -m eval`, or `clas-eval` once installed.
+
+Reads arguments; what becomes of a user's mistake is said in `clas_models.command_line`.  The work is in `runner.py`,
+`grid.py`, `tune.py` and `report`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from clas_models.command_line import Parser, guarded, joined
+from clas_models.conversion.cli import parse_alpha, parse_languages
+from clas_models.errors import InputError
+
+_NUMBERS = ("--alpha", "--beta", "--gamma")
+_EXTRA = ("evaluate", "sklearn", "scipy", "jinja2", "plotly")  # what the package's extra `eval` brings
+_EXAMPLES = """examples:
+  python -m eval run ./llama-clas --tasks xnli,xquad --methods base,int-mean,clas --samples 200 --out runs/llama
+  python -m eval grid ./llama-clas --task xnli --alpha=-4,-2,2,4 --beta 0.2,0.4 --samples 200 --out runs/grid
+  python -m eval tune ./llama-clas --task xquad --samples 200 --out runs/tune --write
+  python -m eval report runs/llama runs/grid
+"""
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """`xnli,xquad`."""
+    return tuple(name.strip() for name in text.split(","))
+
+
+def parse_numbers(text: str) -> tuple[float, ...]:
+    """`-4,-2,0.5`."""
+    try:
+        return tuple(float(number) for number in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: write numbers, such as -4,-2,0.5") from None
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="eval",
+        description="Does steering help a checkpoint, in which languages, at which strength, and does it do harm?",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_run(commands)
+    _add_grid(commands)
+    _add_tune(commands)
+    _add_report(commands)
+    _add_compare(commands)
+    return parser
+
+
+def _add_run(commands: Any) -> None:
+    command = commands.add_parser("run", help="methods on tasks", allow_abbrev=False)
+    add = command.add_argument
+    add("model", metavar="MODEL", help="a folder or a Hub id of a checkpoint, steered or plain")
+    add("--tasks", type=parse_names, required=True, metavar="xnli,…", help="xnli, xquad, belebele, perplexity")
+    add("--methods", type=parse_names, metavar="base,…", help="base, clas, int-mean (default: base,clas; base for a "
+        "plain checkpoint)")  # fmt: skip
+    add("--alpha", type=parse_alpha, metavar="A", help="of clas: a number, or by language as de=-2,default=0.5 "
+        "(default: the checkpoint's)")  # fmt: skip
+    add("--beta", type=float, metavar="B", help="of clas (default: the checkpoint's)")
+    add("--gamma", type=float, metavar="C", help="of clas (default: the checkpoint's)")
+    add("--int-site", default="gate", metavar="SITE", help="of int-mean: the mean before the nonlinearity, gate "
+        "(default), or after it, act")  # fmt: skip
+    _add_common(command)
+
+
+def _add_grid(commands: Any) -> None:
+    command = commands.add_parser("grid", help="every combination of strengths on one task", allow_abbrev=False)
+    add = command.add_argument
+    add("model", metavar="MODEL", help="a folder or a Hub id of a steered checkpoint")
+    add("--task", required=True, metavar="NAME", help="xnli, xquad, belebele or perplexity")
+    add("--alpha", type=parse_numbers, metavar="-2,2,…", help="(default: -8,-6,-4,-2,0,2,4)")
+    add("--beta", type=parse_numbers, metavar="0.2,…", help="(default: the checkpoint's)")
+    add("--gamma", type=parse_numbers, metavar="0.1,…", help="(default: the checkpoint's)")
+    _add_common(command)
+
+
+def _add_tune(commands: Any) -> None:
+    command = commands.add_parser("tune", help="an alpha for each language that does no harm", allow_abbrev=False)
+    add = command.add_argument
+    add("model", metavar="MODEL", help="a folder or a Hub id of a steered checkpoint")
+    add("--task", required=True, metavar="NAME", help="xnli, xquad, belebele or perplexity")
+    add("--alpha", type=parse_numbers, metavar="-2,2,…", help="the candidates (default: -8,-6,-4,-2,0,2,4)")
+    add("--write", action="store_true", help="put the alphas into the checkpoint's config.json")
+    _add_common(command)
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--out", type=Path, required=True, metavar="RUN", help="the run's folder; an interrupted run goes on in it")
+    add("--samples", type=int, metavar="N", help="the first rows of every language (default: all)")
+    add("--languages", type=parse_languages, metavar="de,th,…", help="(default: all that the data has)")
+    add("--data-dir", type=Path, metavar="DIR", help="folder with the published files (default: from the Hub)")
+    add(
+        "--corpus", metavar="SOURCE", help="of perplexity: builtin (default), xquad, xnli, FILE.jsonl or a Hub data set"
+    )
+    add("--templates", type=Path, metavar="PATH", help="a file or a folder in place of the default templates")
+    add("--no-chat-template", dest="chat_template", action="store_false", help="prompts without the tokenizer's chat "
+        "template")  # fmt: skip
+    add("--max-length", type=int, default=512, metavar="N", help="tokens a prompt (default: %(default)s)")
+    add("--batch-size", type=int, default=16, metavar="N", help="examples that are computed together (default: "
+        "%(default)s); 1 is the reference")  # fmt: skip
+    add("--dtype", default="auto", metavar="NAME", help="auto (the checkpoint's, float32 on a CPU), float32, bfloat16 "
+        "or float16")  # fmt: skip
+    add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps")
+    add("--quiet", action="store_true", help="no progress, no summary: print the folder and nothing else")
+
+
+def _add_report(commands: Any) -> None:
+    command = commands.add_parser("report", help="tables, figures and one HTML page", allow_abbrev=False)
+    add = command.add_argument
+    add("runs", type=Path, nargs="+", metavar="RUN", help="folders of runs")
+    add("--out", type=Path, metavar="DIR", help="where the report goes (default: RUN/report of the first)")
+
+
+def _add_compare(commands: Any) -> None:
+    command = commands.add_parser(
+        "compare", help="how many predictions of two runs differ, such as of two batch sizes", allow_abbrev=False
+    )
+    command.add_argument("first", type=Path, metavar="RUN", help="the folder of a run")
+    command.add_argument("second", type=Path, metavar="OTHER", help="the folder of another")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = build_parser()
+    args = parser.parse_args(joined(arguments, _NUMBERS))
+    return guarded(lambda: _run(args), parser.prog)
+
+
+def _run(args: argparse.Namespace) -> int:
+    commands: dict[str, Callable[[dict[str, Any]], str]] = {
+        "run": _run_methods,
+        "grid": _run_grid,
+        "tune": _run_tune,
+        "report": _report,
+        "compare": _compare,
+    }
+    given = vars(args)
+    try:
+        said = commands[given.pop("command")](given)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _EXTRA:
+            raise
+        raise InputError(f"the package {missing} is not installed: pip install 'clas-models[eval]'") from error
+    print(said)
+    return 0
+
+
+def _run_methods(given: dict[str, Any]) -> str:
+    from .methods import Choices
+    from .options import Options
+    from .progress import Progress
+    from .runner import run_methods
+    from .summary import summarize_run
+
+    quiet, names, site = given.pop("quiet"), given.pop("methods"), given.pop("int_site")
+    strengths = {name: given.pop(name) for name in ("alpha", "beta", "gamma")}
+    choices = Choices({name: value for name, value in strengths.items() if value is not None}, site)
+    options = Options(**given)
+    plan, outcome = run_methods(options, names, choices, Progress(quiet))
+    return str(options.out) if quiet else summarize_run(plan, outcome)
+
+
+def _run_grid(given: dict[str, Any]) -> str:
+    from .grid import DEFAULT_ALPHAS, Grid, run_grid
+    from .options import Options
+    from .progress import Progress
+    from .summary import summarize_grid
+
+    quiet, task = given.pop("quiet"), given.pop("task")
+    grid = Grid(given.pop("alpha") or DEFAULT_ALPHAS, given.pop("beta"), given.pop("gamma"))
+    options = Options(**given, tasks=(task,))
+    plan, outcome = run_grid(options, grid, Progress(quiet))
+    return str(options.out) if quiet else summarize_grid(plan, outcome)
+
+
+def _run_tune(given: dict[str, Any]) -> str:
+    from .grid import DEFAULT_ALPHAS
+    from .options import Options
+    from .progress import Progress
+    from .summary import summarize_tune
+    from .tune import run_tune
+
+    quiet, task = given.pop("quiet"), given.pop("task")
+    write, alphas = given.pop("write"), given.pop("alpha") or DEFAULT_ALPHAS
+    options = Options(**given, tasks=(task,))
+    plan, outcome, decisions = run_tune(options, alphas, write, Progress(quiet))
+    return str(options.out) if quiet else summarize_tune(plan, outcome, decisions, write)
+
+
+def _report(given: dict[str, Any]) -> str:
+    from .report import write_report
+
+    out = given["out"] or given["runs"][0] / "report"
+    return str(write_report(given["runs"], out)[0])
+
+
+def _compare(given: dict[str, Any]) -> str:
+    from .compare import compare_runs, summarize_agreement
+
+    return summarize_agreement(compare_runs(given["first"], given["second"]))

@@ -1,0 +1,152 @@
+"""Which alpha a language is steered with: chosen on one half of its examples, and judged on the other.
+
+Of the candidates the one with the largest mean gain over base on the even-numbered examples is chosen, and kept only
+where the 95 % interval of that gain lies above zero.  The odd-numbered examples take no part in the choice.  Where
+predictions come from is left to `tune.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from clas_models.errors import InputError
+
+from .run_folder import Record
+from .statistics import Array, Interval, percentile_interval, resampled_means
+from .tasks import Kind, Task
+
+FEWEST_EXAMPLES = 4  # two in each half
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The examples that took no part in a choice; scores as in `tune.json`."""
+
+    examples: int
+    base: float
+    tuned: float
+    gain: Interval
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided for one language.
+
+    Attributes:
+        chosen: the candidate with the largest gain on the selection half; 0 where none gains anything.
+        kept: whether that gain is more than chance; if not, the language stays at 0.
+        reason: in a few words.
+        candidates: the gain of every candidate on the selection half.
+        examples, base: of the selection half.
+        held_out: base, and the alpha that is in force after the decision.
+    """
+
+    chosen: float
+    kept: bool
+    reason: str
+    candidates: Mapping[float, Interval]
+    examples: int
+    base: float
+    held_out: HeldOut
+
+    @property
+    def alpha(self) -> float:
+        """What the language is steered with from now on."""
+        return self.chosen if self.kept else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "chosen": self.chosen,
+            "kept": self.kept,
+            "reason": self.reason,
+            "candidates": {f"{alpha:g}": _plain(gain) for alpha, gain in self.candidates.items()},
+            "selection": {"n": self.examples, "base": self.base, "gain": _plain(self.candidates[self.chosen])},
+            "held_out": {
+                "n": self.held_out.examples,
+                "base": self.held_out.base,
+                "tuned": self.held_out.tuned,
+                "gain": _plain(self.held_out.gain),
+            },
+        }
+
+
+def decide(task: Task, found: Mapping[float, Sequence[Record]]) -> Decision:
+    """Choose an alpha for one language.
+
+    Args:
+        task: what was asked.
+        found: the predictions under each alpha, among them 0, the base; the same examples in the same order, at
+            least FEWEST_EXAMPLES.
+
+    Raises:
+        InputError: a perplexity of texts of a single token each.
+    """
+    selection = {alpha: records[0::2] for alpha, records in found.items()}
+    held_out = {alpha: records[1::2] for alpha, records in found.items()}
+    candidates = _gains(task, selection)
+    chosen = max(candidates, key=lambda alpha: (candidates[alpha].mean, -abs(alpha)))
+    kept = candidates[chosen].low > 0
+    alpha = chosen if kept else 0.0
+    return Decision(
+        chosen=chosen,
+        kept=kept,
+        reason=_reason(chosen, kept),
+        candidates=candidates,
+        examples=len(selection[0.0]),
+        base=_score(task, selection[0.0]),
+        held_out=HeldOut(
+            examples=len(held_out[0.0]),
+            base=_score(task, held_out[0.0]),
+            tuned=_score(task, held_out[alpha]),
+            gain=_gains(task, {0.0: held_out[0.0], alpha: held_out[alpha]})[alpha],
+        ),
+    )
+
+
+def _reason(chosen: float, kept: bool) -> str:
+    if kept:
+        return f"{chosen:g} gains, and its interval lies above 0"
+    return f"{chosen:g} gains most, but its interval holds 0: unsteered" if chosen else "no candidate gains: unsteered"
+
+
+def _gains(task: Task, found: Mapping[float, Sequence[Record]]) -> dict[float, Interval]:
+    """The mean gain of every alpha over 0 with its paired bootstrap interval; higher is better."""
+    sign = -1 if task.kind is Kind.PERPLEXITY else 1
+    values = np.stack([sign * (_values(task, records) - _values(task, found[0.0])) for records in found.values()])
+    weights = _weights(task, found[0.0])
+    draws = resampled_means(values, np.broadcast_to(weights, values.shape))
+    means = values.sum(axis=1) / weights.sum()
+    return {
+        alpha: percentile_interval(float(mean), column, examples=len(weights))
+        for alpha, mean, column in zip(found, means, draws.T, strict=True)
+    }
+
+
+def _score(task: Task, records: Sequence[Record]) -> float:
+    """The mean of the main score as the records have it; for a perplexity nats a token."""
+    return float(_values(task, records).sum() / _weights(task, records).sum())
+
+
+def _values(task: Task, records: Sequence[Record]) -> Array:
+    return np.array([record.scores[task.metrics[0]] for record in records], dtype=np.float64)
+
+
+def _weights(task: Task, records: Sequence[Record]) -> Array:
+    """What a sum of main scores is divided by, summed: tokens for a perplexity, else 1 an example."""
+    if task.kind is not Kind.PERPLEXITY:
+        return np.ones(len(records))
+    tokens = np.array([record.tokens for record in records], dtype=np.float64)
+    if not tokens.any():
+        raise InputError("perplexity of texts of a single token each: give longer texts")
+    return tokens
+
+
+def _plain(interval: Interval) -> dict[str, float | None]:
+    """For JSON; None where there were too few examples for an end."""
+    ends = {"mean": interval.mean, "low": interval.low, "high": interval.high}
+    return {name: value if math.isfinite(value) else None for name, value in ends.items()}

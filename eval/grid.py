@@ -1,0 +1,84 @@
+"""A grid of strengths: every combination of alpha, beta and gamma, beside the unsteered base.
+
+All settings are computed in one pass over each batch, with the layers below the first steered one run once
+(`engine/choices.py`, `engine/generation.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import product
+
+from clas_models.errors import InputError
+
+from .loading import Checkpoint, open_checkpoint
+from .methods import BASE, CLAS, Choices, Method, clas_method, methods_of
+from .options import Options
+from .progress import Progress
+from .runner import Outcome, Plan, execute
+
+DEFAULT_ALPHAS = (-8.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0)  # the paper's Figure 5
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The values of each strength; None is the checkpoint's own."""
+
+    alpha: tuple[float, ...] = DEFAULT_ALPHAS
+    beta: tuple[float, ...] | None = None
+    gamma: tuple[float, ...] | None = None
+
+    def check(self) -> None:
+        """Raises InputError: a list without a value, one that is not finite, or one that stands there twice."""
+        for name, values in (("alpha", self.alpha), ("beta", self.beta), ("gamma", self.gamma)):
+            if values is None:
+                continue
+            if not values:
+                raise InputError(f"{name}: no value; give one or several, such as 0.2,0.4")
+            for value in values:
+                if not math.isfinite(value):
+                    raise InputError(f"{name} {value}: must be a finite number")
+                if values.count(value) > 1:
+                    raise InputError(f"{name} {value:g} is given more than once: name every value once")
+
+
+def grid_methods(grid: Grid, checkpoint: Checkpoint) -> list[Method]:
+    """The base, and steering with every combination.
+
+    Raises:
+        InputError: the checkpoint is a plain one, or a value cannot be used.
+    """
+    grid.check()
+    base = methods_of([BASE], checkpoint, Choices())
+    beta, gamma = (
+        (getattr(checkpoint.config, name, 0.0),) if values is None else values
+        for name, values in (("beta", grid.beta), ("gamma", grid.gamma))
+    )
+    return base + [
+        clas_method(checkpoint, setting_name(*strengths), dict(zip(("alpha", "beta", "gamma"), strengths, strict=True)))
+        for strengths in product(grid.alpha, beta, gamma)
+    ]
+
+
+def setting_name(alpha: float, beta: float, gamma: float) -> str:
+    """The folder of a setting, such as `clas_a-2_b0.4_g0.2`; different settings have different names."""
+    return f"{CLAS}_a{_written(alpha)}_b{_written(beta)}_g{_written(gamma)}"
+
+
+def _written(value: float) -> str:
+    value += 0.0  # -0 is 0
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+
+
+def run_grid(options: Options, grid: Grid, progress: Progress) -> tuple[Plan, Outcome]:
+    """The command `grid`.
+
+    Raises:
+        InputError: something cannot be used.
+        OSError: the disk is full or not writable; the run can go on later.
+    """
+    options.check()
+    checkpoint = open_checkpoint(options.model, options.dtype, options.device)
+    plan = Plan.of("grid", options, checkpoint, grid_methods(grid, checkpoint))
+    return plan, execute(plan, progress)

@@ -1,0 +1,115 @@
+"""A task with its examples and a tokenizer: prompts, answers of a model, records.
+
+What is computed together is decided by `engine`; what has been computed already by `predictions.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .engine.choices import choose_grid
+from .engine.generation import generate_grid
+from .engine.perplexity import negative_log_likelihood_grid
+from .engine.settings import Setting
+from .loading import Checkpoint
+from .options import Options
+from .prompts import Prompt, PromptBuilder, choice_ids
+from .run_folder import Record
+from .tasks import Answer, Example, Kind, Task, task_of
+from .templates import Templates, find_templates
+
+_SHOWN = ("question", "hypothesis", "text")  # the first of these fields is what a reader wants to see
+_SHOWN_LENGTH = 200
+
+
+@dataclass(frozen=True)
+class Job:
+    """One task of a run.
+
+    Attributes:
+        task: what is asked.
+        examples: by language, in the order of the report.
+        templates: None for a perplexity.
+        checkpoint: whose tokenizer makes the prompts.
+        builder: of these prompts.
+        choices: the token of every choice; none unless the task is one of choices.
+        batch_size: the most examples that are computed together.
+    """
+
+    task: Task
+    examples: Mapping[str, Sequence[Example]]
+    templates: Templates | None
+    checkpoint: Checkpoint
+    builder: PromptBuilder
+    choices: tuple[int, ...]
+    batch_size: int
+
+    @classmethod
+    def of(cls, name: str, options: Options, checkpoint: Checkpoint) -> Job:
+        """Raises InputError: data, template or tokenizer cannot be used for the task."""
+        task = task_of(name)
+        examples = task.load(options.languages, options.source)
+        templates = find_templates(task.template, options.templates) if task.template else None
+        tokenizer, chat = checkpoint.tokenizer, options.chat_template
+        builder = PromptBuilder(tokenizer, templates, task, options.max_length, chat)
+        choices = choice_ids(tokenizer, task, chat) if task.kind is Kind.CHOICE else ()
+        return cls(task, examples, templates, checkpoint, builder, choices, options.batch_size)
+
+    @property
+    def languages(self) -> list[str]:
+        return list(self.examples)
+
+    def template_digest(self) -> str | None:
+        return None if self.templates is None else self.templates.digest(self.languages)
+
+    def examples_digest(self) -> str:
+        """SHA-256 in hexadecimal of all examples."""
+        digest = hashlib.sha256()
+        for language, examples in self.examples.items():
+            for example in examples:
+                content = (language, example.key, sorted(example.fields.items()), example.gold)
+                digest.update(repr(content).encode())
+        return digest.hexdigest()
+
+    def prompts(self, language: str) -> list[Prompt]:
+        """Raises InputError: an example that is too long and may not be cut."""
+        return [self.builder.build(example, language) for example in self.examples[language]]
+
+    def answers(
+        self, model: Any, prompts: Sequence[Prompt], language: str, strengths: Sequence[Setting], skip_batches: int
+    ) -> Iterator[tuple[list[int], Sequence[Sequence[Answer]]]]:
+        """Batch by batch as planned: indices of examples, and for each of the strengths their answers."""
+        rows = [prompt.ids for prompt in prompts]
+        grid = (strengths, self.batch_size, skip_batches)
+        if self.task.kind is Kind.CHOICE:
+            for batch, logits in choose_grid(model, rows, self.choices, language, *grid):
+                yield batch, logits.argmax(-1).tolist()
+        elif self.task.kind is Kind.GENERATION:
+            limits = (self.task.max_new_tokens, self.checkpoint.eos_token_ids)
+            for batch, tokens in generate_grid(model, rows, language, strengths, *limits, *grid[1:]):
+                yield batch, [[self._text(row) for row in answers] for answers in tokens]
+        else:
+            for batch, nats, _ in negative_log_likelihood_grid(model, rows, language, *grid):
+                yield batch, nats
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        tokenizer = self.checkpoint.tokenizer
+        text = tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return str(text).strip()
+
+    def record(self, example: Example, language: str, prompt: Prompt, answer: Answer) -> Record:
+        shown = next((example.fields[name] for name in _SHOWN if name in example.fields), "")
+        unseen = 1 if self.task.kind is Kind.PERPLEXITY else 0  # a text's first token has no probability
+        return Record(
+            key=example.key,
+            prediction=answer,
+            gold=example.gold,
+            scores=self.task.score(answer, example, language),
+            shown=shown[:_SHOWN_LENGTH],
+            cut=prompt.cut,
+            tokens=len(prompt.ids) - unseen,
+            bytes=prompt.bytes,
+        )

@@ -1,0 +1,158 @@
+"""MODEL as the user named it, checked and identified before its weights are loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from transformers import GenerationConfig
+
+from clas_models.conversion.loading import load_model, load_tokenizer, pick_device, pick_dtype
+from clas_models.conversion.source import Source, open_source
+from clas_models.conversion.weights import is_mask
+from clas_models.errors import InputError
+from clas_models.modeling.language import language_id
+from clas_models.profiling.neuron_profile import NeuronProfile
+
+_TOKENIZER_FILES = (
+    "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "chat_template*", "*.model",
+)  # fmt: skip
+# Fields of config.json that change no prediction: strengths are part of each method, languages are always named,
+# neurons are only overwritten where a method says so.
+_IRRELEVANT = (
+    "alpha", "beta", "gamma", "language", "gate_languages", "overwrite_layers", "overwrite", "dtype", "torch_dtype",
+    "architectures", "auto_map", "transformers_version", "_name_or_path",
+)  # fmt: skip
+_DEFAULT_ANCHOR = "en"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A steered or plain checkpoint that can be evaluated.
+
+    Attributes:
+        source: its folder, configuration and weights on disk.
+        tokenizer: a fast one.
+        dtype, device: what its weights are loaded as, and where.
+    """
+
+    source: Source
+    tokenizer: Any
+    dtype: str
+    device: torch.device
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def is_steered(self) -> bool:
+        return self.source.is_steered
+
+    @property
+    def config(self) -> Any:
+        return self.source.config
+
+    @property
+    def anchor_language(self) -> str:
+        """English for a plain one, which has none."""
+        return str(self.config.anchor_language) if self.is_steered else _DEFAULT_ANCHOR
+
+    def is_profiled(self, language: str) -> bool:
+        """Whether the checkpoint was profiled for a language, or for a broader code that stands for it."""
+        return self.is_steered and language_id(language, self.config.languages) < len(self.config.languages)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of the weights, the masks, the tokenizer and the configuration without the strengths.
+
+        Two checkpoints with the same one give the same predictions under the same strengths.
+        """
+        digest = hashlib.sha256(self.source.fingerprint.encode())
+        masks = {name: shard.path for shard in self.source.shards for name in shard.tensors if is_mask(name)}
+        for name, path in sorted(masks.items()):
+            with safe_open(path, "pt") as file:
+                digest.update(f"{name}|".encode() + file.get_tensor(name).numpy().tobytes())
+        fields = {name: value for name, value in self.source.raw_config.items() if name not in _IRRELEVANT}
+        digest.update(json.dumps([fields, sorted(self.eos_token_ids)], sort_keys=True).encode())
+        paths = {path for pattern in _TOKENIZER_FILES for path in self.source.folder.glob(pattern) if path.is_file()}
+        for path in sorted(paths):
+            digest.update(f"{path.name}|".encode() + path.read_bytes())
+        return digest.hexdigest()
+
+    @cached_property
+    def eos_token_ids(self) -> frozenset[int]:
+        """The tokens that end an answer: the tokenizer's, and those of the generation configuration.
+
+        Raises:
+            InputError: that configuration is damaged.
+        """
+        path = self.source.folder / "generation_config.json"
+        found = self.config.eos_token_id
+        if path.is_file():
+            try:
+                found = GenerationConfig.from_pretrained(self.source.folder).eos_token_id
+            except (OSError, ValueError) as error:
+                raise InputError(f"{path}: not a generation configuration ({error}); download it again") from error
+        listed = found if isinstance(found, (list, tuple)) else [found]
+        return frozenset({self.tokenizer.eos_token_id, *listed} - {None})
+
+    def profile(self) -> NeuronProfile:
+        """The profile that a steered checkpoint carries.
+
+        Raises:
+            InputError: there is none, it is damaged, or of another model.
+        """
+        path = self.source.profile_path
+        if path is None:
+            raise InputError(
+                f"{self.name}: no neuron_profile.safetensors in its folder, which language neurons are found in; "
+                "convert the model again"
+            )
+        profile = NeuronProfile.load(path)
+        mine = (self.source.num_layers, self.source.num_neurons, self.source.fingerprint)
+        theirs = (
+            profile.num_model_layers,
+            profile.num_neurons,
+            profile.provenance.fingerprint or self.source.fingerprint,
+        )
+        if mine != theirs:
+            raise InputError(
+                f"{path}: a profile of another model ({profile.provenance.model}); convert the model again"
+            )
+        return profile
+
+    def load(self) -> Any:
+        """The model with its weights, in eval mode.
+
+        Raises:
+            InputError: it cannot be loaded.
+        """
+        return load_model(self.source, self.dtype, self.device)
+
+
+def open_checkpoint(model: str, dtype: str = "auto", device: str = "auto") -> Checkpoint:
+    """Find and check the model that a user names.
+
+    Args:
+        model: a folder or a Hub id.
+        dtype, device: as for the converter.
+
+    Raises:
+        InputError: it is neither, not a supported family, or damaged; or the device cannot be used.
+    """
+    path = Path(model).expanduser()
+    if path.is_file():
+        raise InputError(f"{model}: a file; give the folder of a checkpoint or a Hub id, or convert a .gguf file first")
+    source = open_source(model, scratch=path)
+    where = pick_device(device)
+    precision = pick_dtype(dtype, where)
+    if precision == "auto":
+        precision = str(source.raw_config.get("dtype") or source.raw_config.get("torch_dtype") or "float32")
+    return Checkpoint(source, load_tokenizer(source), precision, where)

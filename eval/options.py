@@ -1,0 +1,62 @@
+"""What `run`, `grid` and `tune` have in common for a user to choose, and what of it can be refused at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from clas_models.conversion.options import DTYPES
+from clas_models.errors import InputError
+
+from .tasks import Kind, Source, task_of
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user can choose; the defaults are the command line's.
+
+    Attributes:
+        model: a folder or a Hub id.
+        out: the run's folder.
+        tasks: names, each once.
+        languages: of the examples, the same for every task; None is all that the data has.
+        samples: the first rows of every language; None is all.
+        data_dir: folder with the published files; None is the Hub.
+        corpus: of a perplexity, as the converter takes it; None is the built-in one.
+        templates: a file or folder in place of the default templates.
+        chat_template: whether to use the tokenizer's.
+        max_length: the most tokens of a prompt.
+        batch_size: the most examples that are computed together; it decides the last bits of a result.
+        dtype, device: as for the converter.
+    """
+
+    model: str
+    out: Path
+    tasks: tuple[str, ...]
+    languages: tuple[str, ...] | None = None
+    samples: int | None = None
+    data_dir: Path | None = None
+    corpus: str | None = None
+    templates: Path | None = None
+    chat_template: bool = True
+    max_length: int = 512
+    batch_size: int = 16
+    dtype: str = "auto"
+    device: str = "auto"
+
+    def check(self) -> None:
+        """Raises InputError for a value that no model or data could make right."""
+        kinds = [task_of(name).kind for name in self.tasks]
+        for name in self.tasks:
+            if self.tasks.count(name) > 1:
+                raise InputError(f"task {name!r} is given more than once: name every task once")
+        if self.dtype not in DTYPES:
+            raise InputError(f"dtype {self.dtype!r}: choose one of {', '.join(DTYPES)}")
+        if self.max_length < 1 or self.batch_size < 1:
+            raise InputError(f"max length {self.max_length}, batch size {self.batch_size}: both must be at least 1")
+        if self.corpus is not None and Kind.PERPLEXITY not in kinds:
+            raise InputError(f"corpus {self.corpus!r} is for the task perplexity, which is not asked for: leave it out")
+
+    @property
+    def source(self) -> Source:
+        return Source(self.data_dir, self.corpus, self.samples)

@@ -1,0 +1,251 @@
+"""From methods and tasks to finished predictions: what `run`, `grid` and `tune` have in common.
+
+Everything that can be refused is looked at before the weights are loaded, and the weights are loaded only if something
+is left to compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any, TypeAlias
+
+from clas_models import __version__
+
+from .begin import begun
+from .engine.batches import plan_batches
+from .jobs import Job
+from .loading import Checkpoint, open_checkpoint
+from .methods import Choices, Group, Method, grouped, methods_of
+from .options import Options
+from .predictions import Predictions
+from .progress import Meter, Progress
+from .prompts import Prompt
+from .run_folder import Record, RunFolder, Settings
+from .tally import Tally
+from .tasks import Answer, Example
+
+_LIBRARIES = ("torch", "transformers", "tokenizers")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that can begin: its model and data are checked, the weights are not loaded yet.
+
+    Attributes:
+        command: run, grid or tune.
+        methods: in the order of the report, with the groups that are computed together.
+    """
+
+    command: str
+    options: Options
+    checkpoint: Checkpoint
+    jobs: tuple[Job, ...]
+    methods: tuple[Method, ...]
+    groups: tuple[Group, ...]
+
+    @classmethod
+    def of(cls, command: str, options: Options, checkpoint: Checkpoint, methods: Sequence[Method]) -> Plan:
+        """Raises InputError: data, templates, tokenizer or profile cannot be used."""
+        jobs = tuple(Job.of(name, options, checkpoint) for name in options.tasks)
+        return cls(command, options, checkpoint, jobs, tuple(methods), tuple(grouped(methods, checkpoint)))
+
+    @property
+    def total(self) -> int:
+        """Predictions of all tasks, languages and methods."""
+        return len(self.methods) * sum(len(examples) for job in self.jobs for examples in job.examples.values())
+
+    def settings(self) -> Settings:
+        """Everything that the predictions depend on."""
+        options, checkpoint = self.options, self.checkpoint
+        by_task = {job.task.name: job for job in self.jobs}
+        return Settings(
+            command=self.command,
+            model=options.model,
+            fingerprint=checkpoint.fingerprint,
+            anchor_language=checkpoint.anchor_language,
+            languages={name: job.languages for name, job in by_task.items()},
+            methods={method.name: method.described for method in self.methods},
+            samples=options.samples,
+            other={
+                "metrics": {name: list(job.task.metrics) for name, job in by_task.items()},
+                "data": str(options.data_dir or "Hub"),
+                "corpus": options.corpus,
+                "examples": {name: job.examples_digest() for name, job in by_task.items()},
+                "templates": {name: job.template_digest() for name, job in by_task.items()},
+                "overwritten": {
+                    method.name: group.digest for group in self.groups for method in group.methods if group.digest
+                },
+                "chat_template": options.chat_template,
+                "max_length": options.max_length,
+                "batch_size": options.batch_size,
+                "dtype": checkpoint.dtype,
+                "device": checkpoint.device.type,
+                "versions": {"clas-models": __version__, **{name: version(name) for name in _LIBRARIES}},
+            },
+        )
+
+    def remarks(self) -> Iterator[str]:
+        """What a user should know before reading the scores, a line each."""
+        languages = dict.fromkeys(language for job in self.jobs for language in job.languages)
+        others = [language for language in languages if not self.checkpoint.is_profiled(language)]
+        if self.checkpoint.is_steered and others:
+            yield (
+                f"not profiled: {', '.join(others)}; there clas takes the default alpha, and methods that overwrite "
+                "neurons equal base"
+            )
+
+
+Tallies: TypeAlias = dict[tuple[str, str, str], Tally]  # by task, method and language
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run.
+
+    Attributes:
+        folder: where it is.
+        tallies: the main scores.
+        cut: by task, how many prompts lost some of their context, of all.
+    """
+
+    folder: RunFolder
+    tallies: Tallies
+    cut: dict[str, tuple[int, int]]
+
+
+def run_methods(
+    options: Options, names: Sequence[str] | None, choices: Choices, progress: Progress
+) -> tuple[Plan, Outcome]:
+    """The command `run`.
+
+    Args:
+        names: of the methods; None are the default ones.
+        choices: about the methods.
+
+    Raises:
+        InputError: something cannot be used.
+        OSError: the disk is full or not writable; the run can go on later.
+    """
+    options.check()
+    checkpoint = open_checkpoint(options.model, options.dtype, options.device)
+    methods = methods_of(names, checkpoint, choices)
+    if not checkpoint.is_steered and names is None:
+        progress.say(f"{checkpoint.name}: a plain checkpoint, so {methods[0].name} is the only method")
+    plan = Plan.of("run", options, checkpoint, methods)
+    return plan, execute(plan, progress)
+
+
+def execute(plan: Plan, progress: Progress) -> Outcome:
+    """Compute what is not there yet.
+
+    Raises:
+        InputError: the folder cannot be used, the model cannot be loaded, or an example is too long.
+        OSError: the disk is full or not writable; the run can go on later.
+    """
+    for remark in plan.remarks():
+        progress.say(remark)
+    with begun(plan.options.out, plan.settings(), progress.say) as folder, progress.predicting(plan.total) as meter:
+        work = _Work(plan, folder, progress, meter)
+        for job in plan.jobs:
+            for language in job.languages:
+                work.language(job, language)
+        return Outcome(folder, work.tallies, work.cut)
+
+
+@dataclass
+class _Work:
+    """A run while it is computed."""
+
+    plan: Plan
+    folder: RunFolder
+    progress: Progress
+    meter: Meter
+    tallies: Tallies = field(default_factory=dict)
+    cut: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    @cached_property
+    def model(self) -> Any:
+        checkpoint = self.plan.checkpoint
+        self.progress.say(f"loading {checkpoint.name} ({checkpoint.dtype}, {checkpoint.device})")
+        return checkpoint.load()
+
+    def language(self, job: Job, language: str) -> None:
+        """One task in one language: all methods, with its prompts made once."""
+        prompts: list[Prompt] = []
+        for group in self.plan.groups:
+            if unfinished := self._unfinished(job, language, group):
+                if not prompts:
+                    self.meter.at(f"{job.task.name} {language}, prompts")
+                    prompts = job.prompts(language)
+                self._compute(_Part(job, language, prompts, replace(group, methods=unfinished)))
+        self._count_cuts(job, language)
+
+    def _unfinished(self, job: Job, language: str, group: Group) -> tuple[Method, ...]:
+        """The methods of a group that lack predictions; the scores of the others are counted."""
+        task, keys = job.task, {example.key for example in job.examples[language]}
+        unfinished = []
+        for method in group.methods:
+            tally = self.tallies[task.name, method.name, language] = Tally(task)
+            records = self.folder.records(task.name, method.name, language)
+            if len(records) == len(keys) and {record.key for record in records} == keys:
+                tally.add(records)
+                self.meter.already(len(records))
+            else:
+                unfinished.append(method)
+        return tuple(unfinished)
+
+    def _compute(self, part: _Part) -> None:
+        task, language, methods = part.job.task, part.language, part.group.methods
+        tallies = {method.name: self.tallies[task.name, method.name, language] for method in methods}
+        files = [self.folder.file(task.name, name, language) for name in tallies]
+        batches = plan_batches([prompt.ids for prompt in part.prompts], part.job.batch_size)
+        predictions = Predictions.resume(files, [example.key for example in part.examples], batches)
+        for tally, records in zip(tallies.values(), predictions.records, strict=True):
+            tally.add(records)
+            self.meter.already(len(records))
+        model = self.model
+        named = "+".join(tallies) if len(tallies) <= 2 else f"{len(tallies)} settings"
+        self.meter.at(f"{task.name} {language}, {named}")
+        with part.group.in_force(model):
+            for batch, answers in part.answers(model, predictions.batches):
+                lines = part.records(batch, answers)
+                predictions.append(lines)
+                for tally, added in zip(tallies.values(), lines, strict=True):
+                    tally.add(added)
+                self.meter.add(len(batch) * len(methods), tallies)
+
+    def _count_cuts(self, job: Job, language: str) -> None:
+        """Of the first method: the prompts are the same for all."""
+        records = self.folder.records(job.task.name, self.plan.methods[0].name, language)
+        cut, count = self.cut.get(job.task.name, (0, 0))
+        self.cut[job.task.name] = (cut + sum(record.cut > 0 for record in records), count + len(records))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A group of methods in one task and language."""
+
+    job: Job
+    language: str
+    prompts: Sequence[Prompt]
+    group: Group
+
+    @property
+    def examples(self) -> Sequence[Example]:
+        return self.job.examples[self.language]
+
+    def answers(self, model: Any, skip_batches: int) -> Iterator[tuple[list[int], Sequence[Sequence[Answer]]]]:
+        return self.job.answers(model, self.prompts, self.language, self.group.strengths, skip_batches)
+
+    def records(self, batch: Sequence[int], answers: Sequence[Sequence[Answer]]) -> list[list[Record]]:
+        """A list for every method."""
+        return [
+            [
+                self.job.record(self.examples[index], self.language, self.prompts[index], answer)
+                for index, answer in zip(batch, given, strict=True)
+            ]
+            for given in answers
+        ]

@@ -1,0 +1,119 @@
+"""What the command line says when an evaluation has ended; everything else is the report's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from .jobs import Job
+from .runner import Outcome, Plan
+from .tally import Tally, format_score, unit
+from .tasks import Task
+
+if TYPE_CHECKING:  # it imports SciPy, which takes seconds
+    from .decision import Decision
+
+_MISSING = "–"
+
+
+def summarize_run(plan: Plan, outcome: Outcome) -> str:
+    """For every task a table of languages and methods, and where it goes on from here."""
+    tables = [_scores(plan, outcome, job) for job in plan.jobs]
+    return "\n".join([*tables, *_closing(plan, outcome)])
+
+
+def summarize_grid(plan: Plan, outcome: Outcome) -> str:
+    """A line for every setting: its average over the languages without the anchor, and the difference to the base."""
+    parts = []
+    for job in plan.jobs:
+        others = _others(plan, job) or job.languages
+        means = {method.name: _mean(outcome, job, method.name, others) for method in plan.methods}
+        base = means[plan.methods[0].name]
+        rows = [["setting", "average", "difference"]]
+        rows += [
+            [name, format_score(mean, job.task), format_score(mean - base, job.task, sign="+")]
+            for name, mean in means.items()
+        ]
+        parts.append(f"{_heading(job)}, average of {', '.join(others)}\n{aligned(rows)}")
+    return "\n".join([*parts, *_closing(plan, outcome)])
+
+
+def summarize_tune(plan: Plan, outcome: Outcome, decisions: Mapping[str, Decision], written: bool) -> str:
+    """A line for every language: what was decided, and what it does on the examples that had no part in it."""
+    task = plan.jobs[0].task
+    rows = [["language", "alpha", "base", "tuned", "gain", "95 % interval", "why"]]
+    rows += [[language, *_decided(task, decision)] for language, decision in decisions.items()]
+    kept = sum(decision.kept for decision in decisions.values())
+    lines = [
+        f"{_heading(plan.jobs[0])}, on the half of the examples that had no part in the choice",
+        aligned(rows, left=(0, 6)),
+        "",
+        f"{kept} of {len(decisions)} languages are steered: those whose gain on the other half is more than chance "
+        "(95 %, paired bootstrap). All others stay at alpha 0, which is the base model to the last bit.",
+    ]
+    if written:
+        lines.append(f"Written into {plan.checkpoint.source.folder / 'config.json'}")
+    else:
+        lines.append("Not written; with --write the checkpoint gets these alphas")
+    return "\n".join([*lines, *_closing(plan, outcome)])
+
+
+def _scores(plan: Plan, outcome: Outcome, job: Job) -> str:
+    names = [method.name for method in plan.methods]
+    rows = [["", *names]]
+    for language in job.languages:
+        rows.append([language, *(str(outcome.tallies[job.task.name, name, language]) for name in names)])
+    others = _others(plan, job)
+    if others and len(job.languages) > 1:
+        means = [format_score(_mean(outcome, job, name, others), job.task) for name in names]
+        without = f" without {plan.checkpoint.anchor_language}" if len(others) < len(job.languages) else ""
+        rows.append([f"average{without}", *means])
+    return f"{_heading(job)}\n{aligned(rows)}\n"
+
+
+def _decided(task: Task, decision: Decision) -> list[str]:
+    scale = 1 if task.metrics[0] == "nats" else 100
+    held_out = decision.held_out
+    gain = held_out.gain
+    low, high = (format_score(end * scale, task, sign="+") for end in (gain.low, gain.high))
+    return [
+        f"{decision.alpha:g}",
+        format_score(held_out.base * scale, task),
+        format_score(held_out.tuned * scale, task),
+        format_score(gain.mean * scale, task, sign="+"),
+        f"[{low}, {high}]" if decision.kept else _MISSING,
+        decision.reason,
+    ]
+
+
+def _heading(job: Job) -> str:
+    counts = sorted({len(examples) for examples in job.examples.values()})
+    return f"{job.task.name}: {unit(job.task)}, {'-'.join(map(str, counts))} examples a language"
+
+
+def _others(plan: Plan, job: Job) -> list[str]:
+    return [language for language in job.languages if language != plan.checkpoint.anchor_language]
+
+
+def _mean(outcome: Outcome, job: Job, method: str, languages: Sequence[str]) -> float:
+    tallies: list[Tally] = [outcome.tallies[job.task.name, method, language] for language in languages]
+    return sum(tally.value for tally in tallies) / len(tallies)
+
+
+def _closing(plan: Plan, outcome: Outcome) -> list[str]:
+    cut = [f"{name} {cut} of {count}" for name, (cut, count) in outcome.cut.items() if cut]
+    lines = [f"Prompts cut to {plan.options.max_length} tokens: {', '.join(cut)}"] if cut else []
+    return [*lines, f"Tables, figures and outputs: python -m eval report {outcome.folder.path}"]
+
+
+def aligned(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
+    """Rows as lines, with the columns one below the other; to the right but for those in `left`."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if column in left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,130 @@
+"""An alpha for each language that does no harm: a grid of alphas, a decision, and where it is written.
+
+A language whose gain may be chance stays unsteered (`decision.py`).  The paper's regressions (section 4.1, Limitations)
+are what this is for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from clas_models.atomic import atomic_file
+from clas_models.conversion.source import Source, read_config
+from clas_models.errors import InputError
+
+from .decision import FEWEST_EXAMPLES, Decision, decide
+from .grid import Grid, grid_methods
+from .jobs import Job
+from .loading import Checkpoint, open_checkpoint
+from .options import Options
+from .progress import Progress
+from .run_folder import BASE, TUNE_NAME, Record, RunFolder
+from .runner import Outcome, Plan, execute
+
+
+def run_tune(
+    options: Options, alphas: Sequence[float], write: bool, progress: Progress
+) -> tuple[Plan, Outcome, dict[str, Decision]]:
+    """The command `tune`, with the checkpoint's own beta and gamma.
+
+    Args:
+        alphas: the candidates; 0 is one of them, named or not.
+        write: put what was decided into the checkpoint's configuration.
+
+    Returns:
+        Also the decisions by language.
+
+    Raises:
+        InputError: something cannot be used.
+        OSError: the disk is full or not writable; the run can go on later.
+    """
+    options.check()
+    checkpoint = open_checkpoint(options.model, options.dtype, options.device)
+    if write:
+        check_writable(checkpoint.source)
+    methods = grid_methods(Grid(tuple(alpha for alpha in alphas if alpha)), checkpoint)
+    plan = Plan.of("tune", options, checkpoint, methods)
+    plan = replace(plan, jobs=tuple(_tunable(job, checkpoint, progress) for job in plan.jobs))
+    outcome = execute(plan, progress)
+    decisions = {language: _decision(plan, outcome.folder, language) for language in plan.jobs[0].languages}
+    _save(outcome.folder, plan, decisions)
+    if write:
+        write_alphas(checkpoint.source, {language: decision.alpha for language, decision in decisions.items()})
+    return plan, outcome, decisions
+
+
+def _tunable(job: Job, checkpoint: Checkpoint, progress: Progress) -> Job:
+    """The job in the languages that can have an alpha of their own."""
+    kept = {code: rows for code, rows in job.examples.items() if code in checkpoint.config.languages}
+    kept.pop(checkpoint.anchor_language, None)
+    left_out = [code for code in job.examples if code not in kept]
+    if not kept:
+        raise InputError(
+            f"tune: none of the languages {', '.join(job.examples)} can have an alpha; {checkpoint.name} was profiled "
+            f"for {', '.join(checkpoint.config.languages)}, and {checkpoint.anchor_language} is never steered"
+        )
+    if left_out:
+        progress.say(f"left out: {', '.join(left_out)}; only profiled languages but the anchor have an alpha")
+    count = min(map(len, kept.values()))
+    if count < FEWEST_EXAMPLES:
+        raise InputError(f"tune: {count} examples a language are too few to halve; give at least {FEWEST_EXAMPLES}")
+    return replace(job, examples=kept)
+
+
+def _decision(plan: Plan, folder: RunFolder, language: str) -> Decision:
+    job = plan.jobs[0]
+    order = [example.key for example in job.examples[language]]
+    found: dict[float, list[Record]] = {}
+    for method in plan.methods:
+        records = {record.key: record for record in folder.records(job.task.name, method.name, language)}
+        alpha = 0.0 if method.name == BASE else float(method.described["alpha"])
+        found[alpha] = [records[key] for key in order]
+    return decide(job.task, found)
+
+
+def _save(folder: RunFolder, plan: Plan, decisions: Mapping[str, Decision]) -> None:
+    decided = {
+        "task": plan.jobs[0].task.name,
+        "languages": {language: decision.to_dict() for language, decision in decisions.items()},
+    }
+    with atomic_file(folder.path / TUNE_NAME) as partial:
+        partial.write_text(json.dumps(decided, indent=2) + "\n", encoding="utf-8")
+
+
+def check_writable(source: Source) -> None:
+    """Raises InputError: the checkpoint's configuration is not the user's to change."""
+    if source.from_hub:
+        raise InputError(
+            f"{source.name}: a model in the Hub's cache, which --write must not change; convert it into a folder, or "
+            "leave --write out"
+        )
+    if not os.access(source.folder, os.W_OK):
+        raise InputError(f"{source.folder}: cannot be written; copy the checkpoint, or leave --write out")
+
+
+def write_alphas(source: Source, alphas: Mapping[str, float]) -> Path:
+    """Put the alphas of some languages into a checkpoint's `config.json`; all others keep theirs.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: the configuration cannot be changed, or would not be one that the family accepts.
+    """
+    check_writable(source)
+    raw = read_config(source.folder)
+    before = raw.get("alpha", source.config.alpha)
+    named = dict(before) if isinstance(before, Mapping) else {"default": before}
+    raw["alpha"] = {code: alpha for code, alpha in {**named, **alphas}.items() if code != "default"}
+    raw["alpha"]["default"] = named["default"]
+    try:
+        source.family.config.from_dict(dict(raw))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{source.folder / 'config.json'}: {error}") from error
+    with atomic_file(source.folder / "config.json") as partial:
+        partial.write_text(json.dumps(raw, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return source.folder / "config.json"

@@ -1,0 +1,165 @@
+"""Methods: what is in force under each, and which cannot be had."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from run_helpers import one_thread, save_plain, steered_fixture  # noqa: F401
+from torch import Tensor
+
+from clas_models.errors import InputError
+from clas_models.profiling.language_neurons import find_language_neurons
+from clas_models.profiling.neuron_profile import NeuronProfile
+from eval.engine.choices import choose_grid
+from eval.loading import Checkpoint, open_checkpoint
+from eval.methods import METHODS, Choices, Group, grouped, methods_of
+
+PROMPTS = [list(range(30, 70)), list(range(40, 60))]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(steered: Path) -> Checkpoint:
+    return open_checkpoint(str(steered))
+
+
+@pytest.fixture
+def copy(steered: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(steered, tmp_path / "copy"))
+
+
+def groups(checkpoint: Checkpoint, *names: str, **choices: Any) -> list[Group]:
+    return grouped(methods_of(names, checkpoint, Choices(**choices)), checkpoint)
+
+
+def refused(checkpoint: Checkpoint, *names: str, **choices: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        groups(checkpoint, *names, **choices)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def logits(model: Any, group: Group, language: str) -> Tensor:
+    """`[methods, prompts, choices]` of all methods of a group."""
+    with group.in_force(model):
+        parts = list(choose_grid(model, PROMPTS, [48, 49, 50], language, group.strengths, batch_size=2))
+    assert len(parts) == 1
+    return parts[0][1]
+
+
+def test_every_method_says_what_is_in_force(checkpoint: Checkpoint) -> None:
+    described = {method.name: method.described for method in methods_of(tuple(METHODS), checkpoint, Choices())}
+    assert described == {
+        "base": {"kind": "base"},
+        "clas": {"kind": "clas", "alpha": 4.0, "beta": 0.9, "gamma": 0.6},
+        "int-mean": {"kind": "int-mean", "site": "gate"},
+    }
+
+
+def test_strengths_that_are_given_replace_the_checkpoints(checkpoint: Checkpoint) -> None:
+    alpha = {"de": -2.0, "default": 0.5}
+    [method] = methods_of(["clas"], checkpoint, Choices({"alpha": alpha, "gamma": 0}))
+    assert method.described == {"kind": "clas", "alpha": alpha, "beta": 0.9, "gamma": 0.0}
+    assert method.strengths == {"alpha": alpha, "beta": 0.9, "gamma": 0.0}
+
+
+def test_methods_that_differ_in_strengths_are_computed_together(checkpoint: Checkpoint) -> None:
+    together = [[method.name for method in group.methods] for group in groups(checkpoint, "clas", "int-mean", "base")]
+    assert together == [["clas", "base"], ["int-mean"]]
+
+
+def test_base_is_the_plain_model_whatever_was_in_force_before(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    plain = open_checkpoint(str(save_plain(tmp_path / "plain")))
+    expected = logits(plain.load(), groups(plain, "base")[0], "de")
+    model = checkpoint.load()
+    steering, overwriting = groups(checkpoint, "base", "clas", "int-mean")
+    for group in (steering, overwriting, steering):
+        found = logits(model, group, "de")
+        assert torch.equal(found[0], expected[0]) == (group is steering)
+    assert not torch.equal(logits(model, steering, "de")[1], expected[0])
+
+
+@pytest.mark.parametrize("language", ["en", "sw"])
+def test_int_mean_leaves_the_anchor_and_unprofiled_languages_alone(checkpoint: Checkpoint, language: str) -> None:
+    base, overwriting = groups(checkpoint, "base", "int-mean")
+    model = checkpoint.load()
+    assert torch.equal(logits(model, overwriting, language), logits(model, base, language))
+
+
+def test_int_mean_writes_the_means_of_the_languages_own_neurons(checkpoint: Checkpoint) -> None:
+    [group] = groups(checkpoint, "int-mean")
+    assert group.tables is not None
+    masks, values = group.tables
+    profile = checkpoint.profile()
+    neurons = find_language_neurons(profile)
+    assert not masks[0].any()  # English
+    for row, language in enumerate(["de", "zh"], start=1):
+        assert torch.equal(masks[row], neurons.membership[row])
+        mean = profile.gate_sum[row] / profile.tokens[row]
+        assert torch.equal(values[row], mean.float()), language
+    assert masks.any()
+
+
+def test_int_mean_is_what_hooks_on_a_plain_model_do(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    [group] = groups(checkpoint, "int-mean", site="act")
+    assert group.tables is not None
+    plain = open_checkpoint(str(save_plain(tmp_path / "plain")))
+    model = plain.load()
+    for layer, mask, value in zip(model.model.layers, group.tables[0][1], group.tables[1][1], strict=True):
+        layer.mlp.act_fn.register_forward_hook(lambda _, __, out, m=mask, v=value: torch.where(m, v, out))
+    expected = logits(model, groups(plain, "base")[0], "de")
+    assert torch.equal(logits(checkpoint.load(), group, "de"), expected)
+
+
+def test_the_two_sites_differ(checkpoint: Checkpoint) -> None:
+    sites = [groups(checkpoint, "int-mean", site=site)[0] for site in ("gate", "act")]
+    assert sites[0].digest != sites[1].digest
+    assert groups(checkpoint, "base")[0].digest is None
+
+
+def test_unknown_names_and_choices_are_refused(checkpoint: Checkpoint) -> None:
+    assert refused(checkpoint, "magic") == "unknown method 'magic': choose among base, clas, int-mean"
+    assert "more than once" in refused(checkpoint, "base", "base")
+    assert "unknown site 'up'" in refused(checkpoint, "int-mean", site="up")
+    assert "alpha is for the method clas" in refused(checkpoint, "base", strengths={"alpha": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("strengths", "said"),
+    [
+        ({"alpha": {"fr": 1.0, "default": 0.0}}, "'fr' is not among the languages en, de, zh"),
+        ({"alpha": {"en": 1.0, "default": 0.0}}, "the anchor language 'en' is never steered"),
+        ({"beta": float("nan")}, "beta: nan is not finite"),
+    ],
+)
+def test_strengths_that_cannot_be_used_are_refused(
+    strengths: dict[str, Any], said: str, checkpoint: Checkpoint
+) -> None:
+    assert said in refused(checkpoint, "clas", strengths=strengths)
+
+
+def test_a_plain_checkpoint_has_only_base(tmp_path: Path) -> None:
+    plain = open_checkpoint(str(save_plain(tmp_path / "plain")))
+    assert [method.name for method in methods_of(None, plain, Choices())] == ["base"]
+    for name in ("clas", "int-mean"):
+        assert "a plain checkpoint, which only base can be run with" in refused(plain, "base", name)
+
+
+def test_an_old_profile_has_no_means_after_the_nonlinearity(copy: Path) -> None:
+    path = copy / "neuron_profile.safetensors"
+    replace(NeuronProfile.load(path), act_sum=None).save(path)
+    checkpoint = open_checkpoint(str(copy))
+    groups(checkpoint, "int-mean")
+    assert "lacks 'act_sum'" in refused(checkpoint, "int-mean", site="act")
+
+
+def test_a_profile_without_all_layers_is_refused(copy: Path) -> None:
+    path = copy / "neuron_profile.safetensors"
+    whole = NeuronProfile.load(path)
+    first = {name: tensor[:, :2] for name, tensor in whole.tensors.items()}
+    replace(whole, layers=(0, 1), **first).save(path)
+    assert "lacks layer 2-5" in refused(open_checkpoint(str(copy)), "int-mean")

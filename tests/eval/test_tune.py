@@ -1,0 +1,237 @@
+"""Tuning does no harm: what is kept is more than chance, and what is reported had no part in the choice."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conversion.support import rewrite_json
+from run_helpers import (  # noqa: F401
+    contents,
+    data_fixture,
+    evaluation_fixture,
+    one_thread,
+    save_plain,
+    steered_fixture,
+    templates_fixture,
+)
+from transformers import AutoConfig
+
+from clas_models.conversion.source import open_source
+from clas_models.errors import InputError
+from eval.decision import Decision, decide
+from eval.run_folder import Record
+from eval.statistics import paired_bootstrap
+from eval.tasks import task_of
+from eval.tune import check_writable, write_alphas
+
+XNLI, PERPLEXITY = task_of("xnli"), task_of("perplexity")
+
+
+def right(scores: str) -> list[Record]:
+    """An example for each digit, 1 where it is answered right."""
+    return [Record(str(key), 0, (0,), {"accuracy": float(score)}) for key, score in enumerate(scores)]
+
+
+def texts(*nats: float, tokens: int = 10) -> list[Record]:
+    return [Record(str(key), value, (), {"nats": value}, tokens=tokens) for key, value in enumerate(nats)]
+
+
+def interleaved(even: str, odd: str) -> str:
+    return "".join(a + b for a, b in zip(even, odd, strict=True))
+
+
+# ---- the decision
+
+
+def test_a_clear_gain_is_kept_and_reported_on_the_other_half() -> None:
+    base = right(interleaved("0000000000", "0101010101"))
+    better = right(interleaved("1111111110", "0111010101"))
+    worse = right(interleaved("0000000000", "1111111111"))
+    decision = decide(XNLI, {0.0: base, -2.0: better, 4.0: worse})
+    assert (decision.chosen, decision.kept, decision.alpha) == (-2.0, True, -2.0)
+    assert (decision.examples, decision.base) == (10, 0.0)
+    assert decision.candidates[-2.0].mean == pytest.approx(0.9)
+    held_out = decision.held_out
+    assert (held_out.examples, held_out.base, held_out.tuned) == (10, 0.5, 0.6)
+    assert held_out.gain.mean == pytest.approx(0.1)
+
+
+def test_intervals_are_those_of_the_paired_bootstrap() -> None:
+    base, other = right("0110100101"), right("1111100100")
+    decision = decide(XNLI, {0.0: base, 2.0: other})
+    expected = paired_bootstrap([0, 1, 1, 0, 0], [1, 1, 1, 0, 0])
+    found = decision.candidates[2.0]
+    assert (found.mean, found.low, found.high) == pytest.approx((expected.mean, expected.low, expected.high))
+
+
+def test_a_gain_that_may_be_chance_is_not_kept() -> None:
+    base = right(interleaved("0000000000", "1111111111"))
+    lucky = right(interleaved("1000000000", "0000000000"))
+    decision = decide(XNLI, {0.0: base, 2.0: lucky})
+    assert (decision.chosen, decision.kept, decision.alpha) == (2.0, False, 0.0)
+    assert decision.reason == "2 gains most, but its interval holds 0: unsteered"
+    # what is in force is base, so there is no gain and no loss
+    assert (decision.held_out.tuned, decision.held_out.gain.mean, decision.held_out.gain.low) == (1.0, 0.0, 0.0)
+
+
+def test_nothing_gains_then_nothing_is_chosen() -> None:
+    base = right("11111111")
+    decision = decide(XNLI, {0.0: base, -4.0: base, 4.0: right("00000000")})
+    assert (decision.chosen, decision.kept, decision.reason) == (0.0, False, "no candidate gains: unsteered")
+
+
+def test_of_equal_gains_the_weakest_steering_is_chosen() -> None:
+    base, better = right("0" * 12), right("1" * 12)
+    assert decide(XNLI, {0.0: base, -8.0: better, 2.0: better, 4.0: better}).chosen == 2.0
+
+
+def test_a_perplexity_gains_when_it_falls() -> None:
+    base = texts(*[30.0] * 12)
+    decision = decide(PERPLEXITY, {0.0: base, 2.0: texts(*[20.0] * 12), 4.0: texts(*[40.0] * 12)})
+    assert (decision.chosen, decision.kept) == (2.0, True)
+    assert decision.held_out.base == pytest.approx(3.0)
+    assert decision.held_out.tuned == pytest.approx(2.0)
+    assert decision.held_out.gain.mean == pytest.approx(1.0)
+    assert decision.candidates[4.0].high < 0
+
+
+def test_a_long_text_counts_by_its_length() -> None:
+    base = [*texts(10.0, 10.0, tokens=10), *texts(90.0, 90.0, tokens=90)]
+    other = [*texts(10.0, 10.0, tokens=10), *texts(0.0, 0.0, tokens=90)]
+    decision = decide(PERPLEXITY, {0.0: base, 2.0: other})
+    assert decision.candidates[2.0].mean == pytest.approx(0.9)
+    assert decision.base == pytest.approx(1.0)
+
+
+def test_texts_of_a_single_token_are_refused() -> None:
+    with pytest.raises(InputError, match="single token"):
+        decide(PERPLEXITY, {0.0: texts(0.0, 0.0, 0.0, 0.0, tokens=0)})
+
+
+def test_a_decision_is_written_in_the_form_that_the_report_reads() -> None:
+    decision = decide(XNLI, {0.0: right("0" * 12), -2.0: right("1" * 12)})
+    gain = {"mean": 1.0, "low": 1.0, "high": 1.0}
+    none = {"mean": 0.0, "low": 0.0, "high": 0.0}
+    assert decision.to_dict() == {
+        "chosen": -2.0,
+        "kept": True,
+        "reason": "-2 gains, and its interval lies above 0",
+        "candidates": {"0": none, "-2": gain},
+        "selection": {"n": 6, "base": 0.0, "gain": gain},
+        "held_out": {"n": 6, "base": 0.0, "tuned": 1.0, "gain": gain},
+    }
+
+
+def test_an_unbounded_interval_is_null_in_the_file() -> None:
+    decision = decide(XNLI, {0.0: right("000"), -2.0: right("111")})
+    assert decision.to_dict()["held_out"]["gain"] == {"mean": 1.0, "low": None, "high": None}
+    assert json.loads(json.dumps(decision.to_dict(), allow_nan=False)) == decision.to_dict()
+
+
+# ---- into the checkpoint
+
+
+@pytest.fixture
+def checkpoint(steered: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(steered, tmp_path / "checkpoint"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (4.0, {"de": -2.0, "default": 4.0}),
+        ({"zh": 1.0, "en": 0.0, "default": 3.0}, {"zh": 1.0, "en": 0.0, "de": -2.0, "default": 3.0}),
+        ({"de": 8.0, "default": 3.0}, {"de": -2.0, "default": 3.0}),
+    ],
+)
+def test_only_the_named_alphas_change(before: Any, after: dict[str, float], checkpoint: Path, tmp_path: Path) -> None:
+    rewrite_json(checkpoint / "config.json", lambda config: config.update(alpha=before))
+    old = json.loads((checkpoint / "config.json").read_text())
+    write_alphas(open_source(str(checkpoint), tmp_path), {"de": -2.0})
+    new = json.loads((checkpoint / "config.json").read_text())
+    assert new.pop("alpha") == after
+    del old["alpha"]
+    assert new == old
+    assert AutoConfig.from_pretrained(checkpoint).alpha == after
+
+
+def test_an_alpha_that_the_family_refuses_is_not_written(checkpoint: Path, tmp_path: Path) -> None:
+    before = (checkpoint / "config.json").read_bytes()
+    with pytest.raises(InputError, match="'fr' is not among the languages"):
+        write_alphas(open_source(str(checkpoint), tmp_path), {"fr": -2.0})
+    assert (checkpoint / "config.json").read_bytes() == before
+
+
+def test_a_model_of_the_hub_is_not_changed(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="which --write must not change"):
+        check_writable(replace(open_source(str(checkpoint), tmp_path), name="org/model", from_hub=True))
+
+
+# ---- the command
+
+
+@pytest.fixture
+def arguments(checkpoint: Path, data: Path, templates: Path, tmp_path: Path) -> list[object]:
+    return [
+        *("tune", checkpoint, "--task", "xnli", "--alpha=-8,0,4", "--data-dir", data, "--templates", templates),
+        *("--out", tmp_path / "run"),
+    ]
+
+
+def test_tune_decides_for_profiled_languages_and_writes(
+    arguments: list[object], checkpoint: Path, evaluation: Any, tmp_path: Path
+) -> None:
+    ended = evaluation.made(*arguments)
+    assert "left out: en, sw; only profiled languages but the anchor have an alpha" in ended.err
+    assert "Not written" in ended.out
+    decided = json.loads((tmp_path / "run" / "tune.json").read_text())
+    assert (decided["task"], list(decided["languages"])) == ("xnli", ["de", "zh"])
+    assert set(decided["languages"]["de"]["candidates"]) == {"0", "-8", "4"}
+    assert decided["languages"]["de"]["selection"]["n"] == decided["languages"]["de"]["held_out"]["n"] == 6
+    before = contents(tmp_path / "run")
+    ended = evaluation.made(*arguments, "--write")
+    assert "goes on, 72 predictions are there already" in ended.err
+    assert f"Written into {checkpoint / 'config.json'}" in ended.out
+    alphas = {code: each["chosen"] if each["kept"] else 0.0 for code, each in decided["languages"].items()}
+    assert AutoConfig.from_pretrained(checkpoint).alpha == {**alphas, "default": 4.0}
+    # the strengths in the checkpoint are not those of the run, so it goes on even now
+    ended = evaluation.made(*arguments, "--write")
+    assert "goes on, 72 predictions" in ended.err
+    assert contents(tmp_path / "run") == before
+
+
+def test_the_file_says_what_the_predictions_say(arguments: list[object], evaluation: Any, tmp_path: Path) -> None:
+    from eval.run_folder import RunFolder
+
+    evaluation.made(*arguments)
+    run = RunFolder.open(tmp_path / "run")
+    found = {
+        alpha: sorted(run.records("xnli", name, "zh"), key=lambda record: int(record.key))
+        for alpha, name in ((0.0, "base"), (-8.0, "clas_a-8_b0.9_g0.6"), (4.0, "clas_a4_b0.9_g0.6"))
+    }
+    expected: Decision = decide(XNLI, found)
+    assert json.loads((tmp_path / "run" / "tune.json").read_text())["languages"]["zh"] == expected.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--languages", "en,sw"), "none of the languages en, sw can have an alpha"),
+        (("--samples", 3), "3 examples a language are too few to halve"),
+        (("--alpha", "0"), "alpha: no value"),
+    ],
+)
+def test_what_cannot_be_tuned_is_refused(
+    options: tuple[object, ...], said: str, arguments: list[object], evaluation: Any
+) -> None:
+    assert said in evaluation.refused(*arguments, *options, "--quiet")
+
+
+def test_a_plain_checkpoint_cannot_be_tuned(arguments: list[object], evaluation: Any, tmp_path: Path) -> None:
+    arguments[1] = save_plain(tmp_path / "plain")
+    assert "a plain checkpoint" in evaluation.refused(*arguments)
