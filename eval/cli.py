@@ -90,12 +90,14 @@ def _add_tune(commands: Any) -> None:
     add("--task", required=True, metavar="NAME", help="xnli, xquad, belebele or perplexity")
     add("--alpha", type=parse_numbers, metavar="-2,2,…", help="the candidates (default: -8,-6,-4,-2,0,2,4)")
     add("--write", action="store_true", help="put the alphas into the checkpoint's config.json")
-    _add_common(command)
+    _add_common(command, default_out="./MODEL-tune-TASK")
 
 
-def _add_common(command: argparse.ArgumentParser) -> None:
+def _add_common(command: argparse.ArgumentParser, default_out: str | None = None) -> None:
     add = command.add_argument
-    add("--out", type=Path, required=True, metavar="RUN", help="the run's folder; an interrupted run goes on in it")
+    default = f" (default: {default_out})" if default_out else ""
+    add("--out", type=Path, required=not default_out, metavar="RUN", help="the run's folder; an interrupted run goes "
+        f"on in it{default}")  # fmt: skip
     add("--samples", type=int, metavar="N", help="the first rows of every language (default: all)")
     add("--languages", type=parse_languages, metavar="de,th,…", help="(default: all that the data has)")
     add("--data-dir", type=Path, metavar="DIR", help="folder with the published files (default: from the Hub)")
@@ -194,6 +196,8 @@ def _run_tune(given: dict[str, Any]) -> str:
 
     quiet, task = given.pop("quiet"), given.pop("task")
     write, alphas = given.pop("write"), given.pop("alpha") or DEFAULT_ALPHAS
+    if given["out"] is None:
+        given["out"] = Path(f"{Path(given['model']).expanduser().resolve().name}-tune-{task}")
     options = Options(**given, tasks=(task,))
     plan, outcome, decisions = run_tune(options, alphas, write, Progress(quiet))
     return str(options.out) if quiet else summarize_tune(plan, outcome, decisions, write)

@@ -24,7 +24,7 @@ from transformers import AutoConfig
 from clas_models.conversion.source import open_source
 from clas_models.errors import InputError
 from eval.decision import Decision, decide
-from eval.run_folder import Record
+from eval.run_folder import Record, RunFolder
 from eval.statistics import paired_bootstrap
 from eval.tasks import task_of
 from eval.tune import check_writable, write_alphas
@@ -205,9 +205,15 @@ def test_tune_decides_for_profiled_languages_and_writes(
     assert contents(tmp_path / "run") == before
 
 
-def test_the_file_says_what_the_predictions_say(arguments: list[object], evaluation: Any, tmp_path: Path) -> None:
-    from eval.run_folder import RunFolder
+def test_without_a_folder_it_is_named_after_the_model_and_the_task(
+    arguments: list[object], evaluation: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert evaluation.made(*arguments[:-2], "--quiet").out == "checkpoint-tune-xnli\n"
+    assert (tmp_path / "checkpoint-tune-xnli" / "tune.json").is_file()
 
+
+def test_the_file_says_what_the_predictions_say(arguments: list[object], evaluation: Any, tmp_path: Path) -> None:
     evaluation.made(*arguments)
     run = RunFolder.open(tmp_path / "run")
     found = {
