@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
-from trained_tokenizers import EMOJI, builtin_rows
+from trained_tokenizers import EMOJI, builtin_rows, sentencepiece_tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from clas_models.errors import InputError
@@ -130,6 +130,27 @@ def test_evidence_is_what_the_content_alone_has(full: Made) -> None:
     bare, wrapped = full.decide(CONTENTS["hi"]), full.decide(CHAT.format(INSTRUCTION.format(CONTENTS["hi"])))
     assert wrapped.evidence.max() >= bare.evidence.max() - 1
     assert wrapped.threshold > bare.threshold
+
+
+@pytest.mark.parametrize("sign", ["/", "=", "&", ".", "_"])
+def test_words_that_hang_on_signs_are_no_text(full: Made, sign: str) -> None:
+    words = "nicht ohne aber werden noch schon"
+    assert full.language(words) == "de"
+    assert full.language(words.replace(" ", sign)) == "en"
+
+
+def test_letters_speak_against_languages_that_do_not_have_them() -> None:
+    """Three rows show few letters; that others belong to an alphabet, or to none, is known all the same."""
+    tokenizer = sentencepiece_tokenizer()
+    made = Made.of(tokenizer, ("en", "es", "ro", "tr"), "en", rows_of("en", "es", "ro", "tr", count=3))
+    seen = {char for row in rows_of("en", "es", "ro", "tr", count=3) for text in row.values() for char in text}
+    classes = ("es", "ro", "tr", "unknown")
+    for letter, language in {"Ñ": "es", "Ă": "ro", "Ğ": "tr", "Ł": "unknown", "ø": "unknown", "ő": "unknown"}.items():
+        assert letter not in seen
+        evidence = made.gate.evidence[tokenizer.get_vocab()[letter], : len(classes)] / UNITS_PER_NAT
+        best, second = evidence.topk(2).values.tolist()
+        assert classes[int(evidence.argmax())] == language
+        assert best - second > 1
 
 
 def test_tokens_that_no_sample_contained_speak_by_their_own_text(trained: Any) -> None:
