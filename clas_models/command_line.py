@@ -7,9 +7,24 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Collection, Sequence
-from typing import NoReturn
+from dataclasses import dataclass
+from typing import NoReturn, TextIO
+
+from tqdm import tqdm
 
 from .errors import InputError
+
+
+@dataclass(frozen=True)
+class Messages:
+    """Writes to `stream` (standard error, so that standard output can be piped); nothing at all if `quiet`."""
+
+    quiet: bool = False
+    stream: TextIO | None = None
+
+    def say(self, line: str) -> None:
+        if not self.quiet:
+            tqdm.write(line, file=self.stream or sys.stderr)
 
 
 class Parser(argparse.ArgumentParser):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TextIO
 
 from tqdm import tqdm
+
+from clas_models.command_line import Messages
 
 from .tally import Tally
 
@@ -38,15 +38,8 @@ class Meter:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Writes to `stream` (standard error, so that standard output can be piped); nothing at all if `quiet`."""
-
-    quiet: bool = False
-    stream: TextIO | None = None
-
-    def say(self, line: str) -> None:
-        if not self.quiet:
-            tqdm.write(line, file=self.stream or sys.stderr)
+class Progress(Messages):
+    """The lines and the bar of an evaluation."""
 
     @contextmanager
     def predicting(self, total: int) -> Iterator[Meter]:

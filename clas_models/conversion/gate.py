@@ -11,13 +11,13 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import AutoTokenizer
 
 from ..errors import InputError
 from ..modeling.language_gate import LanguageGate
 from ..profiling.corpora import ParallelCorpus, load_corpus
 from ..profiling.gate.gate_building import build_gate
 from ..profiling.gate.held_out import GateAccuracy, held_out_accuracy
+from .loading import load_tokenizer
 from .source import Source
 from .weights import GATE_PREFIX
 
@@ -87,10 +87,7 @@ def make_gate(source: Source, corpus: ParallelCorpus, languages: Sequence[str], 
     Raises:
         InputError: the tokenizer cannot be loaded, or the corpus not be used.
     """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source.folder)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"{source.name}: its tokenizer cannot be loaded ({error})") from error
+    tokenizer = load_tokenizer(source)
     rows, vocab_size = list(corpus.rows), int(source.config.vocab_size)
     accuracy = held_out_accuracy(tokenizer, rows, languages, anchor, vocab_size)
     gate = build_gate(tokenizer, rows, languages, anchor, vocab_size)

@@ -43,7 +43,7 @@ def load_tokenizer(source: Source) -> Any:
     try:
         return AutoTokenizer.from_pretrained(source.folder)
     except (OSError, ValueError, RuntimeError) as error:
-        raise _unusable(source, error) from error
+        raise _unusable(source, error, "its tokenizer ") from error
 
 
 def load_model(source: Source, dtype: str, device: torch.device, **overrides: Any) -> Any:
@@ -68,5 +68,5 @@ def load_model(source: Source, dtype: str, device: torch.device, **overrides: An
     return model.eval()
 
 
-def _unusable(source: Source, error: Exception) -> InputError:
-    return InputError(f"{source.name}: cannot be loaded ({type(error).__name__}: {error})")
+def _unusable(source: Source, error: Exception, part: str = "") -> InputError:
+    return InputError(f"{source.name}: {part}cannot be loaded ({type(error).__name__}: {error})")

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TextIO
 
 from tqdm import tqdm
 
+from ..command_line import Messages
+
 
 @dataclass(frozen=True)
-class Progress:
-    """Writes to `stream` (standard error, so that standard output can be piped); nothing at all if `quiet`."""
-
-    quiet: bool = False
-    stream: TextIO | None = None
-
-    def say(self, line: str) -> None:
-        if not self.quiet:
-            tqdm.write(line, file=self.stream or sys.stderr)
+class Progress(Messages):
+    """The lines and bars of a conversion."""
 
     @contextmanager
     def profiling(self, rows: int) -> Iterator[Callable[[str, int, int], None]]:

@@ -84,7 +84,7 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def base_only(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    added = ("_mask", "language_gate")
+    added = ("_mask", "language_gate", ".overwrite.")
     return {name: tensor for name, tensor in tensors.items() if not any(word in name for word in added)}
 
 

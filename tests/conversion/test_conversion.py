@@ -229,7 +229,7 @@ def test_new_masks_need_neither_tokenizer_nor_corpus(
     for path in steered_folder.glob("tokenizer*"):
         path.unlink()
     message = converter.refused(steered_folder, "--corpus", corpus_file, "--out", tmp_path / "profiled")
-    assert "steered: cannot be loaded" in message
+    assert "steered: its tokenizer cannot be loaded" in message
     converter.made(steered_folder, "--bridge-layers", "1", "--out", tmp_path / "again")
     assert masks_only(read_weights(tmp_path / "again"))["model.layers.1.mlp.shared_mask"].any()
 
@@ -271,6 +271,23 @@ def test_masks_alone_in_a_shard_are_left_behind(steered_folder: Path, converter:
         "model-00001-of-00002.safetensors",
         "model-00002-of-00002.safetensors",
     ]
+
+
+def test_overwritten_neurons_of_a_source_are_left_behind_and_that_is_said(
+    steered_folder: Path, converter: Converter, tmp_path: Path
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(steered_folder)
+    shape = (len(model.config.languages), model.config.num_hidden_layers, model.config.intermediate_size)
+    model.set_overwrite(torch.ones(shape, dtype=torch.bool), torch.zeros(shape))
+    saved = tmp_path / "saved"
+    model.save_pretrained(saved)
+    byte_tokenizer().save_pretrained(saved)
+    shutil.copy(steered_folder / PROFILE_NAME, saved)
+    assert any("overwrite" in name for name in read_weights(saved))
+    ended = converter.made(saved, "--out", tmp_path / "again")
+    assert "note: the neurons that this checkpoint overwrites" in ended.err
+    assert not [name for name in read_weights(tmp_path / "again") if "overwrite" in name]
+    assert_same_bits(base_only(read_weights(tmp_path / "again")), base_only(read_weights(steered_folder)))
 
 
 # --- options ----------------------------------------------------------------------------------------------------------

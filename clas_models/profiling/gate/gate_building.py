@@ -14,7 +14,7 @@ from .sample import Sample
 from .token_text import read_tokens
 
 # In nats.  English rows of the built-in corpus that the tables had not seen reach 6.5, alone or 32 of them in a row, of
-# 18 and 49 that are needed; rows of other languages have 12 at the least, mostly more than 20, of 6 to 9.
+# 13 and 47 that are needed; rows of other languages have 12 at the least, mostly more than 20, of 6 to 9.
 LIMITS = GateLimits(word_gain=5.0, name_gain=1.5, word_loss=4.0, threshold=6.0, threshold_growth=2.0)
 
 
