@@ -303,7 +303,10 @@ def pickle_it(folder: Path) -> None:
         (pickle_it, "its weights are a pickle (pytorch_model.bin), which can run code when it is read"),
         (lambda folder: (folder / "config.json").unlink(), "no config.json, so not a Transformers checkpoint"),
         (lambda folder: (folder / "config.json").write_text("{,}"), "config.json: not JSON"),
-        (lambda folder: (folder / "tokenizer.json").write_text("{,}"), "plain: its tokenizer cannot be loaded (JSONDecodeError"),
+        (
+            lambda folder: (folder / "tokenizer.json").write_text("{,}"),
+            "plain: its tokenizer cannot be loaded (JSONDecodeError",
+        ),
     ],
 )
 def test_damaged_model(
