@@ -23,8 +23,9 @@ from .modeling.modeling_clas_qwen2 import (
     ClasQwen2Model,
 )
 from .modeling.pretrained_clas import Steering
+from .modeling.version import VERSION
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "FAMILIES",

@@ -27,7 +27,7 @@ _TOKENIZER_FILES = (
 # neurons are only overwritten where a method says so.
 _IRRELEVANT = (
     "alpha", "beta", "gamma", "language", "gate_languages", "overwrite_layers", "overwrite", "dtype", "torch_dtype",
-    "architectures", "auto_map", "transformers_version", "_name_or_path",
+    "architectures", "auto_map", "clas_version", "transformers_version", "_name_or_path",
 )  # fmt: skip
 _DEFAULT_ANCHOR = "en"
 

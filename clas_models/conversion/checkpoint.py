@@ -1,4 +1,5 @@
-"""The steered checkpoint on disk: base weights untouched, masks and gate in a shard of their own, the configuration.
+"""The steered checkpoint on disk: base weights untouched, masks and gate in a shard of their own, the configuration,
+and the code that runs it.
 
 Everything is written into the folder that it is given; making that folder appear under its final name, whole or not
 at all, is `staging.py`'s business.
@@ -6,10 +7,7 @@ at all, is `staging.py`'s business.
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,18 +15,15 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..atomic import atomic_file, fsync_path
+from ..atomic import atomic_file
 from ..errors import InputError
 from ..modeling.language_gate import LanguageGate
+from ..modeling.version import VERSION
 from ..profiling.neuron_profile import NeuronProfile
+from .carried_code import code_files
+from .copying import copy_companions, copy_shard, place, write_json, write_text
 from .source import PROFILE_NAME, Source
-from .weights import GATE_PREFIX, INDEX_NAME, Shard, is_added
-
-_COMPANIONS = (
-    "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "chat_template*",
-    "*.model", "generation_config.json", "LICENSE*", "NOTICE*", "USE_POLICY*",
-)  # fmt: skip
-_CHUNK = 16 * 2**20
+from .weights import GATE_PREFIX, INDEX_NAME, is_added
 
 
 @dataclass(frozen=True)
@@ -71,15 +66,14 @@ class SteeredCheckpoint:
         Raises:
             OSError: the disk is full or not writable.
         """
-        _write_json(folder / "config.json", steered_config(self.source, self.fields))
+        write_json(folder / "config.json", steered_config(self.source, self.fields))
         self._write_weights(folder, progress)
         if not (folder / PROFILE_NAME).is_file():
             self.profile.save(folder / PROFILE_NAME)
-        _write_text(folder / "README.md", self.card)
-        for pattern in _COMPANIONS:
-            for path in self.source.folder.glob(pattern):
-                if path.is_file():
-                    _place(path, folder / path.name, link=False)
+        write_text(folder / "README.md", self.card)
+        for path in code_files(self.source.family):
+            place(path, folder / path.name, link=False)
+        copy_companions(self.source.folder, folder)
 
     def _write_weights(self, folder: Path, progress: Callable[[int], Any] | None) -> None:
         shards = [shard for shard in self.source.shards if not all(map(is_added, shard.tensors))]
@@ -87,7 +81,7 @@ class SteeredCheckpoint:
         weight_map: dict[str, str] = {}
         for number, shard in enumerate(shards, start=1):
             name = f"model-{number:05d}-of-{total:05d}.safetensors"
-            _copy_shard(shard, folder / name, link=self.source.from_hub)
+            copy_shard(shard, folder / name, link=self.source.from_hub)
             weight_map.update({tensor: name for tensor in shard.tensors if not is_added(tensor)})
             if progress is not None:
                 progress(shard.size)
@@ -100,7 +94,7 @@ class SteeredCheckpoint:
         size = sum(info.stop - info.start for info in weights)
         size += sum(tensor.nbytes for tensor in added.values())
         index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
-        _write_json(folder / INDEX_NAME, index)
+        write_json(folder / INDEX_NAME, index)
 
 
 def steered_config(source: Source, fields: dict[str, Any]) -> dict[str, Any]:
@@ -110,67 +104,18 @@ def steered_config(source: Source, fields: dict[str, Any]) -> dict[str, Any]:
         InputError: a field cannot be used; the message names the field, the value and what is allowed.
     """
     family = source.family
-    # Remote code and overwritten neurons of a steered source are not taken over.
-    dropped = ("auto_map", "overwrite_layers", "overwrite")
+    # Overwritten neurons of a steered source are not taken over.
+    dropped = ("overwrite_layers", "overwrite")
     config = {key: value for key, value in source.raw_config.items() if key not in dropped}
-    config.update(fields, model_type=family.model_type, architectures=[family.causal_lm.__name__])
+    config.update(
+        fields,
+        model_type=family.model_type,
+        architectures=[family.causal_lm.__name__],
+        auto_map=family.config.code_map(),
+        clas_version=VERSION,
+    )
     try:
         family.config.from_dict(dict(config))
     except (TypeError, ValueError) as error:
         raise InputError(str(error)) from error
     return config
-
-
-def _copy_shard(shard: Shard, target: Path, *, link: bool) -> None:
-    if any(map(is_added, shard.tensors)):
-        _copy_without_added(shard, target)
-    else:
-        _place(shard.path, target, link=link)
-
-
-def _place(source: Path, target: Path, *, link: bool) -> None:
-    """Copy a file, or give it a second name where the first can never be written to (the Hub's cache)."""
-    target.unlink(missing_ok=True)
-    if link:
-        try:
-            os.link(source.resolve(), target)
-            return
-        except OSError:
-            pass  # another file system, or one without hard links: a copy does as well
-    shutil.copyfile(source, target)
-    fsync_path(target)
-
-
-def _copy_without_added(shard: Shard, target: Path) -> None:
-    """A saved steered model may hold added tensors and weights in one file: copy the bytes of the weights."""
-    kept = sorted(((n, i) for n, i in shard.tensors.items() if not is_added(n)), key=lambda item: item[1].start)
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    offset = 0
-    for name, info in kept:
-        size = info.stop - info.start
-        header[name] = {"dtype": info.dtype, "shape": list(info.shape), "data_offsets": [offset, offset + size]}
-        offset += size
-    encoded = json.dumps(header, separators=(",", ":")).encode()
-    encoded += b" " * (-len(encoded) % 8)
-    with shard.path.open("rb") as source, target.open("wb") as sink:
-        sink.write(len(encoded).to_bytes(8, "little") + encoded)
-        for _, info in kept:
-            source.seek(info.start)
-            for size in _chunks(info.stop - info.start):
-                sink.write(source.read(size))
-    fsync_path(target)
-
-
-def _chunks(size: int) -> Iterable[int]:
-    while size > 0:
-        yield min(size, _CHUNK)
-        size -= _CHUNK
-
-
-def _write_json(path: Path, value: Any) -> None:
-    _write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-    fsync_path(path)

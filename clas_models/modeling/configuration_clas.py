@@ -19,11 +19,21 @@ from transformers import LlamaConfig, Qwen2Config
 from .auto_language import AUTO, is_auto
 from .language import language_code
 from .steering import Strengths
+from .version import VERSION, check_version
 
 STEERING_FIELDS = (
     "languages", "anchor_language", "bridge_layers", "alpha", "beta", "gamma", "language", "gate_languages",
-    "overwrite_layers", "overwrite",
+    "overwrite_layers", "overwrite", "clas_version",
 )  # fmt: skip
+_MODEL_CLASSES = {
+    "AutoModel": "Model",
+    "AutoModelForCausalLM": "ForCausalLM",
+    "AutoModelForSequenceClassification": "ForSequenceClassification",
+    "AutoModelForTokenClassification": "ForTokenClassification",
+    "AutoModelForQuestionAnswering": "ForQuestionAnswering",
+    # The one Auto class through which `transformers serve` loads remote code; it takes any causal language model.
+    "AutoModelForDecision": "ForCausalLM",
+}
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -44,6 +54,7 @@ class ClasConfigMixin:
             checkpoint without a gate.
         overwrite_layers: layers in which neurons of a language are overwritten; see `overwrite.py`.
         overwrite: whether they are, in these layers.
+        clas_version: the version of this package that wrote the checkpoint.
 
     Raises:
         TypeError, ValueError: a field cannot be used.
@@ -59,6 +70,7 @@ class ClasConfigMixin:
     gate_languages: list[str] | None = None
     overwrite_layers: list[int] = field(default_factory=list)
     overwrite: bool = True
+    clas_version: str = VERSION
 
     family: ClassVar[str] = ""
 
@@ -74,6 +86,19 @@ class ClasConfigMixin:
         config.validate_steering()
         return result
 
+    @classmethod
+    def code_map(cls) -> dict[str, str]:
+        """`auto_map` of `config.json`: the class that each Auto class loads from the files in the checkpoint."""
+        prefix = cls.__name__.removesuffix("Config")
+        models = {auto: f"modeling_clas_{cls.family}.{prefix}{suffix}" for auto, suffix in _MODEL_CLASSES.items()}
+        return {"AutoConfig": f"configuration_clas.{cls.__name__}", **models}
+
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> Any:
+        """As in the base class; what is written says which code wrote it, and where each Auto class finds it."""
+        self.validate_steering()
+        self.clas_version, self.auto_map = VERSION, self.code_map()
+        return super().save_pretrained(*args, **kwargs)
+
     def validate(self) -> None:
         """Checked by `save_pretrained` before anything is written."""
         super().validate()
@@ -81,6 +106,7 @@ class ClasConfigMixin:
 
     def validate_steering(self) -> None:
         """Check all steering fields, alone and against each other, and bring codes into their normal form."""
+        check_version(self.clas_version)
         self.languages = _languages(self.languages, "languages")
         self.anchor_language = language_code(self.anchor_language, "anchor_language")
         if self.anchor_language not in self.languages:

@@ -56,10 +56,15 @@ class Family:
         }
 
     def register(self) -> None:
-        """Teach the Auto classes this family; doing it again changes nothing."""
+        """Teach the Auto classes this family; doing it again changes nothing.
+
+        What is saved from now on carries its modeling files, so that it loads without this package, too.
+        """
         AutoConfig.register(self.model_type, self.config, exist_ok=True)
+        self.config.register_for_auto_class()
         for auto_class, model_class in self._by_auto_class().items():
             auto_class.register(self.config, model_class, exist_ok=True)  # type: ignore[attr-defined]
+            model_class.register_for_auto_class(auto_class.__name__)
         tokenizer = TOKENIZER_MAPPING.get(self.base_config, None)
         if tokenizer is not None:
             AutoTokenizer.register(self.config, tokenizer_class=tokenizer, exist_ok=True)

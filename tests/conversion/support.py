@@ -39,7 +39,18 @@ CHECKPOINT_FILES = {
     "neuron_profile.safetensors",
     "tokenizer.json",
     "tokenizer_config.json",
-}  # and the shards
+    "auto_language.py",
+    "configuration_clas.py",
+    "language.py",
+    "language_gate.py",
+    "layers_clas.py",
+    "modeling_clas.py",
+    "modeling_clas_llama.py",
+    "overwrite.py",
+    "pretrained_clas.py",
+    "steering.py",
+    "version.py",
+}  # and the shards; of a Llama
 DEADLINE = 120.0  # seconds, for another process that does what it should
 
 

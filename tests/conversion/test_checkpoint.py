@@ -16,6 +16,7 @@ from clas_models.conversion.checkpoint import SteeredCheckpoint, steered_config
 from clas_models.conversion.source import PROFILE_NAME, Source, open_source
 from clas_models.conversion.weights import read_shards
 from clas_models.errors import InputError
+from clas_models.modeling.version import VERSION
 from clas_models.profiling.neuron_profile import NeuronProfile
 
 from .support import assert_same_bits, base_only, masks_only, names, read_weights, rewrite_header, save_plain
@@ -171,5 +172,10 @@ def test_config_is_the_base_s_own_text_with_the_fields(source: Source, family: A
     plain = save_plain(tmp_path / family.base, family)
     raw = json.loads((plain / "config.json").read_text())
     written = steered_config(open_source(str(plain), tmp_path), FIELDS)
-    changed = {"model_type": f"clas_{family.base}", "architectures": [family.causal_lm.__name__]}
+    changed = {
+        "model_type": f"clas_{family.base}",
+        "architectures": [family.causal_lm.__name__],
+        "auto_map": family.config.code_map(),
+        "clas_version": VERSION,
+    }
     assert written == {**raw, **FIELDS, **changed}

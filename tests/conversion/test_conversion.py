@@ -416,15 +416,16 @@ def expected_masks_of_layer_0() -> set[str]:
     return {"model.layers.0.mlp.shared_mask", "model.layers.0.mlp.specific_mask"}
 
 
-def test_config_of_remote_code_is_not_carried_on(
+def test_remote_code_of_the_source_makes_way_for_the_code_that_steers(
     plain_folder: Path, corpus_file: Path, tmp_path: Path, converter: Converter
 ) -> None:
-    """It would name files that are not copied."""
+    (plain_folder / "x.py").touch()
     rewrite_json(plain_folder / "config.json", lambda config: config.update(auto_map={"AutoConfig": "x.Y"}, note=1))
     converter.made(plain_folder, "--corpus", corpus_file, "--out", tmp_path / "out")
     config = json.loads((tmp_path / "out" / "config.json").read_text())
-    assert "auto_map" not in config
+    assert config["auto_map"]["AutoConfig"] == "configuration_clas.ClasLlamaConfig"
     assert config["note"] == 1
+    assert not (tmp_path / "out" / "x.py").exists()
 
 
 def test_builtin_corpus_is_the_default(tmp_path: Path, converter: Converter) -> None:

@@ -11,6 +11,7 @@ from conftest import STEERING, TINY, tiny_steered
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from clas_models.modeling.configuration_clas import STEERING_FIELDS
+from clas_models.modeling.version import VERSION
 
 NAN, INF = float("nan"), float("inf")
 REFUSED: list[tuple[dict[str, Any], type[Exception], list[str]]] = [
@@ -161,6 +162,7 @@ def test_defaults_steer_nothing(family: Any) -> None:
         "gate_languages": None,
         "overwrite_layers": [],
         "overwrite": True,
+        "clas_version": VERSION,
     }
 
 

@@ -1,0 +1,32 @@
+"""The files that a checkpoint carries: those of its family, whole, and nothing that only the package needs."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from typing import Any
+
+from clas_models.conversion.carried_code import code_files
+
+
+def test_a_family_s_files_and_no_other_s(family: Any) -> None:
+    names = {path.name for path in code_files(family)}
+    assert f"modeling_clas_{family.base}.py" in names
+    assert not {"families.py", "__init__.py"} & names
+    assert len([name for name in names if name.startswith("modeling_clas_")]) == 1
+
+
+def test_whatever_a_file_imports_from_beside_it_is_carried(family: Any) -> None:
+    files = {path.stem: path for path in code_files(family)}
+    for path in files.values():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                assert node.module in files, f"{path.name} imports {node.module}"
+
+
+def test_every_class_that_the_configuration_names_is_in_them(family: Any) -> None:
+    stems = {path.stem for path in code_files(family)}
+    for place in family.config.code_map().values():
+        module, _, name = place.partition(".")
+        assert module in stems
+        assert getattr(importlib.import_module(f"clas_models.modeling.{module}"), name).__name__ == name
