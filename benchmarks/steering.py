@@ -16,12 +16,12 @@ DECODE_STEPS = 16
 
 def measure(plain: Any, label: str, batch: int, rounds: int) -> list[str]:
     """Rows of the table: steered / plain and hook / plain for prefill and decoding."""
-    steered, hooked, device = steered_twin(plain), _Hooked(plain), plain.device.type
+    steered, hooked, device = steered_twin(plain), Hooked(plain), plain.device.type
     hooked.learn(steered)
     tokens = torch.randint(0, plain.config.vocab_size, (batch, PREFILL_TOKENS), device=plain.device)
     ids = torch.full((batch,), 1, device=plain.device)
     rows = []
-    for phase, run in (("prefill", _prefill), ("decoding", _decode)):
+    for phase, run in (("prefill", prefill), ("decoding", decode)):
         tasks: dict[str, Callable[[], object]] = {
             "plain": lambda run=run: run(plain, tokens, {}),
             "steered": lambda run=run: run(steered, tokens, {"language": ids}),
@@ -37,17 +37,17 @@ def measure(plain: Any, label: str, batch: int, rounds: int) -> list[str]:
     return rows
 
 
-def _prefill(model: Any, tokens: torch.Tensor, kwargs: dict[str, Any]) -> None:
+def prefill(model: Any, tokens: torch.Tensor, kwargs: dict[str, Any]) -> None:
     model(tokens, use_cache=True, logits_to_keep=1, **kwargs)
 
 
-def _decode(model: Any, tokens: torch.Tensor, kwargs: dict[str, Any]) -> None:
+def decode(model: Any, tokens: torch.Tensor, kwargs: dict[str, Any]) -> None:
     output = model(tokens[:, :8], use_cache=True, logits_to_keep=1, **kwargs)
     for step in range(DECODE_STEPS):
         output = model(tokens[:, step : step + 1], past_key_values=output.past_key_values, logits_to_keep=1, **kwargs)
 
 
-class _Hooked:
+class Hooked:
     """The plain model with the factors of one language in forward pre-hooks on `down_proj`."""
 
     def __init__(self, plain: Any) -> None:

@@ -16,6 +16,7 @@ from transformers import PreTrainedConfig
 from ..errors import InputError
 from ..modeling.families import FAMILIES, Family
 from . import gguf_source
+from .export_record import refuse_adapter
 from .hub_models import download_model, is_hub_id
 from .weights import Shard, fingerprint, is_mask, read_shards
 
@@ -112,6 +113,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / "config.json"
     if not path.is_file():
+        refuse_adapter(folder)
         raise InputError(f"{folder}: no config.json, so not a Transformers checkpoint")
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))

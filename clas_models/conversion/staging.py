@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from ..atomic import fsync_path
 from ..errors import InputError
 from ..modeling.families import FAMILIES
+from .export_record import read_record
 from .source import read_config
 
 _LOCK = ".lock"
@@ -44,7 +45,7 @@ def check_target(out: Path, *, overwrite: bool) -> None:
 def _is_replaceable(out: Path) -> bool:
     if not out.is_dir() or out.is_symlink():
         return False
-    if not any(out.iterdir()):
+    if not any(out.iterdir()) or read_record(out) is not None:
         return True
     try:
         return read_config(out).get("model_type") in {family.model_type for family in FAMILIES.values()}

@@ -41,6 +41,7 @@ CHECKPOINT_FILES = {
     "tokenizer_config.json",
     "auto_language.py",
     "configuration_clas.py",
+    "generation_clas.py",
     "language.py",
     "language_gate.py",
     "layers_clas.py",

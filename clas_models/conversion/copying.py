@@ -1,0 +1,113 @@
+"""Files of a source in a new folder: its shards without what steering added, its tokenizer, its licence.
+
+Tensors are copied byte for byte, or changed one at a time, so memory holds the largest of them and not a shard.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from ..atomic import fsync_path
+from .weights import Shard, TensorInfo, is_added
+
+Change = Callable[[Tensor], Tensor]
+
+_COMPANIONS = (
+    "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "chat_template*",
+    "*.model", "generation_config.json", "LICENSE*", "NOTICE*", "USE_POLICY*",
+)  # fmt: skip
+_CHUNK = 16 * 2**20
+
+
+def copy_companions(source: Path, folder: Path) -> None:
+    """Everything that a checkpoint has beside weights and configuration: tokenizer, generation, licence."""
+    for pattern in _COMPANIONS:
+        for path in source.glob(pattern):
+            if path.is_file():
+                place(path, folder / path.name, link=False)
+
+
+def place(source: Path, target: Path, *, link: bool) -> None:
+    """Copy a file, or give it a second name where the first can never be written to (the Hub's cache)."""
+    target.unlink(missing_ok=True)
+    if link:
+        try:
+            os.link(source.resolve(), target)
+            return
+        except OSError:
+            pass  # another file system, or one without hard links: a copy does as well
+    shutil.copyfile(source, target)
+    fsync_path(target)
+
+
+def copy_shard(shard: Shard, target: Path, *, link: bool, changes: Mapping[str, Change] | None = None) -> None:
+    """Copy a shard without what steering added to it.
+
+    Args:
+        link: whether a file that stays as it is may share its bytes with the source.
+        changes: what becomes of the tensors of these names; shape and dtype stay.
+    """
+    changes = {name: change for name, change in (changes or {}).items() if name in shard.tensors}
+    if changes or any(map(is_added, shard.tensors)):
+        _rewrite(shard, target, changes)
+    else:
+        place(shard.path, target, link=link)
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    fsync_path(path)
+
+
+def _rewrite(shard: Shard, target: Path, changes: Mapping[str, Change]) -> None:
+    kept = sorted(((n, i) for n, i in shard.tensors.items() if not is_added(n)), key=lambda item: item[1].start)
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    offset = 0
+    for name, info in kept:
+        size = info.stop - info.start
+        header[name] = {"dtype": info.dtype, "shape": list(info.shape), "data_offsets": [offset, offset + size]}
+        offset += size
+    encoded = json.dumps(header, separators=(",", ":")).encode()
+    encoded += b" " * (-len(encoded) % 8)
+    with shard.path.open("rb") as source, target.open("wb") as sink:
+        sink.write(len(encoded).to_bytes(8, "little") + encoded)
+        for name, info in kept:
+            if name in changes:
+                sink.write(_changed(shard.path, name, changes[name]))
+            else:
+                _copy_bytes(source, sink, info)
+    fsync_path(target)
+
+
+def _changed(path: Path, name: str, change: Change) -> memoryview:
+    with safe_open(path, "pt") as file:
+        before = file.get_tensor(name)
+    after = change(before)
+    if after.shape != before.shape or after.dtype != before.dtype:
+        raise ValueError(f"{name}: {before.dtype} {list(before.shape)} became {after.dtype} {list(after.shape)}")
+    return after.contiguous().view(torch.uint8).numpy().data
+
+
+def _copy_bytes(source: BinaryIO, sink: BinaryIO, info: TensorInfo) -> None:
+    source.seek(info.start)
+    for size in _chunks(info.stop - info.start):
+        sink.write(source.read(size))
+
+
+def _chunks(size: int) -> Iterator[int]:
+    while size > 0:
+        yield min(size, _CHUNK)
+        size -= _CHUNK

@@ -1,0 +1,76 @@
+"""The file that marks a folder as another form of a steered checkpoint, and says what it was made of.
+
+A folded checkpoint is a plain one to everything else, and an adapter folder is no checkpoint at all; by this file the
+converter knows them, to replace them when it is told to and to refuse them as a source.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..modeling.version import VERSION
+
+EXPORT_NAME = "clas_export.json"
+ADAPTER_CONFIG = "adapter_config.json"  # PEFT's
+
+
+@dataclass(frozen=True)
+class ExportRecord:
+    """What an exported folder holds.
+
+    `format` is a name in the table of formats, `alpha` the strength of each language in it, `fingerprint` that of the
+    base weights (`weights.fingerprint`), `base_model` the base's Hub id where it is known.
+    """
+
+    format: str
+    alpha: dict[str, float]
+    beta: float
+    gamma: float
+    bridge_layers: tuple[int, ...]
+    fingerprint: str
+    base_model: str | None = None
+    clas_version: str = VERSION
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        return tuple(self.alpha)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it goes into the file."""
+        return {**asdict(self), "bridge_layers": list(self.bridge_layers)}
+
+
+def read_record(folder: Path) -> ExportRecord | None:
+    """The record of an exported folder; None for any other folder, also for one with a file that is not ours."""
+    try:
+        values = json.loads((folder / EXPORT_NAME).read_text(encoding="utf-8"))
+        return ExportRecord(**{**values, "bridge_layers": tuple(values["bridge_layers"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def refuse_folded(folder: Path, name: str) -> None:
+    """Raises InputError for a checkpoint whose weights are steered for good: steering would be done twice.
+
+    Args:
+        name: what the user called it.
+    """
+    record = read_record(folder)
+    if record is not None:
+        raise InputError(
+            f"{name}: a {record.format} checkpoint, its weights are steered already, as {', '.join(record.languages)}; "
+            "give the steered checkpoint that it was made from, or the plain one"
+        )
+
+
+def refuse_adapter(folder: Path) -> None:
+    """Raises InputError for a folder of adapters, or one adapter, where a checkpoint is wanted."""
+    if read_record(folder) is not None or (folder / ADAPTER_CONFIG).is_file():
+        raise InputError(
+            f"{folder}: an adapter, not a checkpoint; give the steered checkpoint that it was made from, or load it on "
+            "its base model with PEFT"
+        )

@@ -1,0 +1,82 @@
+"""What the README files of all forms have in common: valid metadata, the parameters, the limits."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+from huggingface_hub import ModelCardData
+
+from ...profiling.bridge_layers import format_layers
+from ..model_card import short_name
+from .comparison import Difference
+from .form import Export
+
+_TEMPLATE = """---
+{metadata}
+---
+
+# {title}
+
+{introduction}
+
+## Use
+
+```python
+{usage}
+```
+
+## Parameters
+
+| | |
+|---|---|
+| base model | {base} |
+| {heading} | {alpha} |
+| beta (shared neurons), gamma (language-specific neurons) | {beta:g}, {gamma:g} |
+| scaled layers | {layers} of {num_layers} |
+| checked | {difference} |
+
+## Limits
+
+Steering is not uniformly helpful: some languages and tasks lose, and the best strength differs between models. It
+changes what a model says in ways that are not always predictable; test it on your own task before you rely on it, and
+say that a model is steered where others use it.
+
+Method: Pokharel, Agrawal, Nagar, *Cross-Lingual Activation Steering for Multilingual Language Models*
+(arXiv 2601.16390). `clas_export.json` holds these parameters for programs.
+"""
+
+
+def export_card(
+    export: Export, difference: Difference, *, title: str, introduction: str, usage: list[str], **metadata: Any
+) -> str:
+    """The text of a README, metadata included.
+
+    Args:
+        introduction: one paragraph; it is wrapped.
+        metadata: fields of `ModelCardData` beside languages, licence, tags and base model.
+    """
+    record = export.record
+    base = record.base_model
+    data = ModelCardData(
+        language=[code for code in record.languages if len(code) == 2] or None,  # the Hub knows these
+        license=export.licence,
+        base_model=base,
+        pipeline_tag="text-generation",
+        tags=["clas", "activation-steering", "multilingual"],
+        **metadata,
+    )
+    return _TEMPLATE.format(
+        metadata=data.to_yaml(),
+        title=title,
+        introduction=textwrap.fill(introduction, 120, break_long_words=False, break_on_hyphens=False),
+        usage="\n".join(usage),
+        base=f"[{base}](https://huggingface.co/{base})" if base else f"that of `{short_name(export.source)}`",
+        heading="alpha of each language" if len(record.alpha) > 1 else "alpha",
+        alpha=", ".join(f"{code} {alpha:g}" for code, alpha in record.alpha.items()),
+        beta=record.beta,
+        gamma=record.gamma,
+        layers=format_layers(record.bridge_layers),
+        num_layers=export.source.num_layers,
+        difference=difference,
+    )

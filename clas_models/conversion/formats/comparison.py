@@ -1,0 +1,106 @@
+"""How far another form is from the steered model: the logits of a few tokens, in float32 on the processor.
+
+In float32 the difference is what the form itself adds, above all the one rounding of its weights, and not the noise of
+half-precision arithmetic.  Weights are read from disk layer by layer, so that memory holds the largest of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+
+from ...modeling.language import language_id
+from ..verification import VerificationError
+from .scaling import Scaling
+
+_TOKENS = 32
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Between the logits of the steered model and of another form of it, over all languages that the form has.
+
+    `absolute` is the largest difference, `largest` the largest steered logit by its size, `effect` the largest change
+    that steering makes.
+    """
+
+    absolute: float
+    largest: float
+    effect: float
+
+    @property
+    def relative(self) -> float:
+        return self.absolute / self.largest
+
+    def __str__(self) -> str:
+        return (
+            f"logits differ from the steered model's by at most {self.absolute:.1e} ({self.relative:.1e} of the "
+            f"largest, in float32); steering itself changes them by up to {self.effect:.1e}"
+        )
+
+    def check(self, tolerance: float, folder: Path) -> None:
+        """Raises VerificationError: more than `tolerance` of the largest logit, or not a number."""
+        if not self.relative <= tolerance:
+            raise VerificationError(f"{folder}: {self}; at most {tolerance:.0e} was expected")
+
+
+def sample_tokens(vocab_size: int) -> Tensor:
+    """Token ids, int64 `[1, 32]`, spread over the vocabulary; the same at every call."""
+    return torch.randint(0, vocab_size, (1, _TOKENS), generator=torch.Generator().manual_seed(0))
+
+
+@contextmanager
+def loaded(folder: Path, model_class: Any = AutoModelForCausalLM, **kwargs: Any) -> Iterator[Any]:
+    """The causal language model in a folder, in float32, its weights on disk.
+
+    Raises:
+        VerificationError: it cannot be loaded, or a tensor is missing.
+    """
+    logging.getLogger("accelerate.big_modeling").setLevel(logging.ERROR)  # it warns that weights stay on disk
+    with tempfile.TemporaryDirectory() as offload:
+        try:
+            model, info = model_class.from_pretrained(
+                folder,
+                dtype=torch.float32,
+                device_map={"": "disk"},
+                offload_folder=offload,
+                output_loading_info=True,
+                **kwargs,
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise VerificationError(f"{folder}: cannot be loaded ({type(error).__name__}: {error})") from error
+        if missing := sorted(info["missing_keys"]):
+            raise VerificationError(f"{folder}: missing_keys on loading: {missing[:3]}")
+        yield model.eval()
+
+
+def steered_logits(folder: Path, config: Any, scalings: Sequence[Scaling]) -> tuple[Tensor, float]:
+    """What the steered model in a folder says in each language, float32 `[languages, tokens, vocabulary]`, and the
+    largest change from its base.
+
+    Args:
+        config: the configuration in force, which may have other strengths than the folder's.
+    """
+    tokens = sample_tokens(config.vocab_size)
+    codes = [scaling.language for scaling in scalings]
+    ids = torch.tensor([language_id(code, config.languages) for code in [config.anchor_language, *codes]])
+    strengths = {"alpha": config.alpha, "beta": config.beta, "gamma": config.gamma}
+    with loaded(folder) as model, torch.inference_mode():
+        model.set_steering(**strengths)
+        logits = model(tokens.expand(len(ids), -1), language=ids, use_cache=False).logits
+    return logits[1:], float((logits[1:] - logits[:1]).abs().max())
+
+
+def difference(steered: tuple[Tensor, float], found: Tensor) -> Difference:
+    """Between what `steered_logits` gives and the same logits of another form."""
+    logits, effect = steered
+    return Difference(float((found - logits).abs().max()), float(logits.abs().max()), effect)

@@ -1,0 +1,146 @@
+"""From a steered checkpoint to another form of it: opened, checked, written, loaded again, compared.
+
+What a form is made of, and what it looks like on disk, is its own module's business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import metadata_load
+
+from ...errors import InputError
+from ...profiling.bridge_layers import format_layers
+from ...profiling.neuron_profile import NeuronProfile
+from ..copying import write_json, write_text
+from ..export_record import EXPORT_NAME, ExportRecord, refuse_folded
+from ..hub_models import is_hub_id
+from ..progress import Progress
+from ..source import Source, open_source
+from ..staging import check_target, staged
+from . import form_named
+from .comparison import Difference
+from .form import Export
+from .options import ExportOptions
+from .scaling import Scaling, read_masks, scaling, steering_config
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was made: a folder, what is in it, how far it is from the steered model, and lines that load it."""
+
+    out: Path
+    record: ExportRecord
+    difference: Difference
+    usage: list[str]
+
+
+def export(options: ExportOptions, progress: Progress | None = None) -> Exported:
+    """Write another form of a steered checkpoint and check it against the steered model.
+
+    Raises:
+        InputError: something that the user gave cannot be used, or cannot be expressed in this form.
+        VerificationError: what was written differs from the steered model by more than rounding.
+        OSError: the disk is full or not writable.
+    """
+    progress = progress or Progress(quiet=True)
+    options.check()
+    form = form_named(options.format)
+    out = options.target()
+    if out.resolve() == Path(options.model).expanduser().resolve():
+        raise InputError(f"{out}: MODEL and --out are the same folder; give another --out")
+    check_target(out, overwrite=options.overwrite)
+    work = prepare(options)
+    if unchanged := [each.language for each in work.scalings if each.is_identity]:
+        progress.say(f"note: alpha 0 or no neurons: as {', '.join(unchanged)} it is the base model, unsteered")
+    with staged(out, overwrite=options.overwrite) as folder:
+        form.write(work, folder, progress)
+        write_json(folder / EXPORT_NAME, work.record.to_dict())
+        progress.say("checking what was written")
+        difference = form.compare(work, folder)
+        write_text(folder / "README.md", form.card(work, difference))
+    return Exported(out, work.record, difference, form.usage(work, str(out)))
+
+
+def prepare(options: ExportOptions) -> Export:
+    """What the options make of a source, with nothing written yet.
+
+    Raises:
+        InputError: as `export` does.
+    """
+    source = _open(options.model)
+    config = steering_config(source, alpha=options.alpha, beta=options.beta, gamma=options.gamma)
+    codes = form_named(options.format).languages(options.wanted_codes(), config)
+    masks = read_masks(source, config.bridge_layers)
+    return _plan(options.format, source, config, tuple(scaling(config, masks, code) for code in codes))
+
+
+def summarize_export(result: Exported, seconds: float) -> str:
+    """What the command line says at the end."""
+    record = result.record
+    alpha = ", ".join(f"{code} {alpha:g}" for code, alpha in record.alpha.items())
+    layers = format_layers(record.bridge_layers)
+    lines = [
+        "",
+        f"In layers {layers}: alpha {alpha}; beta {record.beta:g}; gamma {record.gamma:g}",
+        f"Checked: {result.difference}",
+        f"Done in {seconds:.0f} s: {result.out}",
+        "",
+        *(f"    {line}" for line in result.usage),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _open(model: str) -> Source:
+    path = Path(model).expanduser()
+    if path.is_file():
+        raise InputError(f"{model}: a file, --format needs the folder or Hub id of a steered checkpoint")
+    source = open_source(model, path)
+    refuse_folded(source.folder, source.name)
+    return source
+
+
+def _plan(name: str, source: Source, config: Any, scalings: tuple[Scaling, ...]) -> Export:
+    card = _card_metadata(source.folder)
+    named = card.get("base_model")
+    base = named if isinstance(named, str) and is_hub_id(named) else None
+    licence = card.get("license")
+    record = ExportRecord(
+        format=name,
+        alpha={each.language: each.alpha for each in scalings},
+        beta=config.beta,
+        gamma=config.gamma,
+        bridge_layers=tuple(config.bridge_layers),
+        fingerprint=source.fingerprint,
+        base_model=base,
+    )
+    return Export(
+        source,
+        config,
+        scalings,
+        record,
+        base or _profiled_folder(source),
+        licence if isinstance(licence, str) else None,
+    )
+
+
+def _card_metadata(folder: Path) -> dict[str, Any]:
+    """What the card of a checkpoint says of its base model and licence; nothing if there is none that can be read."""
+    try:
+        return metadata_load(folder / "README.md") or {}
+    except Exception:  # a user's file may hold anything, and it is worth a line in a card, no more
+        return {}
+
+
+def _profiled_folder(source: Source) -> str | None:
+    """The folder of the base model that was profiled, where it is still there."""
+    if source.profile_path is None:
+        return None
+    try:
+        model = NeuronProfile.load(source.profile_path).provenance.model
+    except InputError:
+        return None
+    return model if (Path(model) / "config.json").is_file() else None

@@ -1,0 +1,156 @@
+"""A folded checkpoint: a plain Llama or Qwen2 with the factors of one language multiplied into `down_proj`.
+
+Scaling the input of a linear layer is scaling the columns of its weight, so the same function runs without a line of
+this package, on whatever runs the base model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from ...errors import InputError
+from ...modeling.configuration_clas import STEERING_FIELDS
+from ..copying import Change, copy_companions, copy_shard, write_json
+from ..model_card import PLACEHOLDER, short_name
+from ..progress import Progress
+from ..source import Source
+from ..verification import VerificationError
+from ..weights import INDEX_NAME, SINGLE_NAME, Shard, fingerprint, is_added, read_shards
+from .cards import export_card
+from .comparison import Difference, difference, loaded, sample_tokens, steered_logits
+from .form import Export, Form
+from .scaling import profiled_languages
+
+# Of the largest logit; one rounding of the weights in some layers, as it comes out at the end of all.
+_TOLERANCES = {"F64": 1e-4, "F32": 1e-4, "F16": 1e-2, "BF16": 5e-2}
+
+
+def _languages(codes: tuple[str, ...], config: Any) -> tuple[str, ...]:
+    if not codes:
+        raise InputError(
+            "--format folded holds one language for good: name it with --language; profiled are "
+            f"{', '.join(profiled_languages(config))}"
+        )
+    if len(codes) > 1:
+        raise InputError(
+            f"{', '.join(codes)}: a folded checkpoint holds one language; make one for each with --language, or "
+            "adapters for all with --format ia3, or use the steered checkpoint"
+        )
+    return codes
+
+
+def plain_config(source: Source) -> dict[str, Any]:
+    """The `config.json` of a steered source as that of a plain checkpoint of its base family."""
+    dropped = {*STEERING_FIELDS, "auto_map"}
+    config = {key: value for key, value in source.raw_config.items() if key not in dropped}
+    base = source.family.base
+    return {**config, "model_type": base, "architectures": [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[base]]}
+
+
+def _write(export: Export, folder: Path, progress: Progress) -> None:
+    source = export.source
+    changes = _changes(export)
+    write_json(folder / "config.json", plain_config(source))
+    copy_companions(source.folder, folder)
+    shards = [shard for shard in source.shards if not all(map(is_added, shard.tensors))]
+    weight_map: dict[str, str] = {}
+    with progress.copying(sum(shard.size for shard in shards)) as copied:
+        for number, shard in enumerate(shards, start=1):
+            single = len(shards) == 1
+            name = SINGLE_NAME if single else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+            copy_shard(shard, folder / name, link=source.from_hub, changes=changes)
+            weight_map.update({tensor: name for tensor in shard.tensors if not is_added(tensor)})
+            copied(shard.size)
+    if len(shards) > 1:
+        size = sum(info.stop - info.start for shard in _without(shards, is_added) for info in shard.tensors.values())
+        index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
+        write_json(folder / INDEX_NAME, index)
+
+
+def _changes(export: Export) -> dict[str, Change]:
+    """What becomes of `down_proj` in each bridge layer, by the tensor's name."""
+    dtypes = {name: info.dtype for shard in export.source.shards for name, info in shard.tensors.items()}
+    changes: dict[str, Change] = {}
+    for layer, factor in export.scalings[0].factors.items():
+        name = f"model.layers.{layer}.mlp.down_proj.weight"
+        if dtypes[name] not in _TOLERANCES:
+            raise InputError(
+                f"{export.source.name}: tensor {name!r} is {dtypes[name]}, which cannot be multiplied; fold a "
+                f"checkpoint in one of {', '.join(_TOLERANCES)}, or use --format ia3"
+            )
+        changes[name] = _multiply(name, factor)
+    return changes
+
+
+def _multiply(name: str, factor: Tensor) -> Change:
+    """A weight `[hidden, neurons]` times a factor for each neuron, computed in float32 and rounded once."""
+
+    def change(weight: Tensor) -> Tensor:
+        product = weight.to(torch.promote_types(weight.dtype, torch.float32)) * factor
+        folded = product.to(weight.dtype)
+        if not bool(folded.isfinite().all()):
+            raise InputError(f"{name}: too large for {weight.dtype} once folded; give a smaller --alpha or --beta")
+        return folded
+
+    return change
+
+
+def _compare(export: Export, folder: Path) -> Difference:
+    """Also checks that all other weights are the source's."""
+    changed = {f"model.layers.{layer}.mlp.down_proj.weight" for layer in export.scalings[0].factors}
+    before, after = (
+        fingerprint(_without(shards, changed.__contains__)) for shards in (export.source.shards, read_shards(folder))
+    )
+    if before != after:
+        raise VerificationError(f"{folder}: weights beside the folded ones differ from those of {export.source.name}")
+    steered = steered_logits(export.source.folder, export.config, export.scalings)
+    with loaded(folder) as model, torch.inference_mode():
+        found = model(sample_tokens(export.config.vocab_size), use_cache=False).logits
+    result = difference(steered, found)
+    dtypes = {info.dtype for shard in export.source.shards for name, info in shard.tensors.items() if name in changed}
+    result.check(max(_TOLERANCES[dtype] for dtype in dtypes), folder)
+    return result
+
+
+def _without(shards: Iterable[Shard], unwanted: Callable[[str], bool]) -> list[Shard]:
+    """The shards without the tensors whose names are unwanted."""
+    return [
+        replace(shard, tensors={name: info for name, info in shard.tensors.items() if not unwanted(name)})
+        for shard in shards
+    ]
+
+
+def _card(export: Export, measured: Difference) -> str:
+    language = export.record.languages[0]
+    name = short_name(export.source)
+    introduction = (
+        f"A plain `{export.source.family.base}` checkpoint that is steered as `{language}` for good: `{name}`, a model "
+        "with cross-lingual activation steering (CLAS), with the factors of that language multiplied into `down_proj` "
+        "of its bridge layers. It needs no code of its own and costs nothing at run time. All input is steered, also "
+        f"`{export.config.anchor_language}`; for other languages use the steered checkpoint or the base model."
+    )
+    return export_card(
+        export,
+        measured,
+        title=f"{name}, folded for {language}",
+        introduction=introduction,
+        usage=_usage(export, PLACEHOLDER),
+        library_name="transformers",
+    )
+
+
+def _usage(export: Export, folder: str) -> list[str]:
+    return [
+        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        f'model, tokenizer = (C.from_pretrained("{folder}") for C in (AutoModelForCausalLM, AutoTokenizer))',
+    ]
+
+
+FOLDED = Form(languages=_languages, write=_write, compare=_compare, card=_card, usage=_usage)

@@ -1,0 +1,128 @@
+"""What steering does in one language, as numbers: a factor for each neuron of each bridge layer.
+
+With the language fixed, CLAS is a diagonal scaling of the input of `down_proj`.  Reads masks and strengths of a
+checkpoint on disk; what becomes of the factors is the business of the forms.
+
+Source: "Cross-Lingual Activation Steering for Multilingual Language Models", sections 2.4 and 2.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ...errors import InputError
+from ...modeling.language import language_code, language_id
+from ..source import Source
+
+Masks = Mapping[int, tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """One language: `factors[layer]`, float32 `[neurons]`, multiplies the input of that layer's `down_proj`."""
+
+    language: str
+    alpha: float
+    factors: Mapping[int, Tensor]
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether it changes nothing."""
+        return all(bool((factor == 1).all()) for factor in self.factors.values())
+
+
+def steering_config(source: Source, **strengths: Any) -> Any:
+    """The configuration of a steered source, with other strengths where one is given that is not None.
+
+    Raises:
+        InputError: the source is not steered, or steers in a way that factors cannot express, or a strength is not
+            allowed.
+    """
+    if not source.is_steered:
+        raise InputError(
+            f"{source.name}: a plain checkpoint, --format needs a steered one; convert it first, without --format"
+        )
+    config: Any = deepcopy(source.config)
+    for name, value in strengths.items():
+        if value is not None:
+            setattr(config, name, dict(value) if isinstance(value, Mapping) else value)
+    try:
+        config.validate_steering()
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{source.name}: {error}") from error
+    if config.overwrite_layers and config.overwrite:
+        raise InputError(
+            f"{source.name}: overwrites neurons (set_overwrite), which no scaling of them expresses; use the steered "
+            "checkpoint itself, or save it again after set_steering(overwrite=False)"
+        )
+    if not config.bridge_layers:
+        raise InputError(f"{source.name}: has no bridge layers, so there is nothing to scale; convert it with some")
+    return config
+
+
+def read_masks(source: Source, layers: list[int]) -> Masks:
+    """`shared_mask` and `specific_mask` of these layers, bool `[neurons]`.
+
+    Raises:
+        InputError: one is missing or no mask.
+    """
+    return {layer: (_mask(source, layer, "shared_mask"), _mask(source, layer, "specific_mask")) for layer in layers}
+
+
+def _mask(source: Source, layer: int, kind: str) -> Tensor:
+    name = f"model.layers.{layer}.mlp.{kind}"
+    path = next((shard.path for shard in source.shards if name in shard.tensors), None)
+    if path is None:
+        raise InputError(f"{source.folder}: no tensor {name!r}, which its configuration promises; convert it again")
+    try:
+        with safe_open(path, "pt") as file:
+            mask = file.get_tensor(name)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: tensor {name!r} cannot be read ({error})") from error
+    if mask.dtype != torch.bool:
+        raise InputError(f"{source.folder}: tensor {name!r} is {mask.dtype}, a mask is bool; convert it again")
+    return mask
+
+
+def profiled_languages(config: Any) -> tuple[str, ...]:
+    """The languages that a configuration names and steers."""
+    return tuple(code for code in config.languages if code != config.anchor_language)
+
+
+def scaling(config: Any, masks: Masks, language: str) -> Scaling:
+    """The factors of a language: 1 + alpha beta for a shared neuron, 1 - alpha gamma for a specific one, 1 elsewhere.
+
+    They are computed in float64 and rounded once, as on a steered model.  A language that was not profiled has the
+    default alpha.
+
+    Args:
+        config: as `steering_config` gives it.
+        language: a code.
+
+    Raises:
+        InputError: it is not a code, or the anchor language.
+    """
+    try:
+        code = language_code(language, "language")
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    index = language_id(code, config.languages)
+    if index == config.languages.index(config.anchor_language):
+        raise InputError(
+            f"language {code!r}: {config.anchor_language} is the anchor language, which is never steered; use the "
+            f"plain base model for it, or name another one, such as {', '.join(profiled_languages(config)[:3])}"
+        )
+    strengths = config.strengths
+    shared, specific = strengths.row_scales()[index].flatten()
+    factors = {
+        layer: torch.where(pair[0], shared, torch.where(pair[1], specific, 1.0)).to(torch.float32)
+        for layer, pair in masks.items()
+    }
+    return Scaling(code, strengths.alpha[index], factors)
