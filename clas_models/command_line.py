@@ -54,7 +54,7 @@ def joined(arguments: Sequence[str], options: Collection[str]) -> list[str]:
 def guarded(work: Callable[[], int], prog: str) -> int:
     """The exit status of `work`; what a user can mend is said in one line on standard error."""
     try:
-        _quieten_libraries()
+        quieten_libraries()
         return work()
     except InputError as error:
         return _fail(prog, str(error))
@@ -65,8 +65,8 @@ def guarded(work: Callable[[], int], prog: str) -> int:
         if not _is_out_of_memory(error):
             raise
         return _fail(prog, "out of memory; use a smaller --batch-size or --max-length, or --dtype bfloat16")
-    except KeyboardInterrupt:
-        return _fail(prog, "stopped; run the same command again to go on", status=130)
+    except KeyboardInterrupt as stop:
+        return _fail(prog, str(stop) or "stopped; run the same command again to go on", status=130)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -75,14 +75,14 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, (MemoryError, torch.OutOfMemoryError))
 
 
-def _quieten_libraries() -> None:
+def quieten_libraries() -> None:
     """Their bars and notes would stand between ours; errors still come as exceptions."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import transformers
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    for name in ("datasets", "huggingface_hub", "httpx"):
+    for name in ("datasets", "huggingface_hub", "httpx", "httpx2"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 

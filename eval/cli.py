@@ -23,6 +23,7 @@ _EXAMPLES = """examples:
   python -m eval grid ./llama-clas --task xnli --alpha=-4,-2,2,4 --beta 0.2,0.4 --samples 200 --out runs/grid
   python -m eval tune ./llama-clas --task xquad --samples 200 --out runs/tune --write
   python -m eval report runs/llama runs/grid
+  python -m eval card ./llama-clas runs/llama
 """
 
 
@@ -53,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_tune(commands)
     _add_report(commands)
     _add_compare(commands)
+    _add_card(commands)
     return parser
 
 
@@ -131,6 +133,14 @@ def _add_compare(commands: Any) -> None:
     command.add_argument("second", type=Path, metavar="OTHER", help="the folder of another")
 
 
+def _add_card(commands: Any) -> None:
+    command = commands.add_parser(
+        "card", help="put the scores of runs into the model card of their checkpoint", allow_abbrev=False
+    )
+    command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="the folder of a steered checkpoint")
+    command.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of `run` on it")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -146,6 +156,7 @@ def _run(args: argparse.Namespace) -> int:
         "tune": _run_tune,
         "report": _report,
         "compare": _compare,
+        "card": _card,
     }
     given = vars(args)
     try:
@@ -214,3 +225,9 @@ def _compare(given: dict[str, Any]) -> str:
     from .compare import compare_runs, summarize_agreement
 
     return summarize_agreement(compare_runs(given["first"], given["second"]))
+
+
+def _card(given: dict[str, Any]) -> str:
+    from .card import write_card
+
+    return str(write_card(given["checkpoint"], given["runs"]))

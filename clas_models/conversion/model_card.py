@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from huggingface_hub import ModelCardData
+from huggingface_hub import ModelCardData, metadata_load
+from yaml import YAMLError
 
 from ..modeling.auto_language import AUTO
 from ..profiling.bridge_layers import BridgeLayers, format_layers
@@ -20,7 +21,12 @@ from .hub_models import is_hub_id
 from .source import Source
 
 FIGURE_STEM = "neuron_categories"
-_LICENCE = re.compile(r"^license:\s*([\w.-]+)\s*$", re.MULTILINE)
+CARD_NAME = "README.md"
+CARD_TAG = "clas"
+# What `python -m eval card` puts scores between.
+RESULTS_BEGIN, RESULTS_END = "<!-- results -->", "<!-- /results -->"
+PLACEHOLDER = "PATH_OR_ID"
+_ADDRESS = re.compile(r"\n<!-- address: (\S+) -->\n")
 
 _TEMPLATE = """---
 {metadata}
@@ -34,6 +40,8 @@ model gives, bit for bit.
 
 ## Use
 
+With the package:
+
 ```python
 import clas_models  # pip install clas-models
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -45,6 +53,18 @@ model.generate(**inputs, max_new_tokens=40, language="{example}")     # steered
 model.generate(**inputs, max_new_tokens=40, language="{anchor}")      # the base model
 ```
 
+Without it, torch and transformers are enough; the code in this repository is run instead:
+
+```python
+from transformers import AutoModelForCausalLM
+
+model = AutoModelForCausalLM.from_pretrained("PATH_OR_ID", trust_remote_code=True)
+```
+
+In the language model evaluation harness:
+
+    lm_eval --model hf --model_args pretrained=PATH_OR_ID,trust_remote_code=True --tasks …
+
 Without `language=` {default}. Strengths can be changed on a loaded model with
 `model.set_steering(alpha=…, beta=…, gamma=…)` or in `from_pretrained(..., alpha=…)`.
 
@@ -53,6 +73,7 @@ Without `language=` {default}. Strengths can be changed on a loaded model with
 | | |
 |---|---|
 | bridge layers | of {num_layers} layers, {reason} |
+| steered there | {shared:.1%} of the neurons as shared, {specific:.1%} as language-specific |
 | alpha | {alpha} |
 | beta (shared neurons) | {beta:g} |
 | gamma (language-specific neurons) | {gamma:g} |
@@ -61,6 +82,8 @@ Without `language=` {default}. Strengths can be changed on a loaded model with
 | active means | {statistic} of the activation above {threshold:g} |
 | language gate | {gate} |
 
+A neuron that is active in none of the profiled languages is dead; in one, language-specific; in some, partial-shared;
+in all, all-shared. Partial-shared neurons are multiplied by 1 + alpha beta, language-specific ones by 1 - alpha gamma.
 `neuron_profile.safetensors` holds the statistics behind the masks; with it, masks for other layers or thresholds can be
 made without running the model.
 
@@ -68,16 +91,32 @@ made without running the model.
 
 ![Neurons by category in each layer]({figure}.png)
 
+## Evaluation
+
+{results}
+
 ## Limits
 
-Steering is not uniformly helpful: in the paper some languages lose (Hindi and Greek among them) while the average
-gains, and the best strength differs between models and tasks. Nothing was evaluated when this checkpoint was made.
-It changes what a model says in ways that are not always predictable; test it on your own task before you rely on it,
-and say that a model is steered where others use it.
+- Steering does not help everywhere. In the paper the average over the languages rises while some languages lose, Hindi
+  and Greek among them; the best strength differs from model to model, from task to task and from language to language.
+- The paper tested two instruction-tuned models of 7 and 8 billion parameters on question answering and inference, and
+  measured everything against English. Little is known about other anchors, sizes and tasks.
+- The masks say what was seen on the profiling text; other text can give other masks. Neurons of the MLP are all that is
+  looked at: what attention does is neither measured nor changed.
+
+## Ethical note
+
+Steering changes what a model says while it runs, in ways that nobody can fully foresee, and sometimes for the worse.
+Somebody could also use it to shift a model's answers without telling. So test it on your own task and in your own
+languages before people rely on it, and say that a model is steered where others use it. Biases and gaps of the base
+model are still there.
 
 Method: Pokharel, Agrawal, Nagar, *Cross-Lingual Activation Steering for Multilingual Language Models*
 (arXiv 2601.16390).
 """
+
+_NO_RESULTS = """Nothing was evaluated when this checkpoint was made. `python -m eval run` compares it with its base
+model, and `python -m eval card` writes the scores here."""
 
 
 def model_card(
@@ -97,6 +136,7 @@ def model_card(
         statistic, threshold: what decided whether a neuron is active.
         gate: the language gate, if there is one.
     """
+    rows = [row for row in table.rows if row.layer in bridge.layers]
     others = [code for code in fields["languages"] if code != fields["anchor_language"]]
     base = source.name if is_hub_id(source.name) and source.from_hub else None
     return _TEMPLATE.format(
@@ -106,6 +146,8 @@ def model_card(
         layers=format_layers(bridge.layers),
         num_layers=source.num_layers,
         reason=bridge.reason,
+        shared=sum(row.partial_shared for row in rows) / len(rows) / 100,
+        specific=sum(row.language_specific for row in rows) / len(rows) / 100,
         anchor=fields["anchor_language"],
         example=others[0],
         default=_default(fields["language"]),
@@ -122,7 +164,23 @@ def model_card(
         threshold=threshold,
         figure=FIGURE_STEM,
         table=table.to_markdown(bridge.layers),
+        results=f"{RESULTS_BEGIN}\n{_NO_RESULTS}\n{RESULTS_END}",
     )
+
+
+def with_address(card: str, repo_id: str) -> str:
+    """The card with a repository's id in its instructions, in place of the placeholder or of the id of an earlier call.
+
+    The same for every kind of card with a section "Use".
+    """
+    head, title, rest = card.partition("\n## Use\n")
+    usage, following, tail = rest.partition("\n## ")
+    earlier = _ADDRESS.search(usage)
+    before = earlier[1] if earlier else PLACEHOLDER
+    usage = _ADDRESS.sub("", usage)
+    for text in ('"{}"', '"{}/', "pretrained={},"):
+        usage = usage.replace(text.format(before), text.format(repo_id))
+    return f"{head}{title}{usage}\n<!-- address: {repo_id} -->\n{following}{tail}" if title else card
 
 
 def _default(language: str | None) -> str:
@@ -154,22 +212,28 @@ def short_name(source: Source) -> str:
 
 
 def _metadata(source: Source, fields: dict[str, Any], base: str | None) -> str:
+    licence = _licence(source)
     data = ModelCardData(
         language=[code for code in fields["languages"] if len(code) == 2],
-        license=_licence(source),
+        license=licence.get("license"),
+        license_name=licence.get("license_name"),
+        license_link=licence.get("license_link"),
         library_name="transformers",
         pipeline_tag="text-generation",
-        tags=["clas", "activation-steering", "multilingual"],
+        tags=[CARD_TAG, "activation-steering", "multilingual"],
         base_model=base,
     )
     return data.to_yaml()
 
 
-def _licence(source: Source) -> str | None:
-    """The licence that the base model's card names in its metadata, if it has one."""
-    card = source.folder / "README.md"
-    if not card.is_file():
-        return None
-    head = card.read_text(encoding="utf-8", errors="replace").split("\n---", 1)[0]
-    match = _LICENCE.search(head)
-    return match[1] if match else None
+def _licence(source: Source) -> dict[str, str]:
+    """The licence that the base model's card names in its metadata, with name and link for one that the Hub has no
+    word for; nothing if it names none.
+    """
+    card = source.folder / CARD_NAME
+    try:
+        found = metadata_load(card) if card.is_file() else None
+    except (ValueError, YAMLError):  # somebody else's file
+        return {}
+    names = ("license", "license_name", "license_link")
+    return {name: found[name] for name in names if found and isinstance(found.get(name), str)}

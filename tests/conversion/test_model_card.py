@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, ModelCardData, metadata_load
 
+from clas_models.conversion.model_card import RESULTS_BEGIN, RESULTS_END, with_address
 from clas_models.conversion.source import PROFILE_NAME
 from clas_models.profiling.neuron_profile import NeuronProfile
 
-from .support import names, run_main, save_plain, write_corpus
+from .support import masks_only, names, read_weights, run_main, save_plain, write_corpus
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,32 @@ def test_metadata(out: Path) -> None:
     assert "base_model" not in data, "a folder's name is no base model on the Hub"
 
 
+def test_metadata_is_all_that_the_hub_s_library_knows(out: Path) -> None:
+    """It reads what it would write itself, and nothing is a field of our own invention."""
+    raw = metadata_load(out / "README.md")
+    assert raw is not None
+    assert ModelCardData(**raw).to_dict() == raw
+    assert set(raw) <= set(vars(ModelCardData()))
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        ("---\nlicense: mit\n---\n", {"license": "mit"}),
+        ("---\nlicense: other\nlicense_name: own\nlicense_link: LICENSE\n---\n",
+         {"license": "other", "license_name": "own", "license_link": "LICENSE"}),
+        ("---\nlicense: [mit]\n---\n", {}),
+        ("---\nlicense: [mit\n---\n", {}),
+        ("# A card without metadata\n", {}),
+    ],
+)  # fmt: skip
+def test_licence_is_the_base_model_s(steered_folder: Path, tmp_path: Path, head: str, expected: dict[str, str]) -> None:
+    (steered_folder / "README.md").write_text(head)
+    assert run_main([steered_folder, "--out", tmp_path / "again", "--quiet"]) == 0
+    data = ModelCard.load(tmp_path / "again" / "README.md").data.to_dict()
+    assert {name: value for name, value in data.items() if name.startswith("license")} == expected
+
+
 def test_facts(out: Path) -> None:
     text = ModelCard.load(out / "README.md").text
     tokens = int(NeuronProfile.load(out / PROFILE_NAME).tokens.sum())
@@ -52,11 +79,30 @@ def test_facts(out: Path) -> None:
         "rescaled for every language but `de`",
         'model.generate(**inputs, max_new_tokens=40, language="en")     # steered',
         'model.generate(**inputs, max_new_tokens=40, language="de")      # the base model',
+        "## Limits",
+        "## Ethical note",
         "arXiv 2601.16390",
     ):
         assert fact in text
     assert config["bridge_layers"] == [1, 3]
     assert str(out.parent) not in text, "where it was made is nobody's business"
+
+
+def test_share_of_the_neurons_that_are_steered(out: Path) -> None:
+    """As many as the masks have."""
+    masks = masks_only(read_weights(out))
+    shares = {}
+    for kind in ("shared_mask", "specific_mask"):
+        found = [mask for name, mask in masks.items() if name.endswith(kind)]
+        shares[kind] = sum(int(mask.sum()) for mask in found) / sum(mask.numel() for mask in found)
+    fact = f"| steered there | {shares['shared_mask']:.1%} of the neurons as shared, {shares['specific_mask']:.1%} as "
+    assert fact in (out / "README.md").read_text()
+
+
+def test_it_says_that_nothing_was_evaluated(out: Path) -> None:
+    section = (out / "README.md").read_text().split("## Evaluation\n\n")[1].split("\n\n## Limits")[0]
+    assert section.startswith(f"{RESULTS_BEGIN}\nNothing was evaluated when this checkpoint was made.")
+    assert section.endswith(f"\n{RESULTS_END}")
 
 
 def test_table_has_a_row_for_every_layer_and_marks_the_bridge(out: Path) -> None:
@@ -79,11 +125,28 @@ def test_files_that_the_card_shows_are_there(out: Path) -> None:
 
 def test_code_of_the_card_runs(out: Path, capfd: pytest.CaptureFixture[str]) -> None:
     text = (out / "README.md").read_text()
-    code = text.split("```python\n")[1].split("```")[0].replace("PATH_OR_ID", str(out))
-    scope: dict[str, Any] = {}
-    exec(code, scope)
-    assert scope["model"].steering.beta == 0.7
+    blocks = [block.split("```")[0].replace("PATH_OR_ID", str(out)) for block in text.split("```python\n")[1:]]
+    assert len(blocks) == 2
+    for code in blocks:
+        scope: dict[str, Any] = {}
+        exec(code, scope)
+        assert scope["model"].steering.beta == 0.7
 
 
 def test_card_without_a_licence_of_the_base_model(steered_folder: Path) -> None:
     assert "license" not in ModelCard.load(steered_folder / "README.md").data.to_dict()
+
+
+def test_address_of_a_repository(out: Path) -> None:
+    before = (out / "README.md").read_text()
+    here = with_address(before, "someone/model")
+    assert here.count("someone/model") == before.count("PATH_OR_ID") + 1 == 5, "and once for a later call"
+    assert "PATH_OR_ID" not in here
+    assert with_address(here, "someone/model") == here
+    there = with_address(here, "others/model-2")
+    assert there == here.replace("someone/model", "others/model-2")
+    assert ModelCard(there).data.to_dict() == ModelCard(before).data.to_dict()
+
+
+def test_address_in_a_card_of_somebody_s_own() -> None:
+    assert with_address("# Mine\n\nsee PATH_OR_ID\n", "a/b") == "# Mine\n\nsee PATH_OR_ID\n"

@@ -1,0 +1,243 @@
+"""A finished checkpoint folder goes to the Hub: the repository is made ready first, then the files that belong there.
+
+`huggingface_hub` sends them.  It asks the Hub what is there already, so an upload that broke off is resumed by being
+started again; the new files appear in the repository in one commit.  What the folder holds beside a checkpoint's own
+files stays where it is.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+from huggingface_hub.utils import enable_progress_bars, validate_repo_id
+
+from ..atomic import atomic_file
+from ..errors import InputError
+from ..modeling.families import FAMILIES
+from .carried_code import code_files
+from .export_record import ADAPTER_CONFIG, EXPORT_NAME, read_record
+from .model_card import CARD_NAME, CARD_TAG, FIGURE_STEM, with_address
+from .source import PROFILE_NAME, read_config
+from .weights import INDEX_NAME, read_shards
+
+_FILES = (
+    "config.json", "generation_config.json", INDEX_NAME, PROFILE_NAME, EXPORT_NAME, CARD_NAME,
+    f"{FIGURE_STEM}.png", f"{FIGURE_STEM}.svg",
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "vocab.txt", "merges.txt", "chat_template.json", "chat_template.jinja",
+)  # fmt: skip
+_PATTERNS = ("*.model", "tokenizer.model*", "LICENSE*", "NOTICE*", "USE_POLICY*")
+_ADAPTER_FILES = (ADAPTER_CONFIG, "adapter_model.safetensors")
+_WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
+_ANY_WEIGHTS = (".safetensors", ".bin", ".gguf")
+_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A repository that takes the upload: `repo_id` with its owner, and whether only chosen people see it."""
+
+    repo_id: str
+    is_private: bool
+
+    @property
+    def url(self) -> str:
+        return f"{constants.ENDPOINT}/{self.repo_id}"
+
+
+def prepare_repository(name: str, *, private: bool = False) -> Destination:
+    """A repository that the user may write to; it is created, empty, where it does not exist.
+
+    Args:
+        name: owner/name, or a name alone for the user's own.
+        private: of a repository that is created; one that exists keeps its visibility.
+
+    Raises:
+        InputError: no valid name, no token, no right to write, no connection, a public repository where a private one
+            was asked for, or one that holds another model.
+    """
+    _check_name(name)
+    if constants.HF_HUB_OFFLINE:
+        raise InputError(f"{name}: nothing can be uploaded while HF_HUB_OFFLINE is set; unset it")
+    if get_token() is None:
+        raise InputError(f"{name}: an upload needs a token; log in with `hf auth login`, or set HF_TOKEN")
+    api = HfApi()
+    with _told(name):
+        user = api.whoami()
+        repo_id = name if "/" in name else f"{user['name']}/{name}"
+        if user.get("auth", {}).get("accessToken", {}).get("role") == "read":
+            raise InputError(f"{repo_id}: the token may only read; make one that may write in the Hub's settings")
+        try:
+            info = api.model_info(repo_id, timeout=_SECONDS)
+        except RepositoryNotFoundError:
+            api.create_repo(repo_id, private=private or None)
+            info = api.model_info(repo_id, timeout=_SECONDS)
+        # The first request of every upload: refused without the right to write, and it changes nothing.
+        api.preupload_lfs_files(repo_id, [CommitOperationAdd(CARD_NAME, b"")])
+    destination = Destination(repo_id, bool(info.private))
+    if private and not destination.is_private:
+        raise InputError(
+            f"{repo_id}: exists and is public, which --private does not change; make it private in its settings on the "
+            "Hub, or give another name"
+        )
+    weights = [file for file in info.siblings or () if file.rfilename.endswith(_ANY_WEIGHTS)]
+    if weights and CARD_TAG not in (info.tags or ()):
+        raise InputError(f"{repo_id}: holds another model already; give another name, or empty the repository")
+    return destination
+
+
+def check_new(out: Path, *, overwrite: bool) -> None:
+    """Raises InputError for a folder that a conversion would find in its way, before a repository is made for it."""
+    if out.exists() and not overwrite:
+        raise InputError(
+            f"{out}: exists already; leave MODEL out to upload it as it is, or give another --out, or --overwrite"
+        )
+
+
+def upload_finished(folder: Path, name: str, *, private: bool = False, quiet: bool = False) -> str:
+    """Upload a checkpoint that was finished before; as `prepare_repository` and `upload`."""
+    checkpoint_files(folder)  # before a repository is made for it
+    return upload(folder, prepare_repository(name, private=private), quiet=quiet)
+
+
+def upload(folder: Path, destination: Destination, *, quiet: bool = False) -> str:
+    """Upload a finished checkpoint; its card says from then on where it is.
+
+    Weights of an earlier upload that no longer belong to the checkpoint are removed from the repository.
+
+    Args:
+        quiet: show no bars.
+
+    Returns:
+        The address of the repository.
+
+    Raises:
+        InputError: no finished checkpoint, or the upload broke off; the message says how it goes on.
+        KeyboardInterrupt: with that message, too.
+        OSError: the card cannot be written.
+    """
+    files = checkpoint_files(folder)
+    _write_address(folder / CARD_NAME, destination.repo_id)
+    if not quiet:
+        enable_progress_bars()
+    go_on = f"python convert.py --out {shlex.quote(str(folder))} --push-to-hub {destination.repo_id}"
+    try:
+        api = HfApi()
+        there = api.list_repo_files(destination.repo_id)
+        api.upload_folder(
+            repo_id=destination.repo_id,
+            folder_path=folder,
+            allow_patterns=[glob.escape(name) for name in files],
+            delete_patterns=[name for name in there if _WEIGHTS.fullmatch(name) and name not in files] or None,
+            commit_message="Upload checkpoint",
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"stopped; the checkpoint in {folder} is whole, go on with: {go_on}") from None
+    except Exception as error:  # of the Hub's library, of its HTTP library, and of the threads that they start
+        raise InputError(
+            f"{destination.repo_id}: the upload broke off ({_reason(error)}); the checkpoint in {folder} is whole, go "
+            f"on with: {go_on}"
+        ) from error
+    return destination.url
+
+
+def checkpoint_files(folder: Path) -> list[str]:
+    """The files of a finished checkpoint or of another form of it, as paths in the folder; nothing else that lies
+    there is named.
+
+    Raises:
+        InputError: it is neither, or something of it is missing or damaged.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give the folder of a finished checkpoint with --out")
+    record = read_record(folder)
+    if record is not None and not (folder / "config.json").is_file():
+        found = _adapters(folder, record.languages)
+    else:
+        found = [*_code(folder), *(shard.path for shard in read_shards(folder))]
+    found += [folder / name for name in _FILES]
+    found += [path for pattern in _PATTERNS for path in folder.glob(pattern)]
+    return sorted({path.relative_to(folder).as_posix() for path in found if path.is_file()})
+
+
+def _adapters(folder: Path, languages: Sequence[str]) -> list[Path]:
+    for path in (folder / code / name for code in languages for name in _ADAPTER_FILES):
+        if not path.is_file():
+            raise InputError(f"{path}: missing, so the adapters are not whole; make them again")
+    return [folder / code / name for code in languages for name in (*_ADAPTER_FILES, CARD_NAME)]
+
+
+def _code(folder: Path) -> list[Path]:
+    """The modeling files of a steered checkpoint; a folded one has none.
+
+    Raises:
+        InputError: the folder holds neither.
+    """
+    model_type = read_config(folder).get("model_type")
+    family = next((family for family in FAMILIES.values() if family.model_type == model_type), None)
+    if family is None and read_record(folder) is None:
+        raise InputError(f"{folder}: not a steered checkpoint (model type {model_type!r}); convert it first")
+    return [folder / path.name for path in code_files(family)] if family else []
+
+
+def _write_address(card: Path, repo_id: str) -> None:
+    if not card.is_file():
+        return
+    before = card.read_text(encoding="utf-8")
+    after = with_address(before, repo_id)
+    if after != before:
+        with atomic_file(card) as partial:
+            partial.write_text(after, encoding="utf-8")
+
+
+def _check_name(name: str) -> None:
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise InputError(
+            f"{name!r} is no name of a repository: write owner/name, with letters, digits, '-', '_' and '.'"
+        ) from error
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """What goes wrong between here and the Hub, as a user's mistake that says what to do."""
+    try:
+        yield
+    except InputError:
+        raise
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        if status == 401:
+            raise InputError(f"{name}: the Hub does not know the token; log in again with `hf auth login`") from error
+        if status == 403:
+            raise InputError(
+                f"{name}: the token has no right to write there; give a repository of yours, or a token that may write"
+            ) from error
+        raise InputError(f"{name}: the Hub refuses ({_reason(error)}); try again later") from error
+    except Exception as error:  # of the HTTP library that the Hub's uses, which changes with its version
+        raise InputError(
+            f"{name}: the Hub cannot be reached ({_reason(error)}); check the connection and run again"
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """What lies behind an error, in a few words: the Hub's own answer where there is one."""
+    if type(error) is ValueError:  # the library's own words, such as those about a card's metadata
+        return " ".join(str(error).split())
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, HfHubHTTPError):
+        seen = seen.__cause__
+    if isinstance(seen, HfHubHTTPError):
+        return f"{seen.response.status_code} {seen.server_message or seen.response.reason_phrase}"
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}".partition("\n")[0]

@@ -1,0 +1,213 @@
+"""The scores of finished runs go into the model card of the checkpoint that was run.
+
+As metadata in the Hub's `model-index` form, which its pages and search read, and as a short section for people, between
+two marks.  Everything else in the card, and every other file of the checkpoint, stays as it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard
+from yaml import YAMLError
+
+from clas_models.atomic import atomic_file
+from clas_models.conversion.model_card import CARD_NAME, RESULTS_BEGIN, RESULTS_END
+from clas_models.errors import InputError
+
+from .loading import Checkpoint, open_checkpoint
+from .methods import CLAS
+from .report.collect import TaskResults, collect
+from .report.comparison import compare
+from .report.scores import decimals, main_score, unit
+from .statistics import Interval
+
+_HEADING = "## Evaluation"
+_NEXT_HEADING = "\n## Limits"
+_MISSING = "–"
+
+
+@dataclass(frozen=True)
+class HubTask:
+    """How the Hub calls a task and its data; `{}` in `config` is the language."""
+
+    task_type: str
+    task_name: str
+    dataset: str
+    dataset_name: str
+    config: str = "{}"
+
+
+_HUB_TASKS = {
+    "xnli": HubTask("text-classification", "Natural Language Inference", "facebook/xnli", "XNLI"),
+    "xquad": HubTask("question-answering", "Question Answering", "google/xquad", "XQuAD", "xquad.{}"),
+    "belebele": HubTask("multiple-choice", "Reading Comprehension", "facebook/belebele", "Belebele"),
+}
+
+
+@dataclass(frozen=True)
+class LanguageScore:
+    """The main score of the checkpoint in one language, on the scale of the report.
+
+    `base` and `interval` (of the difference to it) are None where the base was not run; then `examples` are all that
+    there are, and else those that both have.
+    """
+
+    language: str
+    examples: int
+    score: float
+    base: float | None = None
+    interval: Interval | None = None
+
+
+def write_card(folder: Path, runs: Sequence[Path]) -> Path:
+    """Put the scores of `runs` into the card of the checkpoint in `folder`, in place of those of an earlier call.
+
+    The card appears whole or not at all; its path is returned.
+
+    Raises:
+        InputError: no checkpoint or card there, or a run that is not of this checkpoint as it is.
+        OSError: the card cannot be written.
+    """
+    path = folder / CARD_NAME
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give the folder of a steered checkpoint")
+    if not path.is_file():
+        raise InputError(f"{folder}: no {CARD_NAME} to write into; convert the model again, or add one")
+    checkpoint = open_checkpoint(str(folder))
+    tasks = collect(runs)
+    _check(tasks, checkpoint)
+    scores = {task.task: language_scores(task) for task in tasks}
+    card = _open_card(path)
+    before = card.data.get("eval_results") or []
+    kept = [result for result in before if (result.metric_args or {}).get("method") != CLAS]
+    found = [result for task in tasks for result in eval_results(task, scores[task.task])]
+    card.data["eval_results"] = [*kept, *found]
+    card.data["model_name"] = card.data.get("model_name") or folder.resolve().name
+    card.text = with_section(card.text, section(tasks, scores))
+    with atomic_file(path) as partial:
+        partial.write_text(str(card), encoding="utf-8", newline="")
+    return path
+
+
+def language_scores(task: TaskResults) -> list[LanguageScore]:
+    """The scores of `clas` in every language that it was run in."""
+    comparison = compare(task)
+    compared = {row.language: row.differences.get(CLAS) for row in comparison.rows} if comparison else {}
+    found = []
+    for code in task.languages:
+        records = task.records.get((CLAS, code))
+        if cell := compared.get(code):
+            found.append(LanguageScore(code, cell.examples, cell.score, cell.base, cell.interval))
+        elif records:
+            found.append(LanguageScore(code, len(records), main_score(records, records, task.metric, task.kind)))
+    return found
+
+
+def eval_results(task: TaskResults, scores: Sequence[LanguageScore]) -> list[EvalResult]:
+    """One result a language, with the number of examples and the base model's score beside it."""
+    on_hub = _HUB_TASKS.get(task.task) or HubTask("text-generation", task.task, _corpus(task), _corpus(task))
+    places = decimals(task.kind)
+    found = []
+    for score in scores:
+        facts: dict[str, Any] = {"method": CLAS, "examples": score.examples}
+        if score.base is not None:
+            facts["base"] = round(score.base, places)
+        found.append(
+            EvalResult(
+                task_type=on_hub.task_type,
+                task_name=on_hub.task_name,
+                dataset_type=on_hub.dataset,
+                dataset_name=f"{on_hub.dataset_name} ({score.language})",
+                dataset_config=on_hub.config.format(score.language),
+                metric_type="nats_per_token" if not task.higher_is_better else task.metric,
+                metric_name=unit(task),
+                metric_value=round(score.score, places),
+                metric_args=facts,
+            )
+        )
+    return found
+
+
+def section(tasks: Sequence[TaskResults], scores: dict[str, list[LanguageScore]]) -> str:
+    """The scores as Markdown tables, one a task."""
+    parts = [
+        "This checkpoint with the strengths above, beside its base model, on the same examples. The interval is of the\n"
+        "difference (95 %, paired bootstrap over examples): where it holds 0, the difference may be chance."
+    ]
+    for task in tasks:
+        better = "higher" if task.higher_is_better else "lower"
+        known = task.settings.other
+        how = f"{known.get('dtype', 'unknown precision')}, prompts of at most {known.get('max_length', '?')} tokens"
+        rows = [["language", "examples", "base", "steered", "difference", "95 % interval"]]
+        rows += [["---", *["---:"] * 5]]
+        rows += [_cells(score, decimals(task.kind)) for score in scores[task.task]]
+        table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        parts.append(f"**{task.task}**: {unit(task)}, {better} is better ({how})\n\n{table}")
+    return "\n\n".join(parts)
+
+
+def with_section(text: str, content: str) -> str:
+    """The card's text with `content` between the two marks; a card without them gets them, before its limits."""
+    marked = f"{RESULTS_BEGIN}\n{content}\n{RESULTS_END}"
+    before, begin, rest = text.partition(RESULTS_BEGIN)
+    _, end, after = rest.partition(RESULTS_END)
+    if begin and end:
+        return before + marked + after
+    before, heading, after = text.partition(_NEXT_HEADING)
+    return f"{before.rstrip()}\n\n{_HEADING}\n\n{marked}\n{heading}{after}"
+
+
+def _cells(score: LanguageScore, places: int) -> list[str]:
+    cells = [score.language, str(score.examples)]
+    if score.base is None or score.interval is None:
+        return [*cells, _MISSING, f"{score.score:.{places}f}", _MISSING, _MISSING]
+    low, high = score.interval.low, score.interval.high
+    bounds = f"{low:+.{places}f} to {high:+.{places}f}" if math.isfinite(low) and math.isfinite(high) else _MISSING
+    return [
+        *cells,
+        f"{score.base:.{places}f}",
+        f"{score.score:.{places}f}",
+        f"{score.interval.mean:+.{places}f}",
+        bounds,
+    ]
+
+
+def _corpus(task: TaskResults) -> str:
+    """The name of a perplexity's corpus; where a user's own file lies is nobody's business."""
+    return str(task.settings.other.get("corpus") or "builtin").rpartition("/")[2]
+
+
+def _check(tasks: Sequence[TaskResults], checkpoint: Checkpoint) -> None:
+    seen: dict[str, Path] = {}
+    for task in tasks:
+        if task.settings.fingerprint != checkpoint.fingerprint:
+            raise InputError(
+                f"{task.path}: a run of another model ({task.model_name}), whose scores do not belong into the card of "
+                f"{checkpoint.name}"
+            )
+        if task.settings.command != "run" or CLAS not in task.methods:
+            raise InputError(f"{task.path}: no scores of {CLAS}; give the folder of an `eval run` with that method")
+        ran, now = task.parameters(CLAS), checkpoint.config
+        for name in ("alpha", "beta", "gamma"):
+            if ran.get(name) != getattr(now, name):
+                raise InputError(
+                    f"{task.path}: run with {name} {ran.get(name)}, the checkpoint has {getattr(now, name)}; run again "
+                    f"without --{name}"
+                )
+        if task.task in seen:
+            raise InputError(f"{seen[task.task]} and {task.path} both have {task.task}; give one of them")
+        seen[task.task] = task.path
+
+
+def _open_card(path: Path) -> ModelCard:
+    try:
+        return ModelCard(path.read_bytes().decode("utf-8"))
+    except (ValueError, YAMLError) as error:
+        raise InputError(
+            f"{path}: its metadata cannot be read ({error}); mend the lines between the two ---"
+        ) from error
