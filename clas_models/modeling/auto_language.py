@@ -7,7 +7,7 @@ it.  A plain `forward` decides from the whole sequence that it is given.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +70,17 @@ def decide(
         raise ValueError('language: "auto" cannot be decided from a cached step without its prompt; pass language=')
     fits = isinstance(attention_mask, Tensor) and attention_mask.shape == input_ids.shape
     return gate(input_ids, attention_mask if fits else None).language_ids
+
+
+def is_packed(attention_mask: Any, position_ids: Tensor | None, options: Mapping[str, Any]) -> bool:
+    """Whether rows hold several sequences, in the two forms that transformers knows: their lengths are among the
+    options of `forward`, or there is no mask and the positions begin anew.
+    """
+    if options.get("cu_seq_lens_q") is not None:
+        return True
+    if attention_mask is not None or position_ids is None or torch.compiler.is_compiling():
+        return False
+    return bool((position_ids[..., 1:] <= position_ids[..., :-1]).any())
 
 
 def remember(cache: Any, language_ids: Tensor, rows: int) -> None:

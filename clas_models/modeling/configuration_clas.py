@@ -31,8 +31,6 @@ _MODEL_CLASSES = {
     "AutoModelForSequenceClassification": "ForSequenceClassification",
     "AutoModelForTokenClassification": "ForTokenClassification",
     "AutoModelForQuestionAnswering": "ForQuestionAnswering",
-    # The one Auto class through which `transformers serve` loads remote code; it takes any causal language model.
-    "AutoModelForDecision": "ForCausalLM",
 }
 
 
@@ -91,6 +89,8 @@ class ClasConfigMixin:
         """`auto_map` of `config.json`: the class that each Auto class loads from the files in the checkpoint."""
         prefix = cls.__name__.removesuffix("Config")
         models = {auto: f"modeling_clas_{cls.family}.{prefix}{suffix}" for auto, suffix in _MODEL_CLASSES.items()}
+        # The one Auto class through which `transformers serve` loads such code; it takes any causal language model.
+        models["AutoModelForDecision"] = models["AutoModelForCausalLM"]
         return {"AutoConfig": f"configuration_clas.{cls.__name__}", **models}
 
     def save_pretrained(self, *args: Any, **kwargs: Any) -> Any:

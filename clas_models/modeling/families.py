@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import transformers
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -65,6 +66,8 @@ class Family:
         for auto_class, model_class in self._by_auto_class().items():
             auto_class.register(self.config, model_class, exist_ok=True)  # type: ignore[attr-defined]
             model_class.register_for_auto_class(auto_class.__name__)
+        if hasattr(transformers, "AutoModelForDecision"):  # which `transformers serve` asks first
+            transformers.AutoModelForDecision.register(self.config, self.causal_lm, exist_ok=True)
         tokenizer = TOKENIZER_MAPPING.get(self.base_config, None)
         if tokenizer is not None:
             AutoTokenizer.register(self.config, tokenizer_class=tokenizer, exist_ok=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -69,6 +69,13 @@ def language_ids(
     _check_length(len(language), batch_size)
     ids = [language_id(code, languages, f"language[{row}]") for row, code in enumerate(language)]
     return torch.tensor(ids, dtype=torch.long, device=device)
+
+
+def resolve_language(config: Any, language: Language, rows: Tensor, check_values: bool | None = None) -> Tensor:
+    """Ids int64 `[batch]` on the device of `rows` `[batch, ...]`, from what the caller or the configuration names."""
+    if check_values is None:
+        check_values = rows.device.type == "cpu" and not torch.compiler.is_compiling()
+    return language_ids(language, config.languages, rows.shape[0], rows.device, check_values)
 
 
 def _check_length(length: int, batch_size: int) -> None:

@@ -1,7 +1,8 @@
 """The layers that every steered family shares: the MLP with its rules, and the decoder layer around it.
 
 What travels to the MLP is one tensor, `language_ids` `[batch]`, an explicit keyword: no hooks, no module state, no
-globals.
+globals.  Under tensor parallelism every rank holds whole tables, so that they are counted, changed and saved as ever,
+and reads the part for the neurons that it computes.
 
 Source: "Cross-Lingual Activation Steering for Multilingual Language Models", sections 2.4 and 2.5.
 """
@@ -31,6 +32,10 @@ class ClasMLPMixin(nn.Module):
             model.
     """
 
+    shared_mask: Tensor
+    specific_mask: Tensor
+    row_scales: Tensor
+
     def __init__(self, config: Any, layer_idx: int | None = None) -> None:
         super().__init__(config)
         self.strengths: Strengths = config.strengths
@@ -46,11 +51,16 @@ class ClasMLPMixin(nn.Module):
     def forward(self, x: Tensor, language_ids: Tensor) -> Tensor:
         """`[batch, tokens, hidden]` to the same shape; `language_ids` is int64 `[batch]`."""
         activated = self.act_fn(self.gate_proj(x))
+        shared, specific = self.shared_mask, self.specific_mask
+        neurons = None
+        if activated.shape[-1] != len(shared):
+            neurons = neurons_of_rank(self.down_proj, activated.shape[-1], len(shared))
+            shared, specific = shared[neurons], specific[neurons]
         if self.overwrite is not None:
-            activated = self.overwrite(activated, language_ids)
+            activated = self.overwrite(activated, language_ids, neurons)
         h = activated * self.up_proj(x)
         if self.is_bridge:
-            h = steer(h, self.shared_mask, self.specific_mask, self.row_scales, language_ids)
+            h = steer(h, shared, specific, self.row_scales, language_ids)
         return self.down_proj(h)
 
     def set_strengths(self, strengths: Strengths) -> None:
@@ -67,6 +77,26 @@ class ClasMLPMixin(nn.Module):
         super()._apply(fn, recurse)
         self.row_scales = self._row_scales(self.row_scales.device)
         return self
+
+
+def neurons_of_rank(down_proj: nn.Module, count: int, total: int) -> slice:
+    """Which of `total` neurons are the `count` that this rank computes under tensor parallelism.
+
+    Ranks hold equal runs of neurons in their order, the last one what is left (transformers' styles "colwise" and
+    "rowwise").
+
+    Raises:
+        RuntimeError: `down_proj` was split in another way, so that no mask fits.
+    """
+    mesh = getattr(down_proj.weight, "device_mesh", None)  # of a DTensor
+    if mesh is None:
+        mesh = getattr(down_proj, "_hf_device_mesh", None)  # transformers up to 5.17 keeps plain tensors
+    if mesh is not None:
+        each = -(-total // mesh.size())
+        start = mesh.get_local_rank() * each
+        if min(each, total - start) == count:
+            return slice(start, start + count)
+    raise RuntimeError(f'this process computes {count} of {total} neurons, and nothing says which; use tp_plan="auto"')
 
 
 class ClasDecoderLayerMixin(nn.Module):

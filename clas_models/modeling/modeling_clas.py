@@ -1,19 +1,19 @@
 """The decoder and the causal language model that every steered family shares: how a row's language reaches the layers.
 
-A family (`modeling_clas_llama.py`, `modeling_clas_qwen2.py`) only combines these mixins, and those of `layers_clas.py`
-and `pretrained_clas.py`, with its base classes.
+A family (`modeling_clas_llama.py`, `modeling_clas_qwen2.py`) only combines these mixins, and those of `layers_clas.py`,
+`generation_clas.py` and `pretrained_clas.py`, with its base classes.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
 
-from .auto_language import decide, is_auto, remember, remembered
-from .language import Language, language_ids
+from .auto_language import decide, is_auto, is_packed
+from .generation_clas import ClasGenerationMixin
+from .language import Language, resolve_language
 from .language_gate import LanguageGate
 from .layers_clas import ClasDecoderLayerMixin
 from .pretrained_clas import ClasPreTrainedMixin
@@ -60,6 +60,11 @@ class ClasModelMixin(ClasPreTrainedMixin):
         rows = input_ids if input_ids is not None else inputs_embeds
         language = self.config.language if language is None else language
         if rows is not None and is_auto(language):
+            if is_packed(attention_mask, position_ids, kwargs):
+                raise ValueError(
+                    'language: "auto" cannot be decided where several sequences share a row; name the one language of '
+                    "the row, with language= or model.config.language"
+                )
             language = decide(self.language_gate, input_ids, attention_mask, past_key_values)
         if rows is not None:  # else the base class says what is missing
             kwargs["language_ids"] = resolve_language(self.config, language, rows)
@@ -74,7 +79,7 @@ class ClasModelMixin(ClasPreTrainedMixin):
         )
 
 
-class ClasForCausalLMMixin(ClasPreTrainedMixin):
+class ClasForCausalLMMixin(ClasGenerationMixin, ClasPreTrainedMixin):
     """Before a family's causal language model: `language=` on `forward` and `generate`."""
 
     def forward(
@@ -103,41 +108,3 @@ class ClasForCausalLMMixin(ClasPreTrainedMixin):
             language=language,
             **kwargs,
         )
-
-    def generate(self, inputs: Tensor | None = None, *args: Any, language: Language = None, **kwargs: Any) -> Any:
-        """As in the base class, with `language` as in `ClasModelMixin.forward`, one entry a prompt.
-
-        Beams and returned sequences follow their prompt's language.  What "auto" decides from the prompt holds for
-        the whole generation, and for later ones that continue with its cache.
-        """
-        prompt = inputs if inputs is not None else kwargs.get("input_ids")
-        rows = prompt if prompt is not None else kwargs.get("inputs_embeds")
-        language = self.config.language if language is None else language
-        if is_auto(language):
-            language = self._auto_language(prompt, rows, kwargs)
-            remember(kwargs.get("past_key_values"), language, len(language))
-            output = super().generate(inputs, *args, language=language, **kwargs)
-            if not isinstance(output, Tensor):
-                remember(output.get("past_key_values"), language, len(output.sequences))
-            return output
-        if language is not None and not isinstance(language, str):
-            # Ids are a tensor, which generate() repeats for the beams of a prompt as it repeats the prompt itself.
-            rows = torch.empty(1, 0) if rows is None else rows
-            language = resolve_language(self.config, language, rows, check_values=True)
-        return super().generate(inputs, *args, language=language, **kwargs)
-
-    def _auto_language(self, prompt: Tensor | None, rows: Tensor | None, kwargs: dict[str, Any]) -> Tensor:
-        """Ids int64 `[prompts]`: those that the cache was filled under, or else what the prompt says."""
-        gate = self.base_model.language_gate
-        if rows is None:  # generate() begins with the token that begins every text, which says nothing
-            prompt = torch.empty(1, 0, dtype=torch.long, device=self.device)
-            return decide(gate, prompt)
-        kept = remembered(kwargs.get("past_key_values"), len(rows))
-        return decide(gate, prompt, kwargs.get("attention_mask")) if kept is None else kept.to(rows.device)
-
-
-def resolve_language(config: Any, language: Language, rows: Tensor, check_values: bool | None = None) -> Tensor:
-    """Ids int64 `[batch]` on the device of `rows` `[batch, ...]`, from what the caller or the configuration names."""
-    if check_values is None:
-        check_values = rows.device.type == "cpu" and not torch.compiler.is_compiling()
-    return language_ids(language, config.languages, rows.shape[0], rows.device, check_values)

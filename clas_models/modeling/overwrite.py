@@ -32,10 +32,16 @@ class Overwrite(nn.Module):
         self.register_buffer("values", torch.zeros(ids, neurons))
         self.register_buffer("enabled", torch.tensor([enabled]), persistent=False)
 
-    def forward(self, activated: Tensor, language_ids: Tensor) -> Tensor:
-        """`act(gate)` `[batch, tokens, neurons]` to the same; `language_ids` is int64 `[batch]`."""
-        mask = (self.mask & self.enabled).index_select(0, language_ids)[:, None]
-        values = self.values.index_select(0, language_ids)[:, None].to(activated.dtype)
+    def forward(self, activated: Tensor, language_ids: Tensor, neurons: slice | None = None) -> Tensor:
+        """`act(gate)` `[batch, tokens, neurons]` to the same; `language_ids` is int64 `[batch]`.
+
+        `neurons` says which ones of the tables these are, where they are not all.
+        """
+        mask, values = self.mask, self.values
+        if neurons is not None:
+            mask, values = mask[:, neurons], values[:, neurons]
+        mask = (mask & self.enabled).index_select(0, language_ids)[:, None]
+        values = values.index_select(0, language_ids)[:, None].to(activated.dtype)
         return torch.where(mask, values, activated)
 
 

@@ -83,6 +83,15 @@ class ClasPreTrainedMixin:
         _check_missing(model.config, info["missing_keys"])
         return (model, info) if output_loading_info else model
 
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> Any:
+        """As in the base class; the modeling files go with the weights, and nothing is written of a wrong field.
+
+        Raises:
+            TypeError, ValueError: a field of the configuration cannot be used.
+        """
+        self.config.validate_steering()
+        return super().save_pretrained(*args, **kwargs)
+
     @property
     def steering(self) -> Steering:
         """What is in force: strengths for every language, and the neurons that they act on."""
@@ -184,16 +193,19 @@ class ClasPreTrainedMixin:
             layer.mlp.overwrite = filled(masks[:, index], values[:, index]).to(layer.mlp.down_proj.weight.device)
 
     def _patched(self, layer: nn.Module, index: int) -> ClasDecoderLayerMixin:
-        """A layer of this family with the parameters of a plain one."""
+        """A layer of this family around the modules of a plain one, which may be quantised or have an adapter."""
         weight = layer.mlp.down_proj.weight
         with torch.device("meta"):
             patched = self.base_model.layer_class(self.config, index)
-        patched.to_empty(device=weight.device)
-        patched.load_state_dict(layer.state_dict(), strict=False, assign=True)
-        patched.mlp.shared_mask.zero_()
-        patched.mlp.specific_mask.zero_()
+        for old, new in ((layer, patched), (layer.mlp, patched.mlp)):
+            for name, module in old.named_children():
+                if module is not layer.mlp:
+                    setattr(new, name, module)
+        for name in ("shared_mask", "specific_mask"):
+            mask = getattr(patched.mlp, name)
+            setattr(patched.mlp, name, torch.zeros_like(mask, device=weight.device))
         patched.mlp.row_scales = patched.mlp._row_scales(weight.device)
-        return patched.train(layer.training).requires_grad_(weight.requires_grad)
+        return patched.train(layer.training)
 
     @contextmanager
     def temporary_steering(

@@ -1,0 +1,116 @@
+"""Text generation in the language of each prompt, whatever the base class does with the prompts.
+
+Which language that is, is decided once for a call of `generate`; from then on ids travel, one a prompt.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig
+
+from .auto_language import decide, is_auto, remember, remembered
+from .language import Language, language_code, resolve_language
+
+
+class ClasGenerationMixin:
+    """Before a family's causal language model: `language=` on `generate`, and in all that it leads to."""
+
+    def generate(
+        self,
+        inputs: Tensor | None = None,
+        generation_config: GenerationConfig | None = None,
+        *args: Any,
+        language: Language = None,
+        **kwargs: Any,
+    ) -> Any:
+        """As in the base class, with `language` as in `ClasModelMixin.forward`, one entry a prompt.
+
+        Without it, an entry `language` of `generation_config` holds, which is how a request to a server names one;
+        then one of the model's own `generation_config`; then `config.language`.
+
+        Beams and returned sequences follow their prompt's language.  What "auto" decides from the prompt holds for
+        the whole generation, and for later ones that continue with its cache.
+        """
+        prompt = inputs if inputs is not None else kwargs.get("input_ids")
+        rows = prompt if prompt is not None else kwargs.get("inputs_embeds")
+        for source in (generation_config, self.generation_config, self.config):
+            language = getattr(source, "language", None) if language is None else language
+        if is_auto(language):
+            language = self._auto_language(prompt, rows, kwargs)
+            remember(kwargs.get("past_key_values"), language, len(language))
+            output = super().generate(inputs, generation_config, *args, language=language, **kwargs)
+            if not isinstance(output, Tensor):
+                remember(output.get("past_key_values"), language, len(output.sequences))
+            return output
+        if language is not None and not isinstance(language, str):
+            # Ids are a tensor, which generate() repeats for the beams of a prompt as it repeats the prompt itself.
+            rows = torch.empty(1, 0) if rows is None else rows
+            language = resolve_language(self.config, language, rows, check_values=True)
+        return super().generate(inputs, generation_config, *args, language=language, **kwargs)
+
+    def _auto_language(self, prompt: Tensor | None, rows: Tensor | None, kwargs: dict[str, Any]) -> Tensor:
+        """Ids int64 `[prompts]`: those that the cache was filled under, or else what the prompt says."""
+        gate = self.base_model.language_gate
+        if rows is None:  # generate() begins with the token that begins every text, which says nothing
+            prompt = torch.empty(1, 0, dtype=torch.long, device=self.device)
+            return decide(gate, prompt)
+        kept = remembered(kwargs.get("past_key_values"), len(rows))
+        return decide(gate, prompt, kwargs.get("attention_mask")) if kept is None else kept.to(rows.device)
+
+    def _prepare_generation_config(self, *args: Any, language: Language = None, **kwargs: Any) -> Any:
+        # The base class would move the language into an entry of that name, and the model would never see it.
+        generation_config, model_kwargs = super()._prepare_generation_config(*args, **kwargs)
+        return generation_config, model_kwargs if language is None else {**model_kwargs, "language": language}
+
+    def _get_candidate_generator(
+        self, *args: Any, model_kwargs: dict[str, Any], assistant_model: Any = None, **kwargs: Any
+    ) -> Any:
+        # A plain assistant knows no language, and one with other languages has other ids.
+        if assistant_model is not None and getattr(assistant_model.config, "languages", None) != self.config.languages:
+            model_kwargs = {name: value for name, value in model_kwargs.items() if name != "language"}
+        return super()._get_candidate_generator(
+            *args, model_kwargs=model_kwargs, assistant_model=assistant_model, **kwargs
+        )
+
+    # ---- continuous batching: requests share a row, and come and go while it runs
+
+    def generate_batch(
+        self,
+        inputs: list[list[int]],
+        generation_config: GenerationConfig | None = None,
+        *args: Any,
+        language: Language = None,
+        **kwargs: Any,
+    ) -> Any:
+        """As in the base class; all requests are in the one language `config.language`.
+
+        Raises:
+            ValueError: that is "auto", or another language is named.
+        """
+        self._check_one_language(language)
+        return super().generate_batch(inputs, generation_config, *args, **kwargs)
+
+    def init_continuous_batching(
+        self, generation_config: GenerationConfig | None = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """As in the base class; all requests are in the one language `config.language`.
+
+        Raises:
+            ValueError: that is "auto", or `generation_config` names another language.
+        """
+        self._check_one_language(getattr(generation_config, "language", None))
+        self._check_one_language(getattr(self.generation_config, "language", None))
+        return super().init_continuous_batching(generation_config, *args, **kwargs)
+
+    def _check_one_language(self, named: Language) -> None:
+        fixed = self.config.language
+        same = isinstance(named, str) and not is_auto(named) and language_code(named, "language") == fixed
+        if is_auto(fixed) or not (named is None or same):
+            raise ValueError(
+                f"language: {fixed if named is None else named!r} cannot be kept for each request in continuous "
+                "batching, where requests share a row; set config.language to the one language of all, or use "
+                "generate() and serve without continuous batching"
+            )
