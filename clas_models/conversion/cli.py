@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..command_line import Parser, guarded, joined
+from .ranks import Ranks, on_all_ranks
 
 _NUMBERS = ("--alpha", "--beta", "--gamma", "--threshold")
 _EXAMPLES = """examples:
@@ -20,6 +22,10 @@ _EXAMPLES = """examples:
   convert.py ./Llama-3.1-8B-Instruct --corpus xquad --languages en,de,hi,th --out ./llama-clas
   convert.py ./llama-clas --bridge-layers 24-29 --alpha de=-2,default=1 --out ./llama-clas-2    (no forward pass)
   convert.py ./llama-clas --gate-corpus builtin --out ./llama-clas-auto    (adds a language gate; no forward pass)
+  convert.py ./llama-clas --format folded --language de --out ./llama-de    (plain, steered as German for good)
+  convert.py ./llama-clas --format ia3 --out ./llama-ia3    (a PEFT adapter for each language)
+  convert.py ./Llama-3.1-8B-Instruct --out ./llama-clas --push-to-hub me/llama-clas
+  convert.py --out ./llama-clas --push-to-hub me/llama-clas    (uploads what is there, or goes on with an upload)
 """
 
 
@@ -81,35 +87,94 @@ def build_parser() -> argparse.ArgumentParser:
     add("--dtype", default="auto", metavar="NAME", help="precision of the profiling pass: auto (the "
         "checkpoint's, float32 on a CPU), float32, bfloat16 or float16")  # fmt: skip
     add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps")
-    add("--overwrite", action="store_true", help="replace a steered checkpoint that stands at --out")
+    add("--format", default="steered", metavar="NAME", help="steered (default); or, from a steered MODEL: folded, a "
+        "plain checkpoint of one --language, or ia3, a PEFT adapter for each of --languages; --alpha, --beta and "
+        "--gamma are then the checkpoint's own unless given")  # fmt: skip
+    add("--overwrite", action="store_true", help="replace what an earlier conversion left at --out")
+    add("--push-to-hub", metavar="REPO", help="upload the result to the Hub, as owner/name; without a MODEL, "
+        "upload the finished checkpoint at --out as it is")  # fmt: skip
+    add("--private", action="store_true", help="only you see the repository, if --push-to-hub creates it")
     add("--demo", action="store_true", help="convert a small model and show what steering does; needs no argument")
-    add("--quiet", action="store_true", help="no progress, no summary: print the folder and nothing else")
+    add("--quiet", action="store_true", help="no progress, no summary: print the folder, the address of an "
+        "upload, and nothing else")  # fmt: skip
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the converter; returns the exit status."""
+    """Run the converter, in one process or under a launcher; returns the exit status."""
+    return on_all_ranks(lambda ranks: _main(argv, ranks))
+
+
+def _main(argv: Sequence[str] | None, ranks: Ranks | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = build_parser()
     args = parser.parse_args(joined(arguments, _NUMBERS))
-    if args.model is None and not args.demo:
-        parser.error("give a MODEL, or --demo")
-    return guarded(lambda: _run(args), parser.prog)
+    if fault := _fault(parser, args):
+        parser.error(fault)
+    given = _given(parser, joined(arguments, _NUMBERS), vars(args))
+    return guarded(lambda: _run(args, given, ranks), parser.prog)
 
 
-def _run(args: argparse.Namespace) -> int:
+def _given(parser: argparse.ArgumentParser, arguments: Sequence[str], names: Iterable[str]) -> dict[str, Any]:
+    """The options that stand on the command line, also those with their default value."""
+    # argparse sets no default where there is a value already.
+    values = parser.parse_args(arguments, argparse.Namespace(**dict.fromkeys(names)))
+    return {name: value for name, value in vars(values).items() if value is not None}
+
+
+def _fault(parser: argparse.ArgumentParser, args: argparse.Namespace) -> str:
+    """What makes no sense together, "" if nothing does."""
+    if args.demo and args.format != "steered":
+        return "--format is for a steered MODEL, --demo makes one of its own"
+    if args.push_to_hub is None or args.demo:
+        uploading = [option for option in ("push_to_hub", "private") if getattr(args, option)]
+        if uploading:
+            return f"--{uploading[0].replace('_', '-')} is for a MODEL with --push-to-hub"
+        return "give a MODEL, or --demo" if args.model is None and not args.demo else ""
+    if args.model is not None:
+        return ""
+    if args.out is None:
+        return "--push-to-hub needs a MODEL to convert, or --out, a finished checkpoint"
+    uploading = ["out", "push_to_hub", "private", "quiet"]
+    for option, value in vars(args).items():
+        if option not in uploading and value != parser.get_default(option):
+            return f"--{option.replace('_', '-')} is for a conversion, and there is no MODEL"
+    return ""
+
+
+def _run(args: argparse.Namespace, given: dict[str, Any], ranks: Ranks | None) -> int:
     from .conversion import Options, convert
     from .demo import run_demo
+    from .formats.export import ExportOptions, export, summarize_export
+    from .hub_upload import check_new, prepare_repository, upload, upload_finished
     from .progress import Progress
     from .summary import summarize
 
     chosen = vars(args)
     demo, quiet = chosen.pop("demo"), chosen.pop("quiet")
+    repository, private = chosen.pop("push_to_hub"), chosen.pop("private")
     progress = Progress(quiet=quiet)
     if demo:
         run_demo(model=chosen["model"], out=chosen["out"], overwrite=chosen["overwrite"], progress=progress)
         return 0
+    if chosen["model"] is None:
+        print(upload_finished(chosen["out"].expanduser(), repository, private=private, quiet=quiet))
+        return 0
+    exporting = chosen.pop("format") != "steered"
+    options: Options | ExportOptions = ExportOptions.of(given) if exporting else Options(**chosen)
+    destination = None
+    if repository is not None:
+        options.check()
+        check_new(options.target(), overwrite=options.overwrite)
+        destination = prepare_repository(repository, private=private)
     start = time.monotonic()
-    result = convert(Options(**chosen), progress)
-    print(result.out if quiet else summarize(result, time.monotonic() - start))
+    if isinstance(options, ExportOptions):
+        exported = export(options, progress)
+        out, summary = exported.out, summarize_export(exported, time.monotonic() - start)
+    else:
+        result = convert(options, progress, ranks)
+        out, summary = result.out, summarize(result, time.monotonic() - start)
+    print(out if quiet else summary)
+    if destination is not None:
+        print(upload(out, destination, quiet=quiet))
     return 0

@@ -22,11 +22,13 @@ from ..profiling.figures import save_layer_figure
 from ..profiling.layer_table import LayerTable, layer_table
 from ..profiling.neuron_profile import NeuronProfile
 from .checkpoint import SteeredCheckpoint, steered_config
+from .export_record import refuse_folded
 from .gate import NONE, MadeGate, carried_gate, make_gate, open_gate_corpus
 from .model_card import FIGURE_STEM, model_card, short_name
 from .options import Options
 from .profile_step import REQUEST_NAME, obtain_profile
 from .progress import Progress
+from .ranks import Ranks
 from .source import PROFILE_NAME, Source, open_source
 from .staging import check_target, staged
 from .verification import verify
@@ -47,8 +49,11 @@ class Result:
     gate: MadeGate | None
 
 
-def convert(options: Options, progress: Progress | None = None) -> Result:
+def convert(options: Options, progress: Progress | None = None, ranks: Ranks | None = None) -> Result:
     """Make a steered checkpoint and check it.
+
+    Args:
+        ranks: processes that profile together; this is the one of rank 0, see `ranks.on_all_ranks`.
 
     Raises:
         InputError: something that the user gave cannot be used.
@@ -62,7 +67,10 @@ def convert(options: Options, progress: Progress | None = None) -> Result:
     check_target(out, overwrite=options.overwrite)
     with staged(out, overwrite=options.overwrite, keep=(_SCRATCH_NAME, REQUEST_NAME, PROFILE_NAME)) as folder:
         source = open_source(options.model, folder / _SCRATCH_NAME, options.dtype, quiet=progress.quiet)
-        profile = obtain_profile(options, source, folder, lambda codes: _check_early(options, source, codes), progress)
+        refuse_folded(source.folder, source.name)
+        profile = obtain_profile(
+            options, source, folder, lambda codes: _check_early(options, source, codes), progress, ranks
+        )
         gate = _gate(options, source, profile.languages, progress)
         checkpoint, table, bridge = plan(options, source, profile, gate)
         if source.raw_config.get("overwrite_layers"):

@@ -1,6 +1,8 @@
 """The profile of a conversion: the one that the user names, that the source carries, or that is made now.
 
-A finished profile is kept for the next attempt, with a description of all that it depends on.
+A finished profile is kept for the next attempt, with a description of all that it depends on.  Where several processes
+convert together, each profiles some of the languages: what is summed for one language is summed in one process, in the
+order of a process that is alone, so that the profile is the same to the bit.
 """
 
 from __future__ import annotations
@@ -9,8 +11,11 @@ import gc
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from ..atomic import atomic_file
 from ..errors import InputError
@@ -20,6 +25,7 @@ from ..profiling.profiler import profile_neurons
 from .loading import load_model, load_tokenizer, pick_device, pick_dtype
 from .options import Options
 from .progress import Progress
+from .ranks import Ranks
 from .source import PROFILE_NAME, Source
 
 DEFAULT_CORPUS = "builtin"
@@ -30,13 +36,15 @@ REQUEST_NAME = "profile_request.json"
 Check = Callable[[tuple[str, ...]], None]
 
 
-def obtain_profile(options: Options, source: Source, folder: Path, check: Check, progress: Progress) -> NeuronProfile:
-    """The profile that the user names, that the source carries, or that is made now."""
+def obtain_profile(
+    options: Options, source: Source, folder: Path, check: Check, progress: Progress, ranks: Ranks | None = None
+) -> NeuronProfile:
+    """The profile that the user names, that the source carries, or that is made now, by all `ranks` together."""
     given = options.profile
     if given is None and options.corpus is None:
         given = source.profile_path
     if given is None:
-        profile = _make_profile(options, source, folder, check, progress)
+        profile = _make_profile(options, source, folder, check, progress, ranks)
     else:
         profile = NeuronProfile.load(given)
         _check_fits(profile, source, given)
@@ -62,7 +70,9 @@ def _check_fits(profile: NeuronProfile, source: Source, path: Path) -> None:
             )
 
 
-def _make_profile(options: Options, source: Source, folder: Path, check: Check, progress: Progress) -> NeuronProfile:
+def _make_profile(
+    options: Options, source: Source, folder: Path, check: Check, progress: Progress, ranks: Ranks | None
+) -> NeuronProfile:
     corpus = load_corpus(
         options.corpus or DEFAULT_CORPUS,
         languages=options.wanted_languages(),
@@ -71,31 +81,94 @@ def _make_profile(options: Options, source: Source, folder: Path, check: Check, 
         data_dir=options.data_dir,
     )
     check(corpus.languages)
-    device = pick_device(options.device)
-    dtype = pick_dtype(options.dtype, device)
+    dtype = pick_dtype(options.dtype, pick_device(options.device))
     request = _request(options, source, corpus, dtype)
     if (done := _finished_profile(folder, request)) is not None:
         progress.say("profile: finished by an earlier attempt")
         return done
-    # A steered source is profiled as its base model: with alpha 0 the two are the same, bit for bit.
-    unsteered = {"alpha": 0.0} if source.is_steered else {}
-    tokenizer = load_tokenizer(source)
-    model = load_model(source, dtype, device, **unsteered)
-    rows = len(corpus.rows) * len(corpus.languages)  # type: ignore[arg-type]
-    with progress.profiling(rows) as update:
-        profile = profile_neurons(
-            model,
-            tokenizer,
-            corpus,
-            max_length=options.max_length,
-            batch_size=options.batch_size,
-            fingerprint=source.fingerprint,
-            progress=update,
-        )
-    del model
-    gc.collect()
+    work = Profiling(source, corpus, options.max_length, options.batch_size, dtype, options.device)
+    profile = work.run(progress, None) if ranks is None else _profile_together(work, progress, ranks)
     _save_profile(profile, folder, request)
     return profile
+
+
+def _profile_together(work: Profiling, progress: Progress, ranks: Ranks) -> NeuronProfile:
+    busy = min(ranks.size, len(work.corpus.languages))
+    idle = "" if busy == ranks.size else f" of {ranks.size}: a language is profiled by one of them"
+    progress.say(f"profiling in {busy} processes{idle}; the bar shows the share of the first")
+    # Rows that are read from a file or the Hub are sent as text: another machine may not have them.
+    return ranks.together(replace(work, corpus=replace(work.corpus, rows=list(work.corpus.rows))), progress)
+
+
+@dataclass(frozen=True)
+class Profiling:
+    """The profiling pass of a conversion, with all that a process needs to run it or a share of it.
+
+    `device` is what the user asked for; of several processes each takes an accelerator of its own where it can.
+    """
+
+    source: Source
+    corpus: ParallelCorpus
+    max_length: int
+    batch_size: int
+    dtype: str
+    device: str
+
+    def run(self, progress: Progress, ranks: Ranks | None) -> NeuronProfile:
+        """The profile, with the sums and counts of this rank's languages only.
+
+        Raises:
+            InputError: the model cannot be loaded or profiled.
+        """
+        mine = self.corpus.languages if ranks is None else share_languages(self.corpus, ranks.size)[ranks.rank]
+        device = pick_device(self.device) if ranks is None else _device_of_rank(pick_device(self.device), ranks)
+        # A steered source is profiled as its base model: with alpha 0 the two are the same, bit for bit.
+        unsteered = {"alpha": 0.0} if self.source.is_steered else {}
+        tokenizer = load_tokenizer(self.source)
+        model = load_model(self.source, self.dtype, device, **unsteered)
+        rows = len(self.corpus.rows) * len(mine)  # type: ignore[arg-type]
+        with progress.profiling(rows) as update:
+
+            def after_batch(language: str, batch_rows: int, batch_tokens: int) -> None:
+                update(language, batch_rows, batch_tokens)
+                if ranks is not None:
+                    ranks.check_others()
+
+            profile = profile_neurons(
+                model,
+                tokenizer,
+                self.corpus,
+                max_length=self.max_length,
+                batch_size=self.batch_size,
+                only=mine,
+                fingerprint=self.source.fingerprint,
+                progress=after_batch,
+            )
+        del model
+        gc.collect()
+        return profile
+
+
+def share_languages(corpus: ParallelCorpus, size: int) -> list[tuple[str, ...]]:
+    """The languages of every rank, so that all have about as much to read.
+
+    Each language, the longest text first, goes to the rank that has the least so far.  Bytes stand for tokens, which
+    no one has counted yet.
+    """
+    length = dict.fromkeys(corpus.languages, 0)
+    for row in corpus.rows:
+        for language in corpus.languages:
+            length[language] += len(row[language].encode())
+    shares: list[list[str]] = [[] for _ in range(size)]
+    for language in sorted(corpus.languages, key=length.__getitem__, reverse=True):
+        min(shares, key=lambda share: sum(length[code] for code in share)).append(language)
+    return [tuple(share) for share in shares]
+
+
+def _device_of_rank(device: torch.device, ranks: Ranks) -> torch.device:
+    if device.type != "cuda" or device.index is not None:
+        return device
+    return torch.device("cuda", ranks.local_rank % torch.cuda.device_count())
 
 
 def _save_profile(profile: NeuronProfile, folder: Path, request: dict[str, Any] | None) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -137,6 +137,7 @@ def profile_neurons(
     max_length: int = 512,
     batch_size: int = 8,
     layers: Sequence[int] | None = None,
+    only: Collection[str] | None = None,
     fingerprint: str | None = None,
     progress: Callable[[str, int, int], Any] | None = None,
 ) -> NeuronProfile:
@@ -147,6 +148,9 @@ def profile_neurons(
         max_length: tokens a row; what is longer is cut.
         batch_size: rows a forward pass; it changes the speed and nothing else.
         layers: the model's layer indices, by default all.
+        only: languages to run the model on, by default all.  The text of the others is read and its tokens are
+            counted, but their sums and counts stay 0: profiles of different languages add up, tensor by tensor, to
+            the very bits of one pass over all.
         fingerprint: identifies the weights, for checks against other profiles and checkpoints.
         progress: called after every batch with the language, and how many rows and tokens it had.
 
@@ -165,10 +169,12 @@ def profile_neurons(
         for index, language in enumerate(corpus.languages):
             counted = 0
             for batch in reader.batches(language):
+                counted += sum(map(len, batch))
+                if only is not None and language not in only:
+                    continue
                 recorder.begin(index, batch)
                 _forward(decoder, batch, model.device)
                 recorder.check_finite(layers, language)
-                counted += sum(map(len, batch))
                 if progress is not None:
                     progress(language, len(batch), sum(map(len, batch)))
             tokens.append(counted)

@@ -69,6 +69,9 @@ def test_defaults_of_the_command_line_are_those_of_the_options() -> None:
     given = vars(build_parser().parse_args(["a/b"]))
     assert given.pop("demo") is False
     assert given.pop("quiet") is False
+    assert given.pop("private") is False
+    assert given.pop("push_to_hub") is None
+    assert given.pop("format") == "steered"
     assert Options(**given) == Options("a/b")
 
 
@@ -79,7 +82,7 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     listed = (
         "out corpus data-dir languages anchor samples max-length batch-size statistic threshold bridge-layers alpha"
     )
-    for name in f"{listed} beta gamma profile dtype device overwrite demo quiet".split():
+    for name in f"{listed} beta gamma profile dtype device overwrite push-to-hub private demo quiet".split():
         assert f"--{name} " in text
     assert "convert.py Qwen/Qwen2.5-0.5B-Instruct\n" in text
 
