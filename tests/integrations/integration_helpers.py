@@ -1,0 +1,52 @@
+"""What the tests of this folder share: a steered checkpoint on disk that chats, beside the plain one it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import byte_tokenizer, tiny_plain, tiny_steered
+
+MIXED = ["en", "de", "zh", "fr"]
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Models this small gain nothing from more threads and lose much where the processor is shared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def save_steered(folder: Path, family: Any, **overrides: Any) -> Path:
+    """A tiny steered checkpoint with a tokenizer and a chat template; what it says is printable and has no end."""
+    return _save(tiny_steered(family, **overrides), folder)
+
+
+def save_plain(folder: Path, family: Any, **overrides: Any) -> Path:
+    """The plain checkpoint with the same weights."""
+    return _save(tiny_plain(family, **overrides), folder)
+
+
+def _save(model: Any, folder: Path) -> Path:
+    model.generation_config.update(suppress_tokens=list(range(94, 260)))  # all but "!" to "~"
+    model.save_pretrained(folder)
+    tokenizer = byte_tokenizer()
+    tokenizer.padding_side = "left"
+    tokenizer.chat_template = CHAT_TEMPLATE
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def logits(model: Any, tokens: torch.Tensor, **language: Any) -> torch.Tensor:
+    """Of a batch, without gradients."""
+    with torch.no_grad():
+        return model(input_ids=tokens, **language).logits
