@@ -136,8 +136,8 @@ def eval_results(task: TaskResults, scores: Sequence[LanguageScore]) -> list[Eva
 def section(tasks: Sequence[TaskResults], scores: dict[str, list[LanguageScore]]) -> str:
     """The scores as Markdown tables, one a task."""
     parts = [
-        "This checkpoint with the strengths above, beside its base model, on the same examples. The interval is of the\n"
-        "difference (95 %, paired bootstrap over examples): where it holds 0, the difference may be chance."
+        "This checkpoint with the strengths above, beside its base model, on the same examples. The interval is that\n"
+        "of the difference (95 %, paired bootstrap over examples): where it holds 0, the difference may be chance."
     ]
     for task in tasks:
         better = "higher" if task.higher_is_better else "lower"

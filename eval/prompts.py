@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from jinja2 import TemplateError
@@ -33,11 +33,14 @@ class Prompt:
         ids: the tokens.
         cut: how many tokens fewer they are than without the maximum length.
         bytes: bytes in UTF-8 of the text that the ids stand for, for a perplexity; 0 otherwise.
+        text: what the ids were made of, chat markup included, for a program that makes them itself; without the
+            tokens that the tokenizer adds of its own.
     """
 
     ids: tuple[int, ...]
     cut: int = 0
     bytes: int = 0
+    text: str = field(default="", compare=False)
 
 
 class PromptBuilder:
@@ -93,7 +96,7 @@ class PromptBuilder:
         fill = self._templates.of(language).fill
         ids = self._ids(fill(example.fields))
         if len(ids) <= self._max_length:
-            return self._prompt(ids, 0, example.fields)
+            return self._prompt(ids, 0, fill(example.fields))
         cut = self._task.cut
         if cut is None:
             raise self._too_long(example, language, len(ids), "nothing of it may be cut")
@@ -105,13 +108,14 @@ class PromptBuilder:
         if too_many == 0:
             shortest = len(self._ids(fill(shorten(0))))
             raise self._too_long(example, language, shortest, f"that is without its {cut}")
-        fields = shorten(too_many - 1)
-        shortened = self._ids(fill(fields))
-        return self._prompt(shortened, len(ids) - len(shortened), fields)
+        filled = fill(shorten(too_many - 1))
+        shortened = self._ids(filled)
+        return self._prompt(shortened, len(ids) - len(shortened), filled)
 
-    def _prompt(self, ids: list[int], cut: int, fields: Mapping[str, str]) -> Prompt:
-        text = fields["text"] if self._task.kind is Kind.PERPLEXITY else ""
-        return Prompt(tuple(ids), cut, len(text.encode()))
+    def _prompt(self, ids: list[int], cut: int, filled: Filled) -> Prompt:
+        # A perplexity's template is the text alone, without markup.
+        counted = filled.text if self._task.kind is Kind.PERPLEXITY else ""
+        return Prompt(tuple(ids), cut, len(counted.encode()), self._before + filled.text + self._after)
 
     def _ids(self, filled: Filled) -> list[int]:
         encoded = self._tokenizer(
