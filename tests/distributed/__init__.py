@@ -1,0 +1,1 @@
+"""Several processes: tensor parallelism, and conversions that profile together."""
