@@ -148,6 +148,7 @@ def _run(args: argparse.Namespace, given: dict[str, Any], ranks: Ranks | None) -
     from .formats.export import ExportOptions, export, summarize_export
     from .hub_upload import check_new, prepare_repository, upload, upload_finished
     from .progress import Progress
+    from .source import check_name
     from .summary import summarize
 
     chosen = vars(args)
@@ -165,6 +166,7 @@ def _run(args: argparse.Namespace, given: dict[str, Any], ranks: Ranks | None) -
     destination = None
     if repository is not None:
         options.check()
+        check_name(options.model)
         check_new(options.target(), overwrite=options.overwrite)
         destination = prepare_repository(repository, private=private)
     start = time.monotonic()

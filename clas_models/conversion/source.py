@@ -86,9 +86,14 @@ def open_source(model: str, scratch: Path, dtype: str = "auto", *, quiet: bool =
         return _from_folder(gguf_source.dequantize(path, scratch, dtype, quiet=quiet), model, from_hub=False)
     if path.is_file():
         raise InputError(f"{model}: a file, but not GGUF; give the folder of a checkpoint, a .gguf file or a Hub id")
-    if not is_hub_id(model):
-        raise InputError(f"{model}: no such folder or file, and not a Hub id of the form owner/name")
+    check_name(model)
     return _from_folder(download_model(model), model, from_hub=True)
+
+
+def check_name(model: str) -> None:
+    """Raises InputError for what is neither a folder or file nor has the form of a Hub id."""
+    if not Path(model).expanduser().exists() and not is_hub_id(model):
+        raise InputError(f"{model}: no such folder or file, and not a Hub id of the form owner/name")
 
 
 def _from_folder(folder: Path, name: str, *, from_hub: bool) -> Source:

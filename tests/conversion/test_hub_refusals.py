@@ -85,6 +85,12 @@ def test_output_that_exists(world: World, checkpoint: Path) -> None:
     assert world.hub.requests == []
 
 
+def test_mistyped_model_is_found_before_a_repository_is_made(world: World, conversion: list[object]) -> None:
+    line = refused(world, ["./plian", *conversion[1:]], "--push-to-hub", REPO)
+    assert line == "./plian: no such folder or file, and not a Hub id of the form owner/name"
+    assert world.hub.repositories == {}
+
+
 def test_bad_option_is_found_before_a_repository_is_made(world: World, conversion: list[object]) -> None:
     assert "samples 0: must be at least 1" in refused(world, conversion, "--samples", 0, "--push-to-hub", REPO)
     assert world.hub.repositories == {}
