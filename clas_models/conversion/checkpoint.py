@@ -111,7 +111,7 @@ def steered_config(source: Source, fields: dict[str, Any]) -> dict[str, Any]:
         fields,
         model_type=family.model_type,
         architectures=[family.causal_lm.__name__],
-        auto_map=family.config.code_map(),
+        auto_map=family.config.code_map(),  # type: ignore[attr-defined]
         clas_version=VERSION,
     )
     try:
