@@ -47,6 +47,10 @@ class _Dismissal:
     status: int
 
 
+class _Gone(InputError):
+    """A rank has ended without a word."""
+
+
 class _Abandoned(Exception):
     """Another rank has failed: what this one does is of no use any more."""
 
@@ -80,7 +84,8 @@ class Ranks:
     def _tell(self, message: Task | _Dismissal | None) -> Any:
         """What rank 0 says, on every rank."""
         box = [message]
-        distributed.broadcast_object_list(box, src=0)
+        with _connected():
+            distributed.broadcast_object_list(box, src=0)
         return box[0]
 
     def _take_part(self, task: Task, progress: Progress) -> NeuronProfile:
@@ -91,12 +96,7 @@ class Ranks:
             profile = task.run(progress, self)
         except BaseException as error:  # also an interruption: the other ranks are waiting to hear of it
             failure = error
-            self.store.set(_FAILED, str(self.rank))
-        heard: list[tuple[BaseException | None, tuple[str, ...]]] = [(None, ())] * self.size
-        distributed.all_gather_object(heard, (_sendable(failure), profile.provenance.digests if profile else ()))
-        failures = [error for error, _ in heard if error is not None and not isinstance(error, _Abandoned)]
-        if not failures and len({digests for _, digests in heard}) > 1:
-            failures = [InputError("the processes read different text; give all of them the same corpus and tokenizer")]
+        failures = self._failures(failure, profile.provenance.digests if profile else ())
         if profile is not None and not failures:
             return self._sum(profile)
         if self.rank > 0:
@@ -104,18 +104,32 @@ class Ranks:
         # Its own comes with its traceback.
         raise failures[0] if failure is None or isinstance(failure, _Abandoned) else failure
 
+    def _failures(self, failure: BaseException | None, digests: tuple[str, ...]) -> list[BaseException]:
+        """What went wrong, on all ranks; `digests` are those of the text that this one has read."""
+        heard: list[tuple[BaseException | None, tuple[str, ...]]] = [(None, ())] * self.size
+        with _connected():
+            if failure is not None:
+                self.store.set(_FAILED, str(self.rank))
+            distributed.all_gather_object(heard, (_sendable(failure), digests))
+        failures = [error for error, _ in heard if error is not None and not isinstance(error, _Abandoned)]
+        if not failures and len({digests for _, digests in heard}) > 1:
+            return [InputError("the processes read different text; give all of them the same corpus and tokenizer")]
+        return failures
+
     def _sum(self, profile: NeuronProfile) -> NeuronProfile:
         parts: dict[str, Any] = {name: tensor.contiguous() for name, tensor in profile.tensors.items()}
-        for tensor in parts.values():
-            distributed.reduce(tensor, dst=0)
+        with _connected():
+            for tensor in parts.values():
+                distributed.reduce(tensor, dst=0)
         return replace(profile, **parts)
 
     def dismiss(self, status: int) -> None:
         """Rank 0 lets the other ranks end, with this exit status."""
-        self._tell(_Dismissal(status))
+        with suppress(_Gone):
+            self._tell(_Dismissal(status))
 
     def follow(self) -> int:
-        """Do what rank 0 asks, until it is done; the exit status of the whole."""
+        """On another rank, do what rank 0 asks, until it is done; the exit status of the whole."""
         quieten_libraries()
         try:
             while not isinstance(message := self._tell(None), _Dismissal):
@@ -123,6 +137,8 @@ class Ranks:
                     self._take_part(message, Progress(quiet=True))
         except KeyboardInterrupt:
             return 130  # and says this, too
+        except _Gone:
+            return 2  # and this, if it is not rank 0 itself: then it is for the launcher to say
         return message.status
 
 
@@ -163,6 +179,17 @@ def _joined() -> Iterator[Ranks]:
         yield Ranks(rank, size, int(os.environ["LOCAL_RANK"]), store)
     finally:
         distributed.destroy_process_group()
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    """Raises _Gone if another rank is not there to answer."""
+    try:
+        yield
+    except RuntimeError as error:  # gloo has no kind of its own
+        raise _Gone(
+            "another process of this conversion has died, for want of memory perhaps; run again, with fewer processes"
+        ) from error
 
 
 def _sendable(failure: BaseException | None) -> BaseException | None:

@@ -4,8 +4,10 @@ them.
 
 from __future__ import annotations
 
+import os
 import shutil
-from dataclasses import dataclass, replace
+import signal
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -107,10 +109,10 @@ def test_quiet(case: Case) -> None:
 def broken(case: Case, character: str) -> Path:
     """The plain model with activations that are NaN in the language that has this character."""
     folder = Path(shutil.copytree(case.plain, case.folder / "broken"))
-    token = byte_tokenizer()(character)["input_ids"][1]
+    first_byte = byte_tokenizer()(character)["input_ids"][0]  # the others occur in many languages
 
     def change(tensors: dict[str, torch.Tensor]) -> None:
-        tensors["model.embed_tokens.weight"][token] = torch.nan
+        tensors["model.embed_tokens.weight"][first_byte] = torch.nan
 
     change_tensors(folder / "model.safetensors", change)
     return folder
@@ -161,23 +163,30 @@ def test_a_steered_source_needs_no_rank_but_the_first(case: Case) -> None:
     assert "no forward pass needed" in first.err
 
 
+FAULTS: dict[str, BaseException] = {
+    "defect": ZeroDivisionError("by zero"),
+    "memory": MemoryError(),
+    "disk": OSError(28, "full", "x"),
+    "interruption": KeyboardInterrupt(),
+}
+
+
 @dataclass(frozen=True)
 class Faulty:
-    """A task that goes wrong on the rank 1, or on which the ranks read different text; the others wait for long."""
+    """A task that goes wrong on rank 1, while rank 0 is far from the end of its own share."""
 
     how: str
 
     def run(self, progress: Progress, ranks: Ranks) -> NeuronProfile:
-        corpus = ParallelCorpus("c", ("en", "de"), [{"en": "a cat", "de": "eine Katze"}])
-        profile = profile_neurons(tiny_plain(FAMILIES["llama"]), byte_tokenizer(), corpus)
-        if self.how == "text":
-            return replace(profile, provenance=replace(profile.provenance, digests=(str(ranks.rank),)))
-        if ranks.rank == 1:
-            raise {"defect": ZeroDivisionError("by zero"), "memory": MemoryError(), "disk": OSError(28, "full", "x")}[
-                self.how
-            ]
-        while True:
-            ranks.check_others()
+        if self.how in FAULTS:
+            if ranks.rank == 1:
+                raise FAULTS[self.how]
+            while True:
+                ranks.check_others()
+        if self.how == "death" and ranks.rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        corpus = ParallelCorpus("c", ("en", "de"), [{"en": "a cat", "de": "eine Katze" if ranks.rank else "ein Hund"}])
+        return profile_neurons(tiny_plain(FAMILIES["llama"]), byte_tokenizer(), corpus)
 
 
 def lead(how: str) -> int:
@@ -187,8 +196,8 @@ def lead(how: str) -> int:
         assert ranks is not None
         try:
             ranks.together(Faulty(how), Progress(quiet=True))
-        except (InputError, OSError, MemoryError, RuntimeError) as error:
-            print(type(error).__name__, error)
+        except BaseException as error:
+            print("InputError" if isinstance(error, InputError) else type(error).__name__, error)
         return 7
 
     return on_all_ranks(ask)
@@ -200,6 +209,7 @@ def lead(how: str) -> int:
         ("text", "InputError the processes read different text"),
         ("memory", "MemoryError"),
         ("disk", "OSError [Errno 28] full: 'x'"),
+        ("interruption", "KeyboardInterrupt"),
         ("defect", "RuntimeError another process failed:"),
     ],
 )
@@ -208,6 +218,13 @@ def test_rank_0_raises_what_another_rank_met(how: str, line: str, tmp_path: Path
     assert first.out.startswith(line)
     assert ("ZeroDivisionError: by zero" in first.out) == (how == "defect")
     assert (first.status, second) == (7, Ended(7, "", ""))
+
+
+def test_a_rank_that_dies_is_missed(tmp_path: Path) -> None:
+    first, second, third = on_ranks(3, lead, "death", logs=tmp_path)
+    assert first.out.startswith("InputError another process of this conversion has died")
+    assert second.status == -signal.SIGKILL
+    assert (first.status, third) == (7, Ended(2, "", ""))
 
 
 def test_languages_are_shared_by_the_length_of_their_text() -> None:

@@ -364,6 +364,18 @@ class GeneratedRows:
         return ({"en": f"number {n:05} of many", "de": f"Nummer {n:05} von vielen"} for n in range(self.count))
 
 
+def test_languages_profiled_apart_add_up_to_the_same_bits(model: Any, tokenizer: Any) -> None:
+    whole = profile_neurons(model, tokenizer, WORDS)
+    parts = [profile_neurons(model, tokenizer, WORDS, only=only) for only in (("de",), (), ("zh", "en"))]
+    for part in parts:
+        assert part.provenance == whole.provenance
+        assert torch.equal(part.tokens, whole.tokens)
+    for name, expected in whole.tensors.items():
+        assert torch.equal(sum(part.tensors[name] for part in parts), expected)
+    assert not parts[1].sum.any()
+    assert parts[0].sum[1].any()
+
+
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
 def test_progress_reports_every_row_and_token_once(llama: Any, tokenizer: Any, batch_size: int) -> None:
     reports: list[tuple[str, int, int]] = []
