@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from real_models import REAL_MODELS
 from test_vllm import expected
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.initialization import no_init_weights
 from vllm_environment import PER_REQUEST, PYTHON, Vllm
 
-from clas_models.conversion.conversion import Options, convert
+from clas_models import FAMILIES
 
 pytestmark = [
     pytest.mark.real,
@@ -23,32 +25,52 @@ QUESTIONS = {
     "hi": "आकाश नीला क्यों है?",
     "zh": "天空为什么是蓝色的？",
 }
-LAYERS = {"smollm2": "24-27", "qwen_coder": "18-21"}
-STEERING = {"alpha": -3.0}  # strong enough to change the first tokens in every language
+STEERING = {
+    "languages": list(QUESTIONS),
+    "anchor_language": "en",
+    "bridge_layers": [18, 19, 20, 21],
+    "alpha": {"hi": -1.0, "default": 2.0},
+    "beta": 1.0,
+    "gamma": 0.5,
+}
 
 
 @pytest.mark.parametrize("name", sorted(REAL_MODELS))
 def test_a_real_model(name: str, tmp_path: Path) -> None:
     base = REAL_MODELS[name]()
-    options = Options(
-        str(base), out=tmp_path / "steered", languages=tuple(QUESTIONS), samples=3, max_length=96,
-        bridge_layers=LAYERS[name],
-    )  # fmt: skip
-    steered = convert(options).out
-    tokenizer = AutoTokenizer.from_pretrained(steered)
+    model = steered(base)
+    model.save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.save_pretrained(tmp_path)
     batch = [request(tokenizer, question, language) for language, question in QUESTIONS.items()]
-    auto = [request(tokenizer, question) for question in QUESTIONS.values()]
     with Vllm(tmp_path / "log") as vllm:
-        found, found_auto = vllm.run(steered, batch, auto, **PER_REQUEST, hf_overrides=STEERING)["tokens"]
+        (found,) = vllm.run(tmp_path, batch, **PER_REQUEST)["tokens"]
         (plain,) = vllm.run(base, batch)["tokens"]
-    model = AutoModelForCausalLM.from_pretrained(steered, dtype="float32", **STEERING)
     assert found == expected(model, batch)
-    assert found_auto == expected(model, auto)
     assert found[0] == plain[0]
     assert all(one != other for one, other in zip(found[1:], plain[1:], strict=True))
 
 
-def request(tokenizer: Any, question: str, language: str | None = None) -> dict[str, Any]:
+def steered(base: Path) -> Any:
+    """The model with random masks, which change more than a profile's."""
+    plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    family = FAMILIES[plain.config.model_type]
+    config = family.config.from_pretrained(base, **STEERING)
+    with no_init_weights():
+        model = family.causal_lm(config).eval()
+    model.load_state_dict(plain.state_dict(), strict=False)
+    model.generation_config = plain.generation_config
+    torch.manual_seed(0)
+    for layer in config.bridge_layers:
+        mlp = model.model.layers[layer].mlp
+        draw = torch.rand(config.intermediate_size)
+        mlp.shared_mask.copy_(draw < 0.3)
+        mlp.specific_mask.copy_(draw > 0.7)
+        mlp.row_scales.copy_(mlp.strengths.row_scales())
+    return model
+
+
+def request(tokenizer: Any, question: str, language: str) -> dict[str, Any]:
     chat = [{"role": "user", "content": question}]
     prompt = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=True)["input_ids"]
-    return {"prompt": prompt, "tokens": 24, **({} if language is None else {"language": language})}
+    return {"prompt": prompt, "tokens": 24, "language": language}
