@@ -37,10 +37,12 @@ def run(engine: dict[str, Any], batches: list[list[dict[str, Any]]]) -> dict[str
 
 
 def generate(llm: Any, batch: list[dict[str, Any]]) -> list[list[int]] | str:
+    from vllm.exceptions import VLLMValidationError
+
     prompts = [{"prompt_token_ids": request["prompt"]} for request in batch]
     try:
         outputs = llm.generate(prompts, [params(request) for request in batch], use_tqdm=False)
-    except ValueError as refusal:
+    except (ValueError, VLLMValidationError) as refusal:
         return str(refusal)
     return [list(output.outputs[0].token_ids) for output in outputs]
 
