@@ -166,8 +166,8 @@ def _run(args: argparse.Namespace, given: dict[str, Any], ranks: Ranks | None) -
     destination = None
     if repository is not None:
         options.check()
-        check_name(options.model)
         check_new(options.target(), overwrite=options.overwrite)
+        check_name(options.model)
         destination = prepare_repository(repository, private=private)
     start = time.monotonic()
     if isinstance(options, ExportOptions):

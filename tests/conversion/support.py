@@ -29,7 +29,7 @@ ROWS = [
     {"en": "Bread is on the table.", "de": "Brot liegt auf dem Tisch.", "zh": "桌上有面包。"},
     {"en": "We walk home.", "de": "Wir gehen nach Hause.", "zh": "我们走回家。"},
 ]
-CHECKPOINT_FILES = {
+_FILES = {
     "README.md",
     "config.json",
     "generation_config.json",
@@ -39,6 +39,8 @@ CHECKPOINT_FILES = {
     "neuron_profile.safetensors",
     "tokenizer.json",
     "tokenizer_config.json",
+}
+_CODE = {
     "auto_language.py",
     "configuration_clas.py",
     "generation_clas.py",
@@ -46,13 +48,17 @@ CHECKPOINT_FILES = {
     "language_gate.py",
     "layers_clas.py",
     "modeling_clas.py",
-    "modeling_clas_llama.py",
     "overwrite.py",
     "pretrained_clas.py",
     "steering.py",
     "version.py",
-}  # and the shards; of a Llama
+}
 DEADLINE = 120.0  # seconds, for another process that does what it should
+
+
+def checkpoint_files(family: Any = LLAMA) -> set[str]:
+    """The names of a steered checkpoint's files, but for the shards."""
+    return {*_FILES, *_CODE, f"modeling_clas_{family.base}.py"}
 
 
 def write_corpus(path: Path, rows: Sequence[dict[str, Any]] = ROWS) -> Path:

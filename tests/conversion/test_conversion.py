@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from clas_models import FAMILIES
 from clas_models.conversion.source import PROFILE_NAME
+from clas_models.modeling.version import VERSION
 from clas_models.profiling.categories import categorize
 from clas_models.profiling.corpora import load_corpus
 from clas_models.profiling.neuron_profile import STATISTICS, NeuronProfile
@@ -23,12 +24,12 @@ from clas_models.profiling.profiler import profile_neurons
 
 from .conftest import Converter
 from .support import (
-    CHECKPOINT_FILES,
     QWEN2,
     ROWS,
     assert_same_bits,
     base_only,
     change_tensors,
+    checkpoint_files,
     file_bytes,
     masks_only,
     names,
@@ -135,6 +136,8 @@ def test_config_is_the_base_model_s_with_the_steering_fields(converted: Converte
         "gamma": 0.3,
         "language": None,
         "gate_languages": None,
+        "auto_map": converted.family.config.code_map(),
+        "clas_version": VERSION,
     }
     assert config == expected
 
@@ -142,7 +145,7 @@ def test_config_is_the_base_model_s_with_the_steering_fields(converted: Converte
 def test_every_file_of_a_checkpoint_is_there_and_no_other(converted: Converted) -> None:
     found = names(converted.out)
     shards = {name for name in found if name.startswith("model-")}
-    assert found - shards == CHECKPOINT_FILES | {"LICENSE", "chat_template.jinja"}
+    assert found - shards == checkpoint_files(converted.family) | {"LICENSE", "chat_template.jinja"}
     count = len(list(converted.plain.glob("model*.safetensors"))) + 1
     assert shards == {f"model-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)}
     for name in ("LICENSE", "chat_template.jinja", "tokenizer.json", "tokenizer_config.json", "generation_config.json"):

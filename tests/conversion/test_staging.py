@@ -20,10 +20,10 @@ from clas_models.profiling.neuron_profile import NeuronProfile
 
 from .conftest import Converter
 from .support import (
-    CHECKPOINT_FILES,
     Fate,
     assert_same_bits,
     base_only,
+    checkpoint_files,
     converter_running,
     file_bytes,
     masks_only,
@@ -273,7 +273,7 @@ def test_nothing_of_an_attempt_at_another_model_is_published(
     other = save_plain(tmp_path / "other", seed=1)
     converter.made(other, "--corpus", corpus_file, "--out", tmp_path / "out")
     shards = {"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"}
-    assert names(tmp_path / "out") == CHECKPOINT_FILES | shards
+    assert names(tmp_path / "out") == checkpoint_files() | shards
     assert_same_bits(base_only(read_weights(tmp_path / "out")), read_weights(other))
 
 

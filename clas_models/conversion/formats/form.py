@@ -34,10 +34,10 @@ class Export:
 class Form:
     """A form of a steered checkpoint.
 
-    `languages` takes what the user named and the configuration, and says which languages it is made for, or
-    raises InputError; `write` fills a folder; `compare` loads what
-    stands there and measures how far it is from the steered model, or raises VerificationError; `card` is the README;
-    `usage` is how to load it, a few lines of Python, given the folder's name.
+    `languages` takes what the user named and the configuration, and says which languages it is made for, or raises
+    InputError; `write` fills a folder; `compare` loads what stands there and measures how far it is from the steered
+    model, or raises VerificationError; `card` is the README; `usage` is how to load it, a few lines of Python, given
+    the folder's name.
     """
 
     languages: Callable[[tuple[str, ...], Any], tuple[str, ...]]
