@@ -2,8 +2,9 @@
 Markdown.
 
 A steered model told its language, a folded one, an IA3 adapter as PEFT runs it, and a forward pre-hook, prefill and
-decoding.  All run in turn in one process and share every weight but the folded `down_proj`; the plain model runs twice
-a round, and its ratio to itself is what the machine's noise does.
+decoding.  All run in turn in one process and share every weight but the folded `down_proj`.  A second plain model is
+among them, made as they are from the first one's tensors: its ratio to the first is what noise and another place in
+memory do.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import copy
 import importlib.metadata
 import os
 import platform
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -42,8 +44,12 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--dtypes", default="float32,bfloat16", help="(default: %(default)s)")
     parser.add_argument("--batch", type=int, default=1, help="rows (default: %(default)s)")
+    parser.add_argument("--cpu-time", action="store_true", help="one thread, timed in processor seconds")
     parser.add_argument("--llama-8b", type=int, metavar="LAYERS", help="also a Llama of 8B's shape with random weights")
     args = parser.parse_args()
+    if args.cpu_time:
+        torch.set_num_threads(1)
+    clock = time.process_time if args.cpu_time else time.perf_counter
     folders = args.models or [dequantize(wheel_model(), wheel_model().parent, "float32")]
     print(
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
@@ -56,14 +62,14 @@ def main() -> None:
     for dtype in (getattr(torch, name) for name in args.dtypes.split(",")):
         for folder in folders:
             plain = real_plain(folder, dtype, args.device)
-            print("\n".join(measure(plain, folder.name, args.batch, args.rounds)), flush=True)
+            print("\n".join(measure(plain, folder.name, args.batch, args.rounds, clock)), flush=True)
         if args.llama_8b:
             plain = llama_8b_shaped(args.llama_8b, dtype, args.device)
             label = f"Llama 8B's shape, {args.llama_8b} layers"
-            print("\n".join(measure(plain, label, args.batch, args.rounds)), flush=True)
+            print("\n".join(measure(plain, label, args.batch, args.rounds, clock)), flush=True)
 
 
-def measure(plain: Any, label: str, batch: int, rounds: int) -> list[str]:
+def measure(plain: Any, label: str, batch: int, rounds: int, clock: Callable[[], float]) -> list[str]:
     """Rows of the table, prefill and decoding."""
     steered = steered_twin(plain)
     masks = {
@@ -72,6 +78,7 @@ def measure(plain: Any, label: str, batch: int, rounds: int) -> list[str]:
     }
     factors = scaling(steered.config, masks, LANGUAGE)
     folded, adapted, hooked = folded_twin(plain, factors), adapted_twin(plain, factors), Hooked(plain)
+    again = plain_twin(plain)
     hooked.learn(steered)
     tokens = torch.randint(0, plain.config.vocab_size, (batch, PREFILL_TOKENS), device=plain.device)
     rows = []
@@ -82,10 +89,10 @@ def measure(plain: Any, label: str, batch: int, rounds: int) -> list[str]:
             "folded": lambda run=run: run(folded, tokens, {}),
             "ia3": lambda run=run: run(adapted, tokens, {}),
             "hook": lambda run=run: hooked.run(run, tokens),
-            "again": lambda run=run: run(plain, tokens, {}),
+            "again": lambda run=run: run(again, tokens, {}),
         }
         with torch.inference_mode():
-            timings = interleaved(tasks, rounds, plain.device.type)
+            timings = interleaved(tasks, rounds, plain.device.type, clock)
         ratios = " | ".join(f"{timings.ratio(form, 'plain'):.4f}" for form in FORMS)
         dtype = str(plain.dtype).removeprefix("torch.")
         rows.append(f"| {label} | {dtype} | {batch} | {phase} | {timings.median('plain') * 1e3:.1f} ms | {ratios} |")

@@ -11,6 +11,7 @@ import argparse
 import os
 import random
 import statistics
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,13 +34,15 @@ def main() -> None:
     parser.add_argument("--language", default="de", help="the language of all requests (default: %(default)s)")
     parser.add_argument("--eager", action="store_true", help="without torch.compile and graphs")
     parser.add_argument("--per-request", action="store_true", help="name the language in each request")
+    parser.add_argument("--cpu-time", action="store_true", help="timed in processor seconds, for one core")
     args = parser.parse_args()
+    clock = time.process_time if args.cpu_time else time.perf_counter
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     engines = {name: _engine(args, steered="steered" in name) for name in ORDER}
     print("| model | dtype | requests | load | plain | steered / plain |\n|---|---|---|---|---|---|")
     for load, (prompt, answer) in LOADS.items():
         timings = interleaved(
-            {name: _task(engine, args, prompt, answer) for name, engine in engines.items()}, args.rounds
+            {name: _task(engine, args, prompt, answer) for name, engine in engines.items()}, args.rounds, clock=clock
         ).seconds
         plain, steered = (
             [first + second for first, second in zip(timings[f"{kind} 1"], timings[f"{kind} 2"], strict=True)]
