@@ -13,6 +13,7 @@ import torch
 from safetensors import safe_open
 from transformers import GenerationConfig
 
+from clas_models.conversion.copying import TOKENIZER_FILES
 from clas_models.conversion.loading import load_model, load_tokenizer, pick_device, pick_dtype
 from clas_models.conversion.source import Source, open_source
 from clas_models.conversion.weights import is_mask
@@ -20,9 +21,6 @@ from clas_models.errors import InputError
 from clas_models.modeling.language import language_id
 from clas_models.profiling.neuron_profile import NeuronProfile
 
-_TOKENIZER_FILES = (
-    "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "chat_template*", "*.model",
-)  # fmt: skip
 # Fields of config.json that change no prediction: strengths are part of each method, languages are always named,
 # neurons are only overwritten where a method says so.
 _IRRELEVANT = (
@@ -81,7 +79,7 @@ class Checkpoint:
                 digest.update(f"{name}|".encode() + file.get_tensor(name).numpy().tobytes())
         fields = {name: value for name, value in self.source.raw_config.items() if name not in _IRRELEVANT}
         digest.update(json.dumps([fields, sorted(self.eos_token_ids)], sort_keys=True).encode())
-        paths = {path for pattern in _TOKENIZER_FILES for path in self.source.folder.glob(pattern) if path.is_file()}
+        paths = {path for pattern in TOKENIZER_FILES for path in self.source.folder.glob(pattern) if path.is_file()}
         for path in sorted(paths):
             digest.update(f"{path.name}|".encode() + path.read_bytes())
         return digest.hexdigest()

@@ -126,10 +126,11 @@ def _fault(parser: argparse.ArgumentParser, args: argparse.Namespace) -> str:
     """What makes no sense together, "" if nothing does."""
     if args.demo and args.format != "steered":
         return "--format is for a steered MODEL, --demo makes one of its own"
-    if args.push_to_hub is None or args.demo:
-        uploading = [option for option in ("push_to_hub", "private") if getattr(args, option)]
-        if uploading:
-            return f"--{uploading[0].replace('_', '-')} is for a MODEL with --push-to-hub"
+    if args.demo and args.push_to_hub is not None:
+        return "--demo uploads nothing; leave out --push-to-hub, and upload what it made with --out and --push-to-hub"
+    if args.push_to_hub is None:
+        if args.private:
+            return "--private says how --push-to-hub makes a repository; give that, too, or neither"
         return "give a MODEL, or --demo" if args.model is None and not args.demo else ""
     if args.model is not None:
         return ""

@@ -21,10 +21,11 @@ from .weights import Shard, TensorInfo, is_added
 
 Change = Callable[[Tensor], Tensor]
 
-_COMPANIONS = (
-    "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "chat_template*",
-    "*.model", "generation_config.json", "LICENSE*", "NOTICE*", "USE_POLICY*",
+# Patterns of the files that a tokenizer may have.
+TOKENIZER_FILES = (
+    "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "chat_template*", "*.model",
 )  # fmt: skip
+_COMPANIONS = (*TOKENIZER_FILES, "generation_config.json", "LICENSE*", "NOTICE*", "USE_POLICY*")
 _CHUNK = 16 * 2**20
 
 

@@ -178,7 +178,7 @@ def with_address(card: str, repo_id: str) -> str:
     earlier = _ADDRESS.search(usage)
     before = earlier[1] if earlier else PLACEHOLDER
     usage = _ADDRESS.sub("", usage)
-    for text in ('"{}"', '"{}/', "pretrained={},"):
+    for text in ('"{}"', "pretrained={},"):
         usage = usage.replace(text.format(before), text.format(repo_id))
     return f"{head}{title}{usage}\n<!-- address: {repo_id} -->\n{following}{tail}" if title else card
 

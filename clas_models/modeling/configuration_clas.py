@@ -25,7 +25,7 @@ STEERING_FIELDS = (
     "languages", "anchor_language", "bridge_layers", "alpha", "beta", "gamma", "language", "gate_languages",
     "overwrite_layers", "overwrite", "clas_version",
 )  # fmt: skip
-_MODEL_CLASSES = {
+MODEL_CLASSES = {
     "AutoModel": "Model",
     "AutoModelForCausalLM": "ForCausalLM",
     "AutoModelForSequenceClassification": "ForSequenceClassification",
@@ -88,7 +88,7 @@ class ClasConfigMixin:
     def code_map(cls) -> dict[str, str]:
         """`auto_map` of `config.json`: the class that each Auto class loads from the files in the checkpoint."""
         prefix = cls.__name__.removesuffix("Config")
-        models = {auto: f"modeling_clas_{cls.family}.{prefix}{suffix}" for auto, suffix in _MODEL_CLASSES.items()}
+        models = {auto: f"modeling_clas_{cls.family}.{prefix}{suffix}" for auto, suffix in MODEL_CLASSES.items()}
         # The one Auto class through which `transformers serve` loads such code; it takes any causal language model.
         models["AutoModelForDecision"] = models["AutoModelForCausalLM"]
         return {"AutoConfig": f"configuration_clas.{cls.__name__}", **models}

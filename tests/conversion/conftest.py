@@ -4,57 +4,24 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
+from command import Command
+from one_thread import single_threaded
 
-from .support import Ended, run_main, save_plain, write_corpus
+from .support import run_main, save_plain, write_corpus
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Threads that wait for each other cost far more than they bring to models of this size."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@dataclass(frozen=True)
-class Converter:
-    """The command line in this process."""
-
-    capture: pytest.CaptureFixture[str]
-
-    def __call__(self, *arguments: object) -> Ended:
-        self.capture.readouterr()
-        status = run_main(arguments)
-        return Ended(status, *self.capture.readouterr())
-
-    def made(self, *arguments: object) -> Ended:
-        """A run that must succeed."""
-        ended = self(*arguments)
-        assert ended.status == 0, ended.err
-        return ended
-
-    def refused(self, *arguments: object) -> str:
-        """The one line that a run says which must be refused before it begins to work."""
-        ended = self(*arguments)
-        assert ended.status == 2
-        assert ended.out == ""
-        line, end = ended.err[:-1], ended.err[-1]
-        assert end == "\n"
-        assert "\n" not in line
-        assert "\r" not in line, "a progress bar: work was done in vain"
-        assert line.startswith("convert.py: error: ")
-        return line.removeprefix("convert.py: error: ")
+    with single_threaded():  # also what is made once for the session
+        yield
 
 
 @pytest.fixture
-def converter(capfd: pytest.CaptureFixture[str]) -> Converter:
-    return Converter(capfd)
+def converter(capfd: pytest.CaptureFixture[str]) -> Command:
+    return Command(capfd, run_main, "convert.py")
 
 
 @pytest.fixture

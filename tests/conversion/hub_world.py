@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command import Ended
 from huggingface_hub import close_session, constants
 
 from .hub_server import upload_hub
 from .hub_state import OWNER, TOKEN, HubState
-from .support import DEADLINE, Ended, run_main, save_plain, write_corpus
+from .support import DEADLINE, run_main, save_plain, write_corpus
 
 ROOT = Path(__file__).parents[2]
 REPO = f"{OWNER}/tiny-clas"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from command import Ended
 from conftest import byte_tokenizer, tiny_plain
 from safetensors.torch import load_file, save_file
 
@@ -145,20 +146,6 @@ def rewrite_header(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     encoded = json.dumps(header).encode()
     encoded += b" " * (-len(encoded) % 8)
     path.write_bytes(len(encoded).to_bytes(8, "little") + encoded + raw[stop:])
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a run of the converter ended.
-
-    `status` is minus the signal for one that was killed; `changes` is, for one in its own process that was not killed,
-    what it did to the files below the folder in which it was watched.
-    """
-
-    status: int
-    out: str
-    err: str
-    changes: tuple[str, ...] = ()
 
 
 def run_main(arguments: Sequence[object]) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from command import Command
 from safetensors.torch import save_file
 from transformers import GPT2Config
 
@@ -21,7 +22,6 @@ from clas_models.conversion.cli import build_parser, parse_alpha, parse_language
 from clas_models.conversion.conversion import Options
 from clas_models.conversion.source import PROFILE_NAME
 
-from .conftest import Converter
 from .support import ROWS, change_tensors, names, read_tensors, rewrite_header, rewrite_json, save_plain, write_corpus
 
 CONVERT = Path(__file__).parents[2] / "convert.py"
@@ -99,7 +99,7 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
         (["a", "--threshold", "high"], "--threshold: invalid float value"),
     ],
 )
-def test_arguments_that_cannot_be_read(converter: Converter, arguments: list[str], fault: str) -> None:
+def test_arguments_that_cannot_be_read(converter: Command, arguments: list[str], fault: str) -> None:
     message = converter.refused(*arguments)
     assert fault in message
     assert message.endswith("--help lists the options")
@@ -171,7 +171,7 @@ def test_script_exits_with_the_status(monkeypatch: pytest.MonkeyPatch, capfd: py
     ids=lambda value: "=".join(value)[2:] if isinstance(value, list) else "",
 )
 def test_setting_that_cannot_be_used(
-    plain_folder: Path, corpus_file: Path, tmp_path: Path, converter: Converter, options: list[str], fault: str
+    plain_folder: Path, corpus_file: Path, tmp_path: Path, converter: Command, options: list[str], fault: str
 ) -> None:
     before = names(tmp_path)
     message = converter.refused(plain_folder, "--corpus", corpus_file, "--out", tmp_path / "out", *options)
@@ -192,7 +192,7 @@ def test_setting_that_cannot_be_used(
     ids=lambda value: "=".join(value)[2:] if isinstance(value, list) else "",
 )
 def test_setting_that_cannot_be_used_with_a_finished_profile(
-    steered_folder: Path, tmp_path: Path, converter: Converter, options: list[str], fault: str
+    steered_folder: Path, tmp_path: Path, converter: Command, options: list[str], fault: str
 ) -> None:
     before = names(tmp_path)
     assert fault in converter.refused(steered_folder, "--out", tmp_path / "out", *options)
@@ -218,7 +218,7 @@ def test_setting_that_cannot_be_used_with_a_finished_profile(
     ],
 )
 def test_corpus_that_cannot_be_used(
-    plain_folder: Path, tmp_path: Path, converter: Converter, content: str | None, fault: str
+    plain_folder: Path, tmp_path: Path, converter: Command, content: str | None, fault: str
 ) -> None:
     corpus = tmp_path / "rows.jsonl"
     if content is not None:
@@ -235,11 +235,11 @@ def test_corpus_that_cannot_be_used(
         ("gone.jsonl", "gone.jsonl does not exist"),
     ],
 )
-def test_corpus_of_no_known_name(plain_folder: Path, converter: Converter, corpus: str, fault: str) -> None:
+def test_corpus_of_no_known_name(plain_folder: Path, converter: Command, corpus: str, fault: str) -> None:
     assert fault in converter.refused(plain_folder, "--corpus", corpus, "--out", plain_folder / "out")
 
 
-def test_language_without_a_usable_token(plain_folder: Path, tmp_path: Path, converter: Converter) -> None:
+def test_language_without_a_usable_token(plain_folder: Path, tmp_path: Path, converter: Command) -> None:
     """All of it is special tokens to this tokenizer."""
     corpus = write_corpus(tmp_path / "rows.jsonl", [{**row, "xx": "<unk><pad>"} for row in ROWS])
     ended = converter(plain_folder, "--corpus", corpus, "--out", tmp_path / "out", "--quiet")
@@ -253,14 +253,14 @@ def test_language_without_a_usable_token(plain_folder: Path, tmp_path: Path, con
 # --- models that cannot be used ---------------------------------------------------------------------------------------
 
 
-def refused_model(converter: Converter, folder: Path, corpus_file: Path) -> str:
+def refused_model(converter: Command, folder: Path, corpus_file: Path) -> str:
     out = folder.parent / "out"
     message = converter.refused(folder, "--corpus", corpus_file, "--out", out)
     assert not out.exists()
     return message
 
 
-def test_model_of_another_family(converter: Converter, corpus_file: Path, tmp_path: Path) -> None:
+def test_model_of_another_family(converter: Command, corpus_file: Path, tmp_path: Path) -> None:
     GPT2Config().save_pretrained(tmp_path / "gpt2")
     message = refused_model(converter, tmp_path / "gpt2", corpus_file)
     assert "model type 'gpt2' is not supported; supported are llama and clas_llama, qwen2 and clas_qwen2" in message
@@ -313,7 +313,7 @@ def pickle_it(folder: Path) -> None:
     ],
 )
 def test_damaged_model(
-    converter: Converter, corpus_file: Path, tmp_path: Path, damage: Callable[[Path], Any], fault: str
+    converter: Command, corpus_file: Path, tmp_path: Path, damage: Callable[[Path], Any], fault: str
 ) -> None:
     folder = save_plain(tmp_path / "plain", max_shard_size="60KB")
     damage(folder)
@@ -337,7 +337,7 @@ def test_damaged_model(
     ],
 )
 def test_nan_in_the_weights_names_the_layer(
-    plain_folder: Path, corpus_file: Path, converter: Converter, tmp_path: Path, tensor: str, value: float, fault: str
+    plain_folder: Path, corpus_file: Path, converter: Command, tmp_path: Path, tensor: str, value: float, fault: str
 ) -> None:
     change_tensors(plain_folder / "model.safetensors", lambda tensors: tensors[tensor][:, 0].fill_(value))
     ended = converter(plain_folder, "--corpus", corpus_file, "--out", tmp_path / "out", "--quiet")
@@ -348,7 +348,7 @@ def test_nan_in_the_weights_names_the_layer(
     assert not (tmp_path / "out").exists()
 
 
-def test_strengths_that_overflow(steered_folder: Path, converter: Converter, tmp_path: Path) -> None:
+def test_strengths_that_overflow(steered_folder: Path, converter: Command, tmp_path: Path) -> None:
     given = [steered_folder, "--alpha", "1e38", "--beta", "1e9", "--out", tmp_path / "out", "--quiet"]
     ended = converter(*given)
     assert ended.status == 2
@@ -358,7 +358,7 @@ def test_strengths_that_overflow(steered_folder: Path, converter: Converter, tmp
 
 
 def test_tensor_that_nobody_misses_until_the_model_runs(
-    plain_folder: Path, corpus_file: Path, converter: Converter
+    plain_folder: Path, corpus_file: Path, converter: Command
 ) -> None:
     """Transformers would fill in random numbers."""
     change_tensors(plain_folder / "model.safetensors", lambda tensors: tensors.pop("model.norm.weight"))
@@ -366,7 +366,7 @@ def test_tensor_that_nobody_misses_until_the_model_runs(
     assert "no tensor 'model.norm.weight' in its weights" in message
 
 
-def test_masks_of_the_wrong_length(steered_folder: Path, converter: Converter, tmp_path: Path) -> None:
+def test_masks_of_the_wrong_length(steered_folder: Path, converter: Command, tmp_path: Path) -> None:
     path = max(steered_folder.glob("model-*.safetensors"))
     save_file({name: torch.cat([mask, mask]) for name, mask in read_tensors(path).items()}, path)
     message = converter.refused(steered_folder, "--out", tmp_path / "out")
@@ -383,7 +383,7 @@ def test_masks_of_the_wrong_length(steered_folder: Path, converter: Converter, t
     ],
 )
 def test_profile_that_cannot_be_used(
-    steered_folder: Path, converter: Converter, tmp_path: Path, damage: Callable[[Path], Any], fault: str
+    steered_folder: Path, converter: Command, tmp_path: Path, damage: Callable[[Path], Any], fault: str
 ) -> None:
     path = Path(shutil.copy(steered_folder / PROFILE_NAME, tmp_path / "kept.safetensors"))
     damage(path)
@@ -395,7 +395,7 @@ def test_profile_that_cannot_be_used(
 # --- places that cannot be used ---------------------------------------------------------------------------------------
 
 
-def test_output_that_exists(plain_folder: Path, corpus_file: Path, converter: Converter, tmp_path: Path) -> None:
+def test_output_that_exists(plain_folder: Path, corpus_file: Path, converter: Command, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     given = [plain_folder, "--corpus", corpus_file, "--out", tmp_path / "out"]
     assert "out: exists already; give another --out, or --overwrite to replace it" in converter.refused(*given)
@@ -404,7 +404,7 @@ def test_output_that_exists(plain_folder: Path, corpus_file: Path, converter: Co
     assert names(tmp_path / "out") == {"thesis.txt"}
 
 
-def test_output_that_is_the_model(steered_folder: Path, converter: Converter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_that_is_the_model(steered_folder: Path, converter: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(steered_folder.parent)
     for out in ("steered", "./steered/", steered_folder, "../" + steered_folder.parent.name + "/steered"):
         message = converter.refused("steered", "--out", out, "--overwrite")
@@ -412,11 +412,11 @@ def test_output_that_is_the_model(steered_folder: Path, converter: Converter, mo
     assert (steered_folder / PROFILE_NAME).exists()
 
 
-def test_output_below_a_file(plain_folder: Path, corpus_file: Path, converter: Converter) -> None:
+def test_output_below_a_file(plain_folder: Path, corpus_file: Path, converter: Command) -> None:
     message = converter.refused(plain_folder, "--corpus", corpus_file, "--out", corpus_file / "out")
     assert "rows.jsonl is not a folder that can be written; give another --out" in message
 
 
-def test_output_with_a_name_that_is_too_long(plain_folder: Path, corpus_file: Path, converter: Converter) -> None:
+def test_output_with_a_name_that_is_too_long(plain_folder: Path, corpus_file: Path, converter: Command) -> None:
     message = converter.refused(plain_folder, "--corpus", corpus_file, "--out", plain_folder.parent / ("x" * 300))
     assert "File name too long" in message

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from command import Command
 from conftest import byte_tokenizer, tiny_plain
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
@@ -22,7 +23,6 @@ from clas_models.profiling.corpora import load_corpus
 from clas_models.profiling.neuron_profile import STATISTICS, NeuronProfile
 from clas_models.profiling.profiler import profile_neurons
 
-from .conftest import Converter
 from .support import (
     QWEN2,
     ROWS,
@@ -181,7 +181,7 @@ def test_tokenizer_of_the_output_is_that_of_the_base_model(converted: Converted)
 
 
 def test_summary_ends_with_three_lines_that_run(
-    plain_folder: Path, corpus_file: Path, converter: Converter, monkeypatch: pytest.MonkeyPatch
+    plain_folder: Path, corpus_file: Path, converter: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(plain_folder.parent)
     ended = converter.made("plain", "--corpus", corpus_file)
@@ -208,7 +208,7 @@ def expected_masks(profile: NeuronProfile, layers: list[int], *settings: Any) ->
 
 
 def test_steered_checkpoint_gets_new_masks_from_its_profile(
-    steered_folder: Path, converter: Converter, tmp_path: Path
+    steered_folder: Path, converter: Command, tmp_path: Path
 ) -> None:
     options = ["--bridge-layers", "0,2-3", "--statistic", "mean_abs", "--threshold", "0.06", "--languages", "zh"]
     options += ["--alpha", "zh=-1,default=0", "--beta", "-0.5", "--gamma", "1e-1"]
@@ -226,7 +226,7 @@ def test_steered_checkpoint_gets_new_masks_from_its_profile(
 
 
 def test_new_masks_need_neither_tokenizer_nor_corpus(
-    steered_folder: Path, corpus_file: Path, converter: Converter, tmp_path: Path
+    steered_folder: Path, corpus_file: Path, converter: Command, tmp_path: Path
 ) -> None:
     """Without a tokenizer, no text could ever reach the model."""
     for path in steered_folder.glob("tokenizer*"):
@@ -238,7 +238,7 @@ def test_new_masks_need_neither_tokenizer_nor_corpus(
 
 
 def test_steered_checkpoint_can_be_profiled_anew_and_is_profiled_unsteered(
-    steered_folder: Path, corpus_file: Path, converter: Converter, tmp_path: Path
+    steered_folder: Path, corpus_file: Path, converter: Command, tmp_path: Path
 ) -> None:
     ended = converter.made(steered_folder, "--corpus", corpus_file, "--out", tmp_path / "again")
     assert "profiling: 100%" in ended.err
@@ -249,7 +249,7 @@ def test_steered_checkpoint_can_be_profiled_anew_and_is_profiled_unsteered(
 
 @pytest.mark.parametrize("shard_size", ["1GB", "60KB"])
 def test_steered_model_that_was_loaded_and_saved_again(
-    steered_folder: Path, converter: Converter, tmp_path: Path, shard_size: str
+    steered_folder: Path, converter: Command, tmp_path: Path, shard_size: str
 ) -> None:
     """Then masks and weights lie in the same files."""
     saved = tmp_path / "saved"
@@ -268,7 +268,7 @@ def test_steered_model_that_was_loaded_and_saved_again(
     assert index["metadata"]["total_size"] == sum(tensor.nbytes for tensor in weights.values())
 
 
-def test_masks_alone_in_a_shard_are_left_behind(steered_folder: Path, converter: Converter, tmp_path: Path) -> None:
+def test_masks_alone_in_a_shard_are_left_behind(steered_folder: Path, converter: Command, tmp_path: Path) -> None:
     converter.made(steered_folder, "--bridge-layers", "2", "--out", tmp_path / "again")
     assert sorted(path.name for path in (tmp_path / "again").glob("model-*")) == [
         "model-00001-of-00002.safetensors",
@@ -277,7 +277,7 @@ def test_masks_alone_in_a_shard_are_left_behind(steered_folder: Path, converter:
 
 
 def test_overwritten_neurons_of_a_source_are_left_behind_and_that_is_said(
-    steered_folder: Path, converter: Converter, tmp_path: Path
+    steered_folder: Path, converter: Command, tmp_path: Path
 ) -> None:
     model = AutoModelForCausalLM.from_pretrained(steered_folder)
     shape = (len(model.config.languages), model.config.num_hidden_layers, model.config.intermediate_size)
@@ -296,7 +296,7 @@ def test_overwritten_neurons_of_a_source_are_left_behind_and_that_is_said(
 # --- options ----------------------------------------------------------------------------------------------------------
 
 
-def test_profile_from_a_file(plain_folder: Path, steered_folder: Path, converter: Converter, tmp_path: Path) -> None:
+def test_profile_from_a_file(plain_folder: Path, steered_folder: Path, converter: Command, tmp_path: Path) -> None:
     profile = tmp_path / "kept.safetensors"
     shutil.move(steered_folder / PROFILE_NAME, profile)
     ended = converter.made(plain_folder, "--profile", profile, "--gate-corpus", "none", "--out", tmp_path / "out")
@@ -316,7 +316,7 @@ def test_profile_from_a_file(plain_folder: Path, steered_folder: Path, converter
 )
 def test_profile_of_another_model(
     steered_folder: Path,
-    converter: Converter,
+    converter: Command,
     tmp_path: Path,
     family: str,
     overrides: dict[str, Any],
@@ -330,7 +330,7 @@ def test_profile_of_another_model(
 
 
 def test_steered_checkpoint_whose_profile_is_another_s(
-    steered_folder: Path, converter: Converter, tmp_path: Path
+    steered_folder: Path, converter: Command, tmp_path: Path
 ) -> None:
     path = min(steered_folder.glob("model-*.safetensors"))
     change_tensors(path, lambda tensors: tensors["model.layers.2.mlp.up_proj.weight"][0, 0].add_(1))
@@ -382,7 +382,7 @@ def test_samples_length_and_precision_of_the_profile(plain_folder: Path, corpus_
 
 @pytest.mark.parametrize(("layers", "warned"), [("3", False), ("3-4", True)])
 def test_one_of_the_last_two_layers_is_warned_of(
-    steered_folder: Path, converter: Converter, tmp_path: Path, layers: str, warned: bool
+    steered_folder: Path, converter: Command, tmp_path: Path, layers: str, warned: bool
 ) -> None:
     ended = converter.made(steered_folder, "--bridge-layers", layers, "--out", tmp_path / "out")
     warnings = [line for line in ended.err.splitlines() if line.startswith("warning: ")]
@@ -391,7 +391,7 @@ def test_one_of_the_last_two_layers_is_warned_of(
 
 
 def test_default_output_is_named_after_the_model(
-    plain_folder: Path, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, converter: Converter
+    plain_folder: Path, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, converter: Command
 ) -> None:
     monkeypatch.chdir(plain_folder)
     assert converter.made(".", "--corpus", corpus_file, "--quiet").out == "plain-clas\n"
@@ -404,7 +404,7 @@ def test_default_output_is_named_after_the_model(
 
 
 def test_overwrite_replaces_a_steered_checkpoint(
-    plain_folder: Path, corpus_file: Path, converter: Converter, tmp_path: Path, steered_folder: Path
+    plain_folder: Path, corpus_file: Path, converter: Command, tmp_path: Path, steered_folder: Path
 ) -> None:
     (steered_folder / "old").touch()
     given = [plain_folder, "--corpus", corpus_file, "--bridge-layers", "0", "--out", steered_folder]
@@ -420,7 +420,7 @@ def expected_masks_of_layer_0() -> set[str]:
 
 
 def test_remote_code_of_the_source_makes_way_for_the_code_that_steers(
-    plain_folder: Path, corpus_file: Path, tmp_path: Path, converter: Converter
+    plain_folder: Path, corpus_file: Path, tmp_path: Path, converter: Command
 ) -> None:
     (plain_folder / "x.py").touch()
     rewrite_json(plain_folder / "config.json", lambda config: config.update(auto_map={"AutoConfig": "x.Y"}, note=1))
@@ -431,7 +431,7 @@ def test_remote_code_of_the_source_makes_way_for_the_code_that_steers(
     assert not (tmp_path / "out" / "x.py").exists()
 
 
-def test_builtin_corpus_is_the_default(tmp_path: Path, converter: Converter) -> None:
+def test_builtin_corpus_is_the_default(tmp_path: Path, converter: Command) -> None:
     plain = save_plain(tmp_path / "plain", QWEN2, num_hidden_layers=3)
     converter.made(plain, "--out", tmp_path / "out", "--samples", "3", "--max-length", "8")
     profile = NeuronProfile.load(tmp_path / "out" / PROFILE_NAME)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from command import Command
 from safetensors.torch import load_file
 from trained_tokenizers import builtin_rows, byte_level_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -19,7 +20,6 @@ from clas_models.conversion.source import PROFILE_NAME
 from clas_models.profiling.gate.gate_building import build_gate
 from clas_models.profiling.gate.held_out import held_out_accuracy
 
-from .conftest import Converter
 from .support import (
     LLAMA,
     QWEN2,
@@ -151,7 +151,7 @@ def test_a_reloaded_model_steers_each_row_in_its_own_language(made: Path) -> Non
 
 @pytest.mark.parametrize(("family", "dtype"), [(QWEN2, torch.bfloat16), (LLAMA, torch.float16)])
 def test_any_family_and_precision_has_the_same_gate(
-    converter: Converter, made: Path, tmp_path: Path, family: Any, dtype: torch.dtype
+    converter: Command, made: Path, tmp_path: Path, family: Any, dtype: torch.dtype
 ) -> None:
     plain = save_trained(tmp_path / "plain", family, dtype)
     converter.made(plain, "--corpus", made / "rows.jsonl", "--samples", "2", "--out", tmp_path / "out")
@@ -159,7 +159,7 @@ def test_any_family_and_precision_has_the_same_gate(
 
 
 def test_accuracy_is_in_the_summary_in_the_progress_and_in_the_model_card(
-    converter: Converter, made: Path, tmp_path: Path
+    converter: Command, made: Path, tmp_path: Path
 ) -> None:
     rows, tokenizer = rows_of(*CODES), byte_level_tokenizer()
     accuracy = held_out_accuracy(tokenizer, rows, CODES, "en", len(tokenizer) + 24)
@@ -174,7 +174,7 @@ def test_accuracy_is_in_the_summary_in_the_progress_and_in_the_model_card(
     assert "Without `language=` the model recognises the language of each input by itself" in card
 
 
-def test_the_built_in_corpus_has_all_its_languages(converter: Converter, made: Path, tmp_path: Path) -> None:
+def test_the_built_in_corpus_has_all_its_languages(converter: Command, made: Path, tmp_path: Path) -> None:
     given = [made / "plain", "--corpus", made / "rows.jsonl", "--samples", "2", "--gate-corpus", "builtin"]
     ended = converter.made(*given, "--out", tmp_path / "out")
     config = config_of(tmp_path / "out")
@@ -186,7 +186,7 @@ def test_the_built_in_corpus_has_all_its_languages(converter: Converter, made: P
 
 @pytest.mark.parametrize(("given", "expected"), [("DE", "de"), ("none", None), ("Auto", "auto")])
 def test_a_chosen_default_wins(
-    converter: Converter, made: Path, tmp_path: Path, given: str, expected: str | None
+    converter: Command, made: Path, tmp_path: Path, given: str, expected: str | None
 ) -> None:
     ended = converter.made(made / "gated", "--language", given, "--out", tmp_path / "out")
     assert config_of(tmp_path / "out")["language"] == expected
@@ -200,7 +200,7 @@ def test_a_chosen_default_wins(
 # --- no gate, or one that is not trusted ------------------------------------------------------------------------------
 
 
-def test_none_makes_none(converter: Converter, made: Path, tmp_path: Path) -> None:
+def test_none_makes_none(converter: Command, made: Path, tmp_path: Path) -> None:
     given = [made / "plain", "--corpus", made / "rows.jsonl", "--samples", "2", "--gate-corpus", "none"]
     ended = converter.made(*given, "--out", tmp_path / "out")
     assert "gate" not in ended.err
@@ -211,7 +211,7 @@ def test_none_makes_none(converter: Converter, made: Path, tmp_path: Path) -> No
         model(torch.tensor([[5, 6, 7]]), language="auto")
 
 
-def test_too_few_rows_make_no_gate_and_that_is_said(converter: Converter, plain_folder: Path, tmp_path: Path) -> None:
+def test_too_few_rows_make_no_gate_and_that_is_said(converter: Command, plain_folder: Path, tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "rows.jsonl", ROWS)
     ended = converter.made(plain_folder, "--corpus", corpus, "--out", tmp_path / "out")
     fault = "corpus rows.jsonl has 4 rows, a gate needs 20; name another with --gate-corpus"
@@ -221,13 +221,13 @@ def test_too_few_rows_make_no_gate_and_that_is_said(converter: Converter, plain_
     assert not gate_tables(tmp_path / "out")
 
 
-def test_as_many_rows_as_a_gate_needs(converter: Converter, made: Path, tmp_path: Path) -> None:
+def test_as_many_rows_as_a_gate_needs(converter: Command, made: Path, tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "few.jsonl", rows_of("en", "de", count=MIN_ROWS))
     given = [made / "plain", "--corpus", corpus, "--samples", "2"]
     assert "of 8 held-out texts" in converter.made(*given, "--out", tmp_path / "out").out
 
 
-def test_a_gate_that_is_too_often_wrong_is_no_default(converter: Converter, made: Path, tmp_path: Path) -> None:
+def test_a_gate_that_is_too_often_wrong_is_no_default(converter: Command, made: Path, tmp_path: Path) -> None:
     given = [made / "bare", "--gate-corpus", made / "english.jsonl", "--out", tmp_path / "out"]
     ended = converter.made(*given)
     assert 'warning: that is too often wrong for a default; ask for it with language="auto"' in ended.err
@@ -242,7 +242,7 @@ def test_a_gate_that_is_too_often_wrong_is_no_default(converter: Converter, made
     assert config_of(tmp_path / "chosen")["language"] == "auto"
 
 
-def test_a_model_without_a_tokenizer_gets_no_gate(converter: Converter, made: Path, tmp_path: Path) -> None:
+def test_a_model_without_a_tokenizer_gets_no_gate(converter: Command, made: Path, tmp_path: Path) -> None:
     plain = Path(shutil.copytree(made / "plain", tmp_path / "plain"))
     for path in plain.glob("tokenizer*"):
         path.unlink()
@@ -256,7 +256,7 @@ def test_a_model_without_a_tokenizer_gets_no_gate(converter: Converter, made: Pa
 # --- a steered checkpoint ---------------------------------------------------------------------------------------------
 
 
-def test_a_gate_is_added_without_a_forward_pass(converter: Converter, made: Path, tmp_path: Path) -> None:
+def test_a_gate_is_added_without_a_forward_pass(converter: Command, made: Path, tmp_path: Path) -> None:
     ended = converter.made(made / "bare", "--gate-corpus", made / "rows.jsonl", "--out", tmp_path / "out")
     assert "profiling" not in ended.err
     assert "no forward pass needed" in ended.err
@@ -269,7 +269,7 @@ def test_a_gate_is_added_without_a_forward_pass(converter: Converter, made: Path
     assert detected(tmp_path / "out") == {code: (code, CODES.index(code)) for code in CODES}
 
 
-def test_a_gate_is_kept_bit_for_bit(converter: Converter, made: Path, tmp_path: Path) -> None:
+def test_a_gate_is_kept_bit_for_bit(converter: Command, made: Path, tmp_path: Path) -> None:
     before = file_bytes(made / "gated")
     ended = converter.made(made / "gated", "--alpha", "-1", "--bridge-layers", "1,2", "--out", tmp_path / "out")
     assert "making the language gate" not in ended.err
@@ -281,7 +281,7 @@ def test_a_gate_is_kept_bit_for_bit(converter: Converter, made: Path, tmp_path: 
     assert file_bytes(made / "gated") == before
 
 
-def test_a_gate_is_kept_for_fewer_languages(converter: Converter, made: Path, tmp_path: Path) -> None:
+def test_a_gate_is_kept_for_fewer_languages(converter: Command, made: Path, tmp_path: Path) -> None:
     converter.made(made / "gated", "--languages", "zh,de", "--out", tmp_path / "out")
     assert_same_bits(gate_tables(tmp_path / "out"), gate_tables(made / "gated"))
     config = config_of(tmp_path / "out")
@@ -290,7 +290,7 @@ def test_a_gate_is_kept_for_fewer_languages(converter: Converter, made: Path, tm
     assert detected(tmp_path / "out") == {"en": ("en", 0), "de": ("de", 2), "hi": ("hi", 3), "zh": ("zh", 1)}
 
 
-def test_a_gate_that_somebody_saved_with_the_model_is_kept(converter: Converter, made: Path, tmp_path: Path) -> None:
+def test_a_gate_that_somebody_saved_with_the_model_is_kept(converter: Command, made: Path, tmp_path: Path) -> None:
     """`save_pretrained` writes masks, gate and weights into one file."""
     AutoModelForCausalLM.from_pretrained(made / "gated").save_pretrained(tmp_path / "saved")
     shutil.copy(made / "gated" / PROFILE_NAME, tmp_path / "saved")
@@ -299,7 +299,7 @@ def test_a_gate_that_somebody_saved_with_the_model_is_kept(converter: Converter,
 
 
 def test_a_gate_is_made_anew_or_left_out_where_that_is_asked_for(
-    converter: Converter, made: Path, tmp_path: Path
+    converter: Command, made: Path, tmp_path: Path
 ) -> None:
     corpus = write_corpus(tmp_path / "others.jsonl", rows_of("hi", "en", "zh", "de", count=25))
     converter.made(made / "gated", "--gate-corpus", corpus, "--out", tmp_path / "anew")
@@ -310,7 +310,7 @@ def test_a_gate_is_made_anew_or_left_out_where_that_is_asked_for(
     assert config_of(tmp_path / "without")["language"] is None
 
 
-def test_a_gate_against_another_anchor_is_not_kept(converter: Converter, made: Path, tmp_path: Path) -> None:
+def test_a_gate_against_another_anchor_is_not_kept(converter: Command, made: Path, tmp_path: Path) -> None:
     converter.made(made / "gated", "--anchor", "de", "--out", tmp_path / "out")
     assert not gate_tables(tmp_path / "out")
     assert config_of(tmp_path / "out")["gate_languages"] is None
@@ -344,7 +344,7 @@ def test_a_gate_against_another_anchor_is_not_kept(converter: Converter, made: P
     ids=["no evidence", "no kinds", "columns", "rows", "dtype"],
 )
 def test_damaged_tables_are_refused_and_can_be_made_anew(
-    converter: Converter,
+    converter: Command,
     made: Path,
     gated: Path,
     tmp_path: Path,
@@ -370,7 +370,7 @@ def test_damaged_tables_are_refused_and_can_be_made_anew(
 # --- what is refused before anything runs -----------------------------------------------------------------------------
 
 
-def test_a_corpus_that_lacks_a_profiled_language(converter: Converter, made: Path, tmp_path: Path) -> None:
+def test_a_corpus_that_lacks_a_profiled_language(converter: Command, made: Path, tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "two.jsonl", rows_of("en", "de"))
     for model, more in ((made / "plain", ["--corpus", made / "rows.jsonl"]), (made / "bare", [])):
         message = converter.refused(model, *more, "--gate-corpus", corpus, "--out", tmp_path / "out")
@@ -379,7 +379,7 @@ def test_a_corpus_that_lacks_a_profiled_language(converter: Converter, made: Pat
         assert not (tmp_path / "out").exists()
 
 
-def test_the_built_in_corpus_does_not_have_every_language(converter: Converter, made: Path, tmp_path: Path) -> None:
+def test_the_built_in_corpus_does_not_have_every_language(converter: Command, made: Path, tmp_path: Path) -> None:
     rows = [{"en": row["en"], "xx": row["de"]} for row in rows_of("en", "de")]
     corpus = write_corpus(tmp_path / "rows.jsonl", rows)
     given = [made / "plain", "--corpus", corpus, "--gate-corpus", "builtin", "--out", tmp_path / "out"]
@@ -396,7 +396,7 @@ def test_the_built_in_corpus_does_not_have_every_language(converter: Converter, 
     ],
 )
 def test_a_corpus_that_no_gate_can_be_made_of(
-    converter: Converter, made: Path, tmp_path: Path, name: str, fault: str
+    converter: Command, made: Path, tmp_path: Path, name: str, fault: str
 ) -> None:
     write_corpus(tmp_path / "few.jsonl", rows_of(*CODES, count=MIN_ROWS - 1))
     corpus = tmp_path / name if name.endswith(".jsonl") else name
@@ -404,7 +404,7 @@ def test_a_corpus_that_no_gate_can_be_made_of(
     assert fault in converter.refused(*given, "--gate-corpus", corpus)
 
 
-def test_auto_without_a_gate(converter: Converter, plain_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
+def test_auto_without_a_gate(converter: Command, plain_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
     given = [plain_folder, "--corpus", corpus_file, "--out", tmp_path / "out", "--language", "auto"]
     assert converter.refused(*given, "--gate-corpus", "none") == (
         "--language auto needs a gate, and --gate-corpus none makes none; leave one of them out"
@@ -415,7 +415,7 @@ def test_auto_without_a_gate(converter: Converter, plain_folder: Path, corpus_fi
     )
 
 
-def test_auto_where_a_steered_checkpoint_has_no_gate(converter: Converter, made: Path, tmp_path: Path) -> None:
+def test_auto_where_a_steered_checkpoint_has_no_gate(converter: Command, made: Path, tmp_path: Path) -> None:
     message = converter.refused(made / "bare", "--language", "auto", "--out", tmp_path / "out")
     assert message == (
         f"--language auto needs a language gate: {made / 'bare'} has none against en; make one with --gate-corpus"
@@ -423,5 +423,5 @@ def test_auto_where_a_steered_checkpoint_has_no_gate(converter: Converter, made:
 
 
 @pytest.mark.parametrize("language", ["german!", "", "de,zh"])
-def test_a_language_that_is_none(converter: Converter, made: Path, tmp_path: Path, language: str) -> None:
+def test_a_language_that_is_none(converter: Command, made: Path, tmp_path: Path, language: str) -> None:
     assert "language" in converter.refused(made / "gated", "--language", language, "--out", tmp_path / "out")

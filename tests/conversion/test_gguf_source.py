@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from command import Command
 from conftest import byte_tokenizer, tiny_plain
 from gguf import GGUFWriter, TokenType
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -16,7 +17,6 @@ from clas_models import FAMILIES
 from clas_models.conversion.gguf_source import dequantize, is_gguf
 from clas_models.conversion.staging import staging_folder
 
-from .conftest import Converter
 from .support import LLAMA, ROWS, Fate, assert_same_bits, base_only, names, read_weights, run_elsewhere
 
 REAL = Path.home() / ".cache" / "clas-models" / "SmolLM2-135M-Instruct.gguf"
@@ -92,7 +92,7 @@ def _gguf_layout(name: str, tensor: torch.Tensor, config: Any, architecture: str
 
 @pytest.mark.parametrize("architecture", sorted(FAMILIES))
 def test_file_converts_with_its_own_weights_and_tokenizer(
-    converter: Converter, corpus_file: Path, tmp_path: Path, architecture: str, monkeypatch: pytest.MonkeyPatch
+    converter: Command, corpus_file: Path, tmp_path: Path, architecture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = tiny(FAMILIES[architecture])
     write_gguf(tmp_path / "tiny.gguf", plain, architecture)
@@ -112,7 +112,7 @@ def test_file_converts_with_its_own_weights_and_tokenizer(
     assert "base_model" not in (out / "README.md").read_text()
 
 
-def test_tied_embeddings_and_another_precision(converter: Converter, corpus_file: Path, tmp_path: Path) -> None:
+def test_tied_embeddings_and_another_precision(converter: Command, corpus_file: Path, tmp_path: Path) -> None:
     plain = tiny(tie_word_embeddings=True)
     write_gguf(tmp_path / "tiny.gguf", plain, "llama", leave_out="lm_head.weight")
     options = ["--dtype", "bfloat16", "--out", tmp_path / "out"]
@@ -121,7 +121,7 @@ def test_tied_embeddings_and_another_precision(converter: Converter, corpus_file
     assert_same_bits(base_only(read_weights(tmp_path / "out")), expected)
 
 
-def test_weights_are_dequantized_once(converter: Converter, corpus_file: Path, tmp_path: Path) -> None:
+def test_weights_are_dequantized_once(converter: Command, corpus_file: Path, tmp_path: Path) -> None:
     gguf = write_gguf(tmp_path / "tiny.gguf", tiny(), "llama")
     given = [gguf, "--corpus", corpus_file, "--out", tmp_path / "out"]
     run_elsewhere(given, Fate(tmp_path, words="weights:"))
@@ -160,7 +160,7 @@ def cut(share: float) -> Callable[[bytes], bytes]:
     ],
 )
 def test_damaged_file(
-    converter: Converter, corpus_file: Path, tmp_path: Path, damage: Callable[[bytes], bytes], fault: str
+    converter: Command, corpus_file: Path, tmp_path: Path, damage: Callable[[bytes], bytes], fault: str
 ) -> None:
     gguf = write_gguf(tmp_path / "tiny.gguf", tiny(), "llama")
     raw = gguf.read_bytes()
@@ -174,7 +174,7 @@ def test_damaged_file(
     assert names(tmp_path) == {"tiny.gguf", "rows.jsonl"}
 
 
-def test_other_architecture(converter: Converter, corpus_file: Path, tmp_path: Path) -> None:
+def test_other_architecture(converter: Command, corpus_file: Path, tmp_path: Path) -> None:
     gguf = write_gguf(tmp_path / "tiny.gguf", tiny(), "gptneox")
     message = converter.refused(gguf, "--corpus", corpus_file, "--out", tmp_path / "out")
     assert "tiny.gguf: GGUF architecture 'gptneox' is not supported; supported are llama, qwen2" in message

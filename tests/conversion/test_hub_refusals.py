@@ -99,8 +99,8 @@ def test_bad_option_is_found_before_a_repository_is_made(world: World, conversio
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
-        (["MODEL", "--private"], "--private is for a MODEL with --push-to-hub"),
-        (["--demo", "--push-to-hub", "a/b"], "--push-to-hub is for a MODEL with --push-to-hub"),
+        (["MODEL", "--private"], "--private says how --push-to-hub makes a repository; give that, too"),
+        (["--demo", "--push-to-hub", "a/b"], "--demo uploads nothing; leave out --push-to-hub"),
         (["--push-to-hub", "a/b"], "--push-to-hub needs a MODEL to convert, or --out, a finished checkpoint"),
         (
             ["--out", "DIR", "--push-to-hub", "a/b", "--alpha", "2"],

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from command import Command
 from transformers import AutoModelForCausalLM
 
 from clas_models.conversion.source import PROFILE_NAME
@@ -18,7 +19,6 @@ from clas_models.conversion.staging import check_target, staged, staging_folder
 from clas_models.errors import InputError
 from clas_models.profiling.neuron_profile import NeuronProfile
 
-from .conftest import Converter
 from .support import (
     Fate,
     assert_same_bits,
@@ -206,7 +206,7 @@ def test_killed_at_one_change_after_the_other(sharded: Path, corpus_file: Path, 
 
 
 def test_killed_while_one_checkpoint_gives_way_to_another(
-    steered_folder: Path, converter: Converter, tmp_path: Path, sharded: Path
+    steered_folder: Path, converter: Command, tmp_path: Path, sharded: Path
 ) -> None:
     given = [steered_folder, "--overwrite", "--bridge-layers", "3", "--out", tmp_path / "out"]
     converter.made(*given)
@@ -224,7 +224,7 @@ def test_killed_while_one_checkpoint_gives_way_to_another(
 
 @pytest.mark.parametrize("words", ["profiling:  ", "profiling: 100%"])
 def test_killed_before_the_profile_is_finished(
-    sharded: Path, corpus_file: Path, tmp_path: Path, words: str, converter: Converter
+    sharded: Path, corpus_file: Path, tmp_path: Path, words: str, converter: Command
 ) -> None:
     ended = run_elsewhere(arguments(sharded, corpus_file), Fate(tmp_path, words=words))
     assert ended.status == -signal.SIGKILL
@@ -235,7 +235,7 @@ def test_killed_before_the_profile_is_finished(
 
 @pytest.mark.parametrize("words", ["weights:", "checking what was written"])
 def test_finished_profile_is_not_computed_twice(
-    sharded: Path, corpus_file: Path, tmp_path: Path, words: str, converter: Converter
+    sharded: Path, corpus_file: Path, tmp_path: Path, words: str, converter: Command
 ) -> None:
     ended = run_elsewhere(arguments(sharded, corpus_file), Fate(tmp_path, words=words))
     assert ended.status == -signal.SIGKILL
@@ -248,7 +248,7 @@ def test_finished_profile_is_not_computed_twice(
 
 
 def test_profile_of_an_earlier_attempt_is_used_if_and_only_if_it_is_the_one_asked_for(
-    sharded: Path, corpus_file: Path, tmp_path: Path, converter: Converter
+    sharded: Path, corpus_file: Path, tmp_path: Path, converter: Command
 ) -> None:
     run_elsewhere(arguments(sharded, corpus_file), Fate(tmp_path, words="weights:"))
     left = Path(staging_folder(tmp_path / "out").rename(tmp_path / "left"))
@@ -263,7 +263,7 @@ def test_profile_of_an_earlier_attempt_is_used_if_and_only_if_it_is_the_one_aske
 
 
 def test_nothing_of_an_attempt_at_another_model_is_published(
-    sharded: Path, corpus_file: Path, tmp_path: Path, converter: Converter
+    sharded: Path, corpus_file: Path, tmp_path: Path, converter: Command
 ) -> None:
     (sharded / "chat_template.jinja").write_text("{{ messages }}")
     run_elsewhere(arguments(sharded, corpus_file), Fate(tmp_path, words="checking what was written"))
@@ -278,7 +278,7 @@ def test_nothing_of_an_attempt_at_another_model_is_published(
 
 
 def test_two_conversions_at_once_to_the_same_folder(
-    sharded: Path, corpus_file: Path, tmp_path: Path, converter: Converter
+    sharded: Path, corpus_file: Path, tmp_path: Path, converter: Command
 ) -> None:
     fate = Fate(tmp_path, words="weights:", then="pause")
     with converter_running(arguments(sharded, corpus_file), fate) as end:
@@ -308,7 +308,7 @@ def size_of(folder: Path, name: str) -> int:
 
 @pytest.mark.parametrize("name", [PROFILE_NAME, "model-00001-of-00002.safetensors"])
 def test_full_disk(
-    plain_folder: Path, corpus_file: Path, tmp_path: Path, steered_folder: Path, converter: Converter, name: str
+    plain_folder: Path, corpus_file: Path, tmp_path: Path, steered_folder: Path, converter: Command, name: str
 ) -> None:
     """No file may grow as large as this one must."""
     given = [*arguments(plain_folder, corpus_file), "--quiet"]
@@ -323,7 +323,7 @@ def test_full_disk(
 
 
 def test_profile_that_did_not_fit_on_the_disk_is_not_mistaken_for_the_one_before(
-    plain_folder: Path, corpus_file: Path, tmp_path: Path, converter: Converter, steered_folder: Path
+    plain_folder: Path, corpus_file: Path, tmp_path: Path, converter: Command, steered_folder: Path
 ) -> None:
     limit = Fate(tmp_path, largest_file=size_of(steered_folder, PROFILE_NAME) - 1)
     run_elsewhere([*arguments(plain_folder, corpus_file), "--languages", "en,de"], limit)
@@ -356,7 +356,7 @@ def test_disk_that_is_really_full(plain_folder: Path, corpus_file: Path, small_d
     assert not (small_disk / "out").exists()
 
 
-def test_disk_that_is_read_only(plain_folder: Path, corpus_file: Path, small_disk: Path, converter: Converter) -> None:
+def test_disk_that_is_read_only(plain_folder: Path, corpus_file: Path, small_disk: Path, converter: Command) -> None:
     assert os.system(f"mount -o remount,ro {small_disk}") == 0
     message = converter.refused(plain_folder, "--corpus", corpus_file, "--out", small_disk / "out")
     assert f"{small_disk} is not a folder that can be written; give another --out" in message

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 import torch
 import transformers
 from conftest import STEERING, tiny_plain, tiny_steered
+from one_thread import one_thread  # noqa: F401
 from packaging.version import Version
 from real_models import smollm2
 from safetensors.torch import load_file
@@ -31,14 +31,6 @@ CASES = {
     "llama": (48, "distributed_config" if EARLY else "tp_plan"),
     "qwen2": (48 if EARLY else 49, "distributed_config"),
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def gated(family: Any, **overrides: Any) -> Any:

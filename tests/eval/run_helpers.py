@@ -18,9 +18,11 @@ from typing import Any
 
 import pytest
 import torch
+from command import Command, Ended
 from conftest import byte_tokenizer, tiny_plain
-from conversion.support import DEADLINE, Ended, write_corpus
+from conversion.support import DEADLINE, write_corpus
 from conversion.support import run_main as run_converter
+from one_thread import one_thread  # noqa: F401
 
 from clas_models import FAMILIES
 from eval.cli import main
@@ -36,15 +38,6 @@ WORDS = {
     "zh": "猫在桌上睡觉",
     "sw": "paka analala",
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Models this small gain nothing from more threads and lose much where the processor is shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module", name="steered")
@@ -72,40 +65,9 @@ def templates_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The command line in this process."""
-
-    capture: pytest.CaptureFixture[str]
-
-    def __call__(self, *arguments: object) -> Ended:
-        self.capture.readouterr()
-        status = run_main(arguments)
-        return Ended(status, *self.capture.readouterr())
-
-    def made(self, *arguments: object) -> Ended:
-        """A run that must succeed."""
-        ended = self(*arguments)
-        assert ended.status == 0, ended.err
-        return ended
-
-    def refused(self, *arguments: object) -> str:
-        """The one line that a run says which must be refused before it begins to work."""
-        ended = self(*arguments)
-        assert ended.status == 2, ended.err
-        assert ended.out == ""
-        line, end = ended.err[:-1], ended.err[-1]
-        assert end == "\n"
-        assert "\n" not in line, line
-        assert "\r" not in line, "a progress bar: work was done in vain"
-        head, _, said = line.partition(": error: ")
-        assert head.split()[0] == "eval"
-        return said
-
-
 @pytest.fixture(name="evaluation")
-def evaluation_fixture(capfd: pytest.CaptureFixture[str]) -> Evaluation:
-    return Evaluation(capfd)
+def evaluation_fixture(capfd: pytest.CaptureFixture[str]) -> Command:
+    return Command(capfd, run_main, "eval")
 
 
 def save_plain(folder: Path, chat_template: str | None = CHAT) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conversion.support import Ended
+from command import Ended
 from run_helpers import (  # noqa: F401
     contents,
     data_fixture,

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 import torch
+from one_thread import one_thread  # noqa: F401
 from torch import Tensor
 
 MIXED = ["en", "de", "en-US", "fr"]
 ANCHOR_ROWS = [True, False, True, False]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Models this small gain nothing from more threads and lose much where the processor is shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def bridge_mlps(model: Any) -> list[Any]:

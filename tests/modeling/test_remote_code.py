@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM
 
 from clas_models import FAMILIES
 from clas_models.conversion.carried_code import code_files
-from clas_models.modeling.configuration_clas import _MODEL_CLASSES
+from clas_models.modeling.configuration_clas import MODEL_CLASSES
 
 LANGUAGES = ["en", "de", "zh", "xx"]
 TOKENS = rows([GERMAN] * 9, [CHINESE] * 9, list(range(100, 109)), [GERMAN] * 9)[0]
@@ -87,11 +87,11 @@ def test_without_the_package_every_auto_class_gives_the_same_bits(
 
     missing = bare.run("import clas_models")
     assert "No module named 'clas_models'" in missing.stderr
-    ended = bare.run(LOAD, tmp_path / "checkpoint", tmp_path, *_MODEL_CLASSES)
+    ended = bare.run(LOAD, tmp_path / "checkpoint", tmp_path, *MODEL_CLASSES)
 
     assert ended.returncode == 0, ended.stderr[-2000:]
     said = json.loads(ended.stdout.splitlines()[-1])
-    assert said["modules"].keys() == _MODEL_CLASSES.keys()
+    assert said["modules"].keys() == MODEL_CLASSES.keys()
     assert all(module.startswith("transformers_modules.") for module in said["modules"].values())
     assert said["ids"] == byte_tokenizer()("Größe 猫")["input_ids"]
     check_against(model, tmp_path)
@@ -120,7 +120,7 @@ def test_from_the_hub_each_file_is_fetched_by_what_imports_it(bare: BareEnvironm
     assert saved_again["auto_map"] == model.config.code_map()
 
 
-@pytest.mark.parametrize("kind", _MODEL_CLASSES)
+@pytest.mark.parametrize("kind", MODEL_CLASSES)
 def test_with_the_package_no_code_of_the_checkpoint_runs(family: Any, kind: str, tmp_path: Path) -> None:
     saved(family, tmp_path)
     for path in tmp_path.glob("*.py"):

@@ -16,6 +16,7 @@ import pytest
 import torch
 from conftest import DATA, byte_tokenizer, tiny_plain, tiny_steered
 from naive_reference import NaiveReference, naive_reference
+from one_thread import one_thread  # noqa: F401
 from real_models import smollm2
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -51,15 +52,6 @@ WORDS = ParallelCorpus("words", ("en", "de", "zh"), words(36))
 TWO_ROWS = ParallelCorpus(
     "two", ("en", "de"), [{"en": "an apple", "de": "ein Apfel"}, {"en": "pear", "de": "eine süße Birne"}]
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Models this small are slower on several threads, much slower where the cores are busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

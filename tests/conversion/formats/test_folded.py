@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from command import Command
 from conftest import STEERING
 from huggingface_hub import ModelCard
 from safetensors.torch import save_file
@@ -20,7 +21,6 @@ from clas_models.conversion.formats.export import ExportOptions, export, prepare
 from clas_models.conversion.verification import VerificationError
 from clas_models.errors import InputError
 
-from ..conftest import Converter
 from ..support import assert_same_bits, base_only, change_tensors, names, read_weights
 from .conftest import save_steered
 
@@ -182,7 +182,7 @@ def test_weights_that_are_no_floats_are_refused(steered_folder: Path, tmp_path: 
 
 
 def test_command_line_tells_the_difference_and_how_to_load(
-    converter: Converter, steered_folder: Path, tmp_path: Path
+    converter: Command, steered_folder: Path, tmp_path: Path
 ) -> None:
     ended = converter.made(steered_folder, "--format", "folded", "--language", "de", "--out", tmp_path / "out")
     lines = [line.strip() for line in ended.out.splitlines()]
@@ -198,7 +198,7 @@ def test_command_line_tells_the_difference_and_how_to_load(
 
 
 def test_alpha_0_is_the_base_model_and_said(
-    converter: Converter, steered_folder: Path, tmp_path: Path, tokens: torch.Tensor
+    converter: Command, steered_folder: Path, tmp_path: Path, tokens: torch.Tensor
 ) -> None:
     ended = converter.made(
         steered_folder, "--format", "folded", "--language", "de", "--alpha", "0", "--out", tmp_path / "out"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from command import Command
 from huggingface_hub import ModelCard
 from peft import AutoPeftModelForCausalLM, PeftModel
 from peft.tuners.ia3 import IA3Layer
@@ -21,7 +22,6 @@ from clas_models.conversion.formats.ia3 import check_base
 from clas_models.conversion.verification import VerificationError
 from clas_models.errors import InputError
 
-from ..conftest import Converter
 from ..support import assert_same_bits, change_tensors, names, save_plain
 from .conftest import save_steered
 
@@ -140,7 +140,7 @@ def test_card_shows_its_use(steered_folder: Path, tmp_path: Path) -> None:
 
 
 def test_converted_from_a_folder_it_knows_its_base(
-    converter: Converter, plain_folder: Path, corpus_file: Path, tmp_path: Path, tokens: torch.Tensor
+    converter: Command, plain_folder: Path, corpus_file: Path, tmp_path: Path, tokens: torch.Tensor
 ) -> None:
     converter.made(plain_folder, "--corpus", corpus_file, "--bridge-layers", "2,3", "--out", tmp_path / "x-clas")
     ended = converter.made(tmp_path / "x-clas", "--format", "ia3", "--out", tmp_path / "x-ia3")
@@ -197,7 +197,7 @@ def test_check_base_needs_an_adapter_of_ours(steered_folder: Path, tmp_path: Pat
         check_base(adapter, steered_folder)
 
 
-def test_a_model_without_other_languages_needs_one(converter: Converter, family: Any, tmp_path: Path) -> None:
+def test_a_model_without_other_languages_needs_one(converter: Command, family: Any, tmp_path: Path) -> None:
     steered = save_steered(tmp_path / "steered", family, languages=["en"], alpha=1.0)
     said = converter.refused(steered, "--format", "ia3", "--out", tmp_path / "out")
     assert said == "the checkpoint names no language beside its anchor; name one with --language"

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from command import Command
 from transformers import AutoModelForCausalLM
 
 from clas_models.conversion.export_record import EXPORT_NAME
 from clas_models.conversion.formats import FORMS
 from clas_models.conversion.source import open_source
 
-from ..conftest import Converter
 from ..support import LLAMA, change_tensors, file_bytes, names, rewrite_json, save_plain
 from .conftest import save_steered
 
@@ -36,13 +36,13 @@ def steered(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("code", ["en", "EN", "en-us"])
-def test_anchor_language(converter: Converter, steered: Path, form: str, code: str) -> None:
+def test_anchor_language(converter: Command, steered: Path, form: str, code: str) -> None:
     said = converter.refused(steered, "--format", form, "--language", code)
     assert "en is the anchor language, which is never steered; use the plain base model for it" in said
 
 
 @pytest.mark.parametrize("given", [("--language", "auto"), ("--languages", "de,auto")])
-def test_auto(converter: Converter, steered: Path, form: str, given: tuple[str, str]) -> None:
+def test_auto(converter: Command, steered: Path, form: str, given: tuple[str, str]) -> None:
     said = converter.refused(steered, "--format", form, *given)
     assert said == (
         f"--format {form} has one language for good and cannot recognise it, so auto is none; name a code such as de, "
@@ -51,23 +51,23 @@ def test_auto(converter: Converter, steered: Path, form: str, given: tuple[str, 
 
 
 @pytest.mark.parametrize("given", [("--language", "none"), ("--language", "Deutsch"), ("--languages", "de,d")])
-def test_what_is_no_code(converter: Converter, steered: Path, given: tuple[str, str]) -> None:
+def test_what_is_no_code(converter: Command, steered: Path, given: tuple[str, str]) -> None:
     assert "is not a language code" in converter.refused(steered, "--format", "ia3", *given)
 
 
-def test_folded_without_a_language(converter: Converter, steered: Path) -> None:
+def test_folded_without_a_language(converter: Command, steered: Path) -> None:
     said = converter.refused(steered, "--format", "folded")
     assert said == "--format folded holds one language for good: name it with --language; profiled are de, zh, hi"
 
 
 @pytest.mark.parametrize("given", [("--language", "de,hi"), ("--languages", "de,hi")])
-def test_folded_with_more_than_one(converter: Converter, steered: Path, given: tuple[str, str]) -> None:
+def test_folded_with_more_than_one(converter: Command, steered: Path, given: tuple[str, str]) -> None:
     said = converter.refused(steered, "--format", "folded", *given)
     assert said.startswith("de, hi: a folded checkpoint holds one language; make one for each")
     assert "--format ia3" in said
 
 
-def test_language_in_two_ways(converter: Converter, steered: Path, form: str) -> None:
+def test_language_in_two_ways(converter: Command, steered: Path, form: str) -> None:
     said = converter.refused(steered, "--format", form, "--language", "de", "--languages", "hi")
     assert said == "--language and --languages exclude each other; name the languages in one of them"
 
@@ -84,7 +84,7 @@ def test_language_in_two_ways(converter: Converter, steered: Path, form: str) ->
         ("--dtype", "bfloat16"),
     ],
 )
-def test_options_of_a_conversion(converter: Converter, steered: Path, form: str, given: tuple[str, str]) -> None:
+def test_options_of_a_conversion(converter: Command, steered: Path, form: str, given: tuple[str, str]) -> None:
     said = converter.refused(steered, "--format", form, *LANGUAGE[form], *given)
     assert said == (
         f"--format {form} has no use for {given[0]}: the masks are made already; leave it out, or make another steered "
@@ -92,7 +92,7 @@ def test_options_of_a_conversion(converter: Converter, steered: Path, form: str,
     )
 
 
-def test_format_that_there_is_not(converter: Converter, steered: Path) -> None:
+def test_format_that_there_is_not(converter: Command, steered: Path) -> None:
     assert converter.refused(steered, "--format", "lora") == "format 'lora': choose one of steered, folded, ia3"
     said = converter.refused("--demo", "--format", "folded")
     assert said.startswith("--format is for a steered MODEL, --demo makes one of its own")
@@ -102,27 +102,27 @@ def test_format_that_there_is_not(converter: Converter, steered: Path) -> None:
     ("given", "said"),
     [(("--alpha", "nan"), "alpha: nan is not finite"), (("--alpha", "fr=1,default=0"), "'fr' is not among")],
 )
-def test_strengths(converter: Converter, steered: Path, form: str, given: tuple[str, str], said: str) -> None:
+def test_strengths(converter: Command, steered: Path, form: str, given: tuple[str, str], said: str) -> None:
     assert said in converter.refused(steered, "--format", form, *LANGUAGE[form], *given)
 
 
 # --- MODEL ------------------------------------------------------------------------------------------------------------
 
 
-def test_plain_checkpoint(converter: Converter, tmp_path: Path, form: str) -> None:
+def test_plain_checkpoint(converter: Command, tmp_path: Path, form: str) -> None:
     plain = save_plain(tmp_path / "plain")
     said = converter.refused(plain, "--format", form, *LANGUAGE[form], "--out", tmp_path / "out")
     assert said == f"{plain}: a plain checkpoint, --format needs a steered one; convert it first, without --format"
     assert names(tmp_path) == {"plain"}
 
 
-def test_file(converter: Converter, tmp_path: Path, form: str) -> None:
+def test_file(converter: Command, tmp_path: Path, form: str) -> None:
     (tmp_path / "x.gguf").write_bytes(b"GGUF")
     said = converter.refused(tmp_path / "x.gguf", "--format", form, *LANGUAGE[form])
     assert said.endswith("a file, --format needs the folder or Hub id of a steered checkpoint")
 
 
-def test_overwritten_neurons(converter: Converter, steered: Path, tmp_path: Path, form: str) -> None:
+def test_overwritten_neurons(converter: Command, steered: Path, tmp_path: Path, form: str) -> None:
     model = AutoModelForCausalLM.from_pretrained(steered)
     shape = (4, 6, 48)
     model.set_overwrite(torch.ones(shape, dtype=torch.bool), torch.ones(shape))
@@ -146,13 +146,13 @@ def test_overwritten_neurons(converter: Converter, steered: Path, tmp_path: Path
     ],
 )
 def test_damaged_masks(
-    converter: Converter, steered: Path, form: str, damage: Callable[[dict[str, torch.Tensor]], Any], said: str
+    converter: Command, steered: Path, form: str, damage: Callable[[dict[str, torch.Tensor]], Any], said: str
 ) -> None:
     change_tensors(steered / "model.safetensors", damage)
     assert said in converter.refused(steered, "--format", form, *LANGUAGE[form])
 
 
-def test_no_bridge_layers(converter: Converter, steered: Path, form: str) -> None:
+def test_no_bridge_layers(converter: Command, steered: Path, form: str) -> None:
     rewrite_json(steered / "config.json", lambda config: config.update(bridge_layers=[]))
     assert "has no bridge layers" in converter.refused(steered, "--format", form, *LANGUAGE[form])
 
@@ -161,7 +161,7 @@ def test_no_bridge_layers(converter: Converter, steered: Path, form: str) -> Non
 
 
 @pytest.fixture
-def exported(converter: Converter, steered: Path, tmp_path: Path) -> Path:
+def exported(converter: Command, steered: Path, tmp_path: Path) -> Path:
     """Both forms, beside each other."""
     for form, language in LANGUAGE.items():
         converter.made(steered, "--format", form, *language, "--out", tmp_path / form)
@@ -169,7 +169,7 @@ def exported(converter: Converter, steered: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("options", [(), ("--format", "folded", "--language", "de"), ("--format", "ia3")])
-def test_exported_folders_are_no_sources(converter: Converter, exported: Path, options: tuple[str, ...]) -> None:
+def test_exported_folders_are_no_sources(converter: Command, exported: Path, options: tuple[str, ...]) -> None:
     said = converter.refused(exported / "folded", *options, "--out", exported / "out")
     assert said == (
         f"{exported / 'folded'}: a folded checkpoint, its weights are steered already, as de; give the steered "
@@ -189,7 +189,7 @@ def test_folded_checkpoint_is_a_plain_one_to_others(exported: Path) -> None:
 # --- --out ------------------------------------------------------------------------------------------------------------
 
 
-def test_names_of_its_own(converter: Converter, steered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_of_its_own(converter: Command, steered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     steered.rename(tmp_path / "small-clas")
     for form, language in LANGUAGE.items():
@@ -198,7 +198,7 @@ def test_names_of_its_own(converter: Converter, steered: Path, tmp_path: Path, m
     assert names(tmp_path) == {"small-clas", "small-folded-de", "small-ia3", "small-ia3-hi"}
 
 
-def test_one_form_replaces_another_only_if_told_to(converter: Converter, exported: Path) -> None:
+def test_one_form_replaces_another_only_if_told_to(converter: Command, exported: Path) -> None:
     for form, other in (("folded", "ia3"), ("ia3", "folded")):
         given = (exported / "steered", "--format", form, *LANGUAGE[form], "--out", exported / other)
         before = file_bytes(exported / "folded")
@@ -209,7 +209,7 @@ def test_one_form_replaces_another_only_if_told_to(converter: Converter, exporte
     assert names(exported) == {"steered", "folded", "ia3"}
 
 
-def test_other_folders_and_the_source_stay(converter: Converter, steered: Path, tmp_path: Path, form: str) -> None:
+def test_other_folders_and_the_source_stay(converter: Command, steered: Path, tmp_path: Path, form: str) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
     given = (steered, "--format", form, *LANGUAGE[form], "--overwrite", "--out")

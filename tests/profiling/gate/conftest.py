@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from one_thread import single_threaded
 from trained_tokenizers import builtin_rows, byte_level_tokenizer, sentencepiece_tokenizer
 
 from clas_models.modeling.language_gate import GateDecision, LanguageGate
@@ -39,11 +40,8 @@ class Made:
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Threads that wait for each other cost more than they bring to tables of this size."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with single_threaded():  # also what is made once for the session
+        yield
 
 
 @pytest.fixture(scope="session", params=sorted(TOKENIZERS))
