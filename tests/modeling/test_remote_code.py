@@ -13,6 +13,7 @@ import transformers
 from bare_environment import BareEnvironment, make_bare_environment
 from conftest import byte_tokenizer
 from gate_helpers import CHINESE, GERMAN, gated, rows
+from one_thread import one_thread  # noqa: F401 the other process has one, too
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
