@@ -24,7 +24,7 @@ from clas_models.profiling.neuron_profile import NeuronProfile
 # Fields of config.json that change no prediction: strengths are part of each method, languages are always named,
 # neurons are only overwritten where a method says so.
 _IRRELEVANT = (
-    "alpha", "beta", "gamma", "language", "gate_languages", "overwrite_layers", "overwrite", "dtype", "torch_dtype",
+    "alpha", "beta", "gamma", "language", "detector_languages", "overwrite_layers", "overwrite", "dtype", "torch_dtype",
     "architectures", "auto_map", "clas_version", "transformers_version", "_name_or_path",
 )  # fmt: skip
 _DEFAULT_ANCHOR = "en"

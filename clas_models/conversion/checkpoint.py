@@ -1,4 +1,4 @@
-"""The steered checkpoint on disk: base weights untouched, masks and gate in a shard of their own, the configuration,
+"""The steered checkpoint on disk: base weights untouched, masks and detector in a shard of their own, the configuration,
 and the code that runs it.
 
 Everything is written into the folder that it is given; making that folder appear under its final name, whole or not
@@ -17,19 +17,19 @@ from torch import Tensor
 
 from ..atomic import atomic_file
 from ..errors import InputError
-from ..modeling.language_gate import LanguageGate
+from ..modeling.language_detector import LanguageDetector
 from ..modeling.version import VERSION
 from ..profiling.neuron_profile import NeuronProfile
 from .carried_code import code_files
 from .copying import copy_companions, copy_shard, place, write_json, write_text
 from .source import PROFILE_NAME, Source
-from .weights import GATE_PREFIX, INDEX_NAME, is_added
+from .weights import DETECTOR_PREFIX, INDEX_NAME, is_added
 
 
 @dataclass(frozen=True)
 class SteeredCheckpoint:
     """What is written: `masks` by layer as (`shared_mask`, `specific_mask`), `fields` the steering fields, and the
-    language gate, if there is one.
+    language detector, if there is one.
     """
 
     source: Source
@@ -37,7 +37,7 @@ class SteeredCheckpoint:
     fields: dict[str, Any]
     profile: NeuronProfile
     card: str
-    gate: LanguageGate | None = None
+    detector: LanguageDetector | None = None
 
     def __post_init__(self) -> None:
         neurons = self.source.num_neurons
@@ -53,8 +53,12 @@ class SteeredCheckpoint:
         steered_config(self.source, self.fields)
 
     def added_tensors(self) -> dict[str, Tensor]:
-        """The masks and the gate's tables under the names that they have in the checkpoint."""
-        tensors = {f"{GATE_PREFIX}{name}": table for name, table in self.gate.named_buffers()} if self.gate else {}
+        """The masks and the detector's tables under the names that they have in the checkpoint."""
+        tensors = (
+            {f"{DETECTOR_PREFIX}{name}": table for name, table in self.detector.named_buffers()}
+            if self.detector
+            else {}
+        )
         for layer, (shared, specific) in self.masks.items():
             tensors[f"model.layers.{layer}.mlp.shared_mask"] = shared
             tensors[f"model.layers.{layer}.mlp.specific_mask"] = specific

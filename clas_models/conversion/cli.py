@@ -21,7 +21,7 @@ _EXAMPLES = """examples:
   convert.py Qwen/Qwen2.5-0.5B-Instruct
   convert.py ./Llama-3.1-8B-Instruct --corpus xquad --languages en,de,hi,th --out ./llama-clas
   convert.py ./llama-clas --bridge-layers 24-29 --alpha de=-2,default=1 --out ./llama-clas-2    (no forward pass)
-  convert.py ./llama-clas --gate-corpus builtin --out ./llama-clas-auto    (adds a language gate; no forward pass)
+  convert.py ./llama-clas --detector-corpus builtin --out ./llama-clas-auto    (adds a language detector; no forward pass)
   convert.py ./llama-clas --format folded --language de --out ./llama-de    (plain, steered as German for good)
   convert.py ./llama-clas --format ia3 --out ./llama-ia3    (a PEFT adapter for each language)
   convert.py ./Llama-3.1-8B-Instruct --out ./llama-clas --push-to-hub me/llama-clas
@@ -79,10 +79,10 @@ def build_parser() -> argparse.ArgumentParser:
         "as de=-2,zh=1,default=0.5 (default: 1)")  # fmt: skip
     add("--beta", type=float, default=0.4, metavar="B", help="boost of shared neurons (default: %(default)s)")
     add("--gamma", type=float, default=0.2, metavar="C", help="damping of specific neurons (default: %(default)s)")
-    add("--gate-corpus", metavar="SOURCE", help="what the language gate learns from (default: the profiled corpus), or "
-        "none for a checkpoint without a gate")  # fmt: skip
+    add("--detector-corpus", metavar="SOURCE", help="what the language detector learns from (default: the profiled corpus), or "
+        "none for a checkpoint without a detector")  # fmt: skip
     add("--language", metavar="CODE", help="language of inputs that come without one: auto (default where there is a "
-        "gate), a code, or none for an unnamed language that is not the anchor")  # fmt: skip
+        "detector), a code, or none for an unnamed language that is not the anchor")  # fmt: skip
     add("--profile", type=Path, metavar="FILE", help="use this finished profile instead of a corpus")
     add("--dtype", default="auto", metavar="NAME", help="precision of the profiling pass: auto (the "
         "checkpoint's, float32 on a CPU), float32, bfloat16 or float16")  # fmt: skip

@@ -1,6 +1,6 @@
 """The main job from end to end: a plain checkpoint in, a steered one out.
 
-Puts the parts together: source -> profile -> categories -> bridge layers -> gate -> checkpoint -> check.  What the
+Puts the parts together: source -> profile -> categories -> bridge layers -> detector -> checkpoint -> check.  What the
 command line prints is `summary.py`'s business.
 """
 
@@ -22,8 +22,8 @@ from ..profiling.figures import save_layer_figure
 from ..profiling.layer_table import LayerTable, layer_table
 from ..profiling.neuron_profile import NeuronProfile
 from .checkpoint import SteeredCheckpoint, steered_config
+from .detector import NONE, MadeDetector, carried_detector, make_detector, open_detector_corpus
 from .export_record import refuse_folded
-from .gate import NONE, MadeGate, carried_gate, make_gate, open_gate_corpus
 from .model_card import FIGURE_STEM, model_card, short_name
 from .options import Options
 from .profile_step import REQUEST_NAME, obtain_profile
@@ -46,7 +46,7 @@ class Result:
     profile: NeuronProfile
     masks: dict[int, tuple[torch.Tensor, torch.Tensor]]
     fields: dict[str, Any]
-    gate: MadeGate | None
+    detector: MadeDetector | None
 
 
 def convert(options: Options, progress: Progress | None = None, ranks: Ranks | None = None) -> Result:
@@ -71,8 +71,8 @@ def convert(options: Options, progress: Progress | None = None, ranks: Ranks | N
         profile = obtain_profile(
             options, source, folder, lambda codes: _check_early(options, source, codes), progress, ranks
         )
-        gate = _gate(options, source, profile.languages, progress)
-        checkpoint, table, bridge = plan(options, source, profile, gate)
+        detector = _detector(options, source, profile.languages, progress)
+        checkpoint, table, bridge = plan(options, source, profile, detector)
         if source.raw_config.get("overwrite_layers"):
             progress.say("note: the neurons that this checkpoint overwrites (set_overwrite) are not taken over")
         if bridge.warning:
@@ -83,41 +83,41 @@ def convert(options: Options, progress: Progress | None = None, ranks: Ranks | N
         progress.say("checking what was written")
         verify(folder, checkpoint)
         _tidy(folder)
-    return Result(out, table, bridge, profile, dict(checkpoint.masks), checkpoint.fields, gate)
+    return Result(out, table, bridge, profile, dict(checkpoint.masks), checkpoint.fields, detector)
 
 
-def _gate(options: Options, source: Source, languages: Sequence[str], progress: Progress) -> MadeGate | None:
-    """The gate of a steered source as it is, unless a corpus is named; else one that is made now."""
+def _detector(options: Options, source: Source, languages: Sequence[str], progress: Progress) -> MadeDetector | None:
+    """The detector of a steered source as it is, unless a corpus is named; else one that is made now."""
     anchor = options.anchor.lower()
-    if _keeps_gate(options, source):
-        return carried_gate(source, languages, anchor)
-    found = open_gate_corpus(options.gate_corpus, options.corpus, options.data_dir, languages)
+    if _keeps_detector(options, source):
+        return carried_detector(source, languages, anchor)
+    found = open_detector_corpus(options.detector_corpus, options.corpus, options.data_dir, languages)
     if found.corpus is None:
-        if options.gate_corpus != NONE:
-            progress.say(f"no language gate: {found.reason}")
+        if options.detector_corpus != NONE:
+            progress.say(f"no language detector: {found.reason}")
         return None
-    progress.say("making the language gate")
+    progress.say("making the language detector")
     try:
-        made = make_gate(source, found.corpus, languages, anchor)
+        made = make_detector(source, found.corpus, languages, anchor)
     except InputError as error:
-        if options.gate_corpus is not None:
+        if options.detector_corpus is not None:
             raise
-        progress.say(f"no language gate: {error}")
+        progress.say(f"no language detector: {error}")
         return None
-    progress.say(f"language gate: {made.accuracy}")
+    progress.say(f"language detector: {made.accuracy}")
     if not made.is_trusted:
         progress.say('warning: that is too often wrong for a default; ask for it with language="auto"')
     return made
 
 
-def _keeps_gate(options: Options, source: Source) -> bool:
-    return source.is_steered and options.gate_corpus is None and options.corpus is None
+def _keeps_detector(options: Options, source: Source) -> bool:
+    return source.is_steered and options.detector_corpus is None and options.corpus is None
 
 
 def _fields(
-    options: Options, languages: Sequence[str], bridge_layers: Sequence[int], gate: MadeGate | None
+    options: Options, languages: Sequence[str], bridge_layers: Sequence[int], detector: MadeDetector | None
 ) -> dict[str, Any]:
-    language = options.wanted_language() or (AUTO if gate is not None and gate.is_trusted else None)
+    language = options.wanted_language() or (AUTO if detector is not None and detector.is_trusted else None)
     return {
         "languages": list(languages),
         "anchor_language": options.anchor.lower(),
@@ -126,7 +126,7 @@ def _fields(
         "beta": options.beta,
         "gamma": options.gamma,
         "language": None if language == NONE else language,
-        "gate_languages": list(gate.gate.gate_languages) if gate is not None else None,
+        "detector_languages": list(detector.detector.detector_languages) if detector is not None else None,
     }
 
 
@@ -141,26 +141,26 @@ def _check_early(options: Options, source: Source, languages: tuple[str, ...]) -
     if options.statistic not in STATISTICS:
         raise InputError(f"statistic {options.statistic!r}: choose one of {', '.join(STATISTICS)}")
     explicit = () if options.bridge_layers == "auto" else parse_layers(options.bridge_layers, source.num_layers)
-    _check_gate(options, source, languages)
+    _check_detector(options, source, languages)
     fields = _fields(options, languages, explicit, None)
-    # There is no gate yet.
+    # There is no detector yet.
     steered_config(source, {**fields, "language": None if fields["language"] == AUTO else fields["language"]})
 
 
-def _check_gate(options: Options, source: Source, languages: tuple[str, ...]) -> None:
-    """That a gate is sound, or its corpus can be used, and that there is one where inputs shall be left to it."""
+def _check_detector(options: Options, source: Source, languages: tuple[str, ...]) -> None:
+    """That a detector is sound, or its corpus can be used, and that there is one where inputs shall be left to it."""
     reason = ""
-    if _keeps_gate(options, source):
-        if carried_gate(source, languages, options.anchor.lower()) is None:
-            reason = f"{source.name} has none against {options.anchor.lower()}; make one with --gate-corpus"
-    elif options.gate_corpus is not None or options.wanted_language() == AUTO:
-        reason = open_gate_corpus(options.gate_corpus, options.corpus, options.data_dir, languages).reason
+    if _keeps_detector(options, source):
+        if carried_detector(source, languages, options.anchor.lower()) is None:
+            reason = f"{source.name} has none against {options.anchor.lower()}; make one with --detector-corpus"
+    elif options.detector_corpus is not None or options.wanted_language() == AUTO:
+        reason = open_detector_corpus(options.detector_corpus, options.corpus, options.data_dir, languages).reason
     if reason and options.wanted_language() == AUTO:
-        raise InputError(f"--language auto needs a language gate: {reason}")
+        raise InputError(f"--language auto needs a language detector: {reason}")
 
 
 def plan(
-    options: Options, source: Source, profile: NeuronProfile, gate: MadeGate | None = None
+    options: Options, source: Source, profile: NeuronProfile, detector: MadeDetector | None = None
 ) -> tuple[SteeredCheckpoint, LayerTable, BridgeLayers]:
     """What a profile and the options make of a source, with nothing written yet.
 
@@ -170,10 +170,10 @@ def plan(
     categories = categorize(profile, options.statistic, options.threshold)
     table = layer_table(categories)
     bridge = choose_bridge_layers(table, source.num_layers, options.bridge_layers)
-    fields = _fields(options, profile.languages, bridge.layers, gate)
-    card = model_card(source, fields, profile, table, bridge, options.statistic, options.threshold, gate)
+    fields = _fields(options, profile.languages, bridge.layers, detector)
+    card = model_card(source, fields, profile, table, bridge, options.statistic, options.threshold, detector)
     masks = {layer: categories.masks(layer) for layer in bridge.layers}
-    tables = gate.gate if gate is not None else None
+    tables = detector.detector if detector is not None else None
     return SteeredCheckpoint(source, masks, fields, profile, card, tables), table, bridge
 
 

@@ -16,7 +16,7 @@ from ..modeling.auto_language import AUTO
 from ..profiling.bridge_layers import BridgeLayers, format_layers
 from ..profiling.layer_table import LayerTable
 from ..profiling.neuron_profile import NeuronProfile
-from .gate import MadeGate
+from .detector import MadeDetector
 from .hub_models import is_hub_id
 from .source import Source
 
@@ -80,7 +80,7 @@ Without `language=` {default}. Strengths can be changed on a loaded model with
 | profiled languages | {languages} |
 | profiled on | {corpus}, {samples} samples in each language, {tokens:,} tokens in all, at most {max_length} a sample |
 | active means | {statistic} of the activation above {threshold:g} |
-| language gate | {gate} |
+| language detector | {detector} |
 
 A neuron that is active in none of the profiled languages is dead; in one, language-specific; in some, partial-shared;
 in all, all-shared. Partial-shared neurons are multiplied by 1 + alpha beta, language-specific ones by 1 - alpha gamma.
@@ -127,14 +127,14 @@ def model_card(
     bridge: BridgeLayers,
     statistic: str,
     threshold: float,
-    gate: MadeGate | None = None,
+    detector: MadeDetector | None = None,
 ) -> str:
     """The card's text, metadata included.
 
     Args:
         fields: the steering fields of the configuration.
         statistic, threshold: what decided whether a neuron is active.
-        gate: the language gate, if there is one.
+        detector: the language detector, if there is one.
     """
     rows = [row for row in table.rows if row.layer in bridge.layers]
     others = [code for code in fields["languages"] if code != fields["anchor_language"]]
@@ -151,7 +151,7 @@ def model_card(
         anchor=fields["anchor_language"],
         example=others[0],
         default=_default(fields["language"]),
-        gate=_gate(gate),
+        detector=_detector(detector),
         alpha=_alpha(fields["alpha"]),
         beta=fields["beta"],
         gamma=fields["gamma"],
@@ -193,11 +193,11 @@ def _default(language: str | None) -> str:
     return f"an input is taken for {taken_for}"
 
 
-def _gate(gate: MadeGate | None) -> str:
-    if gate is None:
+def _detector(detector: MadeDetector | None) -> str:
+    if detector is None:
         return "none: somebody must name the language of each input"
-    known = f"knows {' '.join(gate.gate.gate_languages)}; {gate.corpus}"
-    return known if gate.accuracy is None else f"{known}: {gate.accuracy}"
+    known = f"knows {' '.join(detector.detector.detector_languages)}; {detector.corpus}"
+    return known if detector.accuracy is None else f"{known}: {detector.accuracy}"
 
 
 def _alpha(alpha: float | dict[str, float]) -> str:

@@ -18,8 +18,8 @@ class Options:
     """What a user can choose; the defaults are the command line's.
 
     `corpus` None is the profile that a steered MODEL carries, or else the built-in corpus; `languages` None is all that
-    the corpus or the profile has; `samples` None is 100, or all where a corpus has fewer.  `gate_corpus` None is the
-    profiled corpus, "none" no gate; `language` None is "auto" where there is a gate, "none" an unnamed language.
+    the corpus or the profile has; `samples` None is 100, or all where a corpus has fewer.  `detector_corpus` None is the
+    profiled corpus, "none" no detector; `language` None is "auto" where there is a detector, "none" an unnamed language.
     """
 
     model: str
@@ -38,7 +38,7 @@ class Options:
     beta: float = 0.4
     gamma: float = 0.2
     profile: Path | None = None
-    gate_corpus: str | None = None
+    detector_corpus: str | None = None
     language: str | None = None
     dtype: str = "auto"
     device: str = "auto"
@@ -69,8 +69,10 @@ class Options:
         if self.profile is not None and self.corpus is not None:
             raise InputError("--profile and --corpus exclude each other: a finished profile needs no corpus")
         language = self.wanted_language()
-        if language == "auto" and self.gate_corpus == "none":
-            raise InputError("--language auto needs a gate, and --gate-corpus none makes none; leave one of them out")
+        if language == "auto" and self.detector_corpus == "none":
+            raise InputError(
+                "--language auto needs a detector, and --detector-corpus none makes none; leave one of them out"
+            )
         try:
             language_code(self.anchor, "anchor")
             if language not in (None, "none", "auto"):

@@ -50,9 +50,9 @@ class Source:
         return path if self.is_steered and path.is_file() else None
 
     @property
-    def gate_languages(self) -> list[str] | None:
-        """The languages that the gate of a steered checkpoint knows; None if it has none."""
-        return getattr(self.config, "gate_languages", None) if self.is_steered else None
+    def detector_languages(self) -> list[str] | None:
+        """The languages that the detector of a steered checkpoint knows; None if it has none."""
+        return getattr(self.config, "detector_languages", None) if self.is_steered else None
 
     @property
     def fingerprint(self) -> str:

@@ -22,7 +22,7 @@ def summarize(result: Result, seconds: float) -> str:
         "",
         f"Bridge {result.bridge.reason}",
         f"Steered there: {shared / neurons:.1%} of the neurons as shared, {specific / neurons:.1%} as specific",
-        *_gate_line(result),
+        *_detector_line(result),
         f"Done in {seconds:.0f} s: {result.out}",
         "",
         "    import clas_models; from transformers import AutoModelForCausalLM, AutoTokenizer",
@@ -34,8 +34,8 @@ def summarize(result: Result, seconds: float) -> str:
     return "\n".join(lines)
 
 
-def _gate_line(result: Result) -> list[str]:
-    if result.gate is None:
-        return ["No language gate: name the language of each input, or make a gate with --gate-corpus"]
-    accuracy = f": {result.gate.accuracy}" if result.gate.accuracy else ""
-    return [f"Language gate ({result.gate.corpus}){accuracy}"]
+def _detector_line(result: Result) -> list[str]:
+    if result.detector is None:
+        return ["No language detector: name the language of each input, or make a detector with --detector-corpus"]
+    accuracy = f": {result.detector.accuracy}" if result.detector.accuracy else ""
+    return [f"Language detector ({result.detector.corpus}){accuracy}"]

@@ -52,18 +52,18 @@ def verify(folder: Path, checkpoint: SteeredCheckpoint) -> None:
             mlp = model.model.layers[layer].mlp
             if not (_same(mlp.shared_mask, masks[0]) and _same(mlp.specific_mask, masks[1])):
                 raise VerificationError(f"{folder}: the masks of layer {layer} came back changed")
-        _check_gate(folder, model, checkpoint)
+        _check_detector(folder, model, checkpoint)
         _check_forward(folder, model, checkpoint.source.name)
 
 
-def _check_gate(folder: Path, model: Any, checkpoint: SteeredCheckpoint) -> None:
-    meant = dict(checkpoint.gate.named_buffers()) if checkpoint.gate is not None else {}
-    gate = model.model.language_gate
-    found = dict(gate.named_buffers()) if gate is not None else {}
+def _check_detector(folder: Path, model: Any, checkpoint: SteeredCheckpoint) -> None:
+    meant = dict(checkpoint.detector.named_buffers()) if checkpoint.detector is not None else {}
+    detector = model.model.language_detector
+    found = dict(detector.named_buffers()) if detector is not None else {}
     for name in sorted(meant.keys() | found.keys()):
         same = name in meant and name in found and meant[name].dtype == found[name].dtype
         if not same or not torch.equal(meant[name].cpu(), found[name].cpu()):
-            raise VerificationError(f"{folder}: the table {name!r} of the language gate came back changed")
+            raise VerificationError(f"{folder}: the table {name!r} of the language detector came back changed")
 
 
 def _is_finite(values: torch.Tensor) -> bool:

@@ -20,7 +20,7 @@ INDEX_NAME = "model.safetensors.index.json"
 SINGLE_NAME = "model.safetensors"
 MASK_SUFFIXES = (".mlp.shared_mask", ".mlp.specific_mask")
 OVERWRITE_SUFFIXES = (".mlp.overwrite.mask", ".mlp.overwrite.values")
-GATE_PREFIX = "model.language_gate."
+DETECTOR_PREFIX = "model.language_detector."
 _FINGERPRINT_BYTES = 4096  # of every tensor
 _MAX_HEADER = 100_000_000
 _BITS = {
@@ -133,8 +133,8 @@ def is_mask(name: str) -> bool:
 
 
 def is_added(name: str) -> bool:
-    """Whether a tensor is one that steering added: a mask, a table of overwritten neurons or of the language gate."""
-    return is_mask(name) or name.endswith(OVERWRITE_SUFFIXES) or name.startswith(GATE_PREFIX)
+    """Whether a tensor is one that steering added: a mask, a table of overwritten neurons or of the language detector."""
+    return is_mask(name) or name.endswith(OVERWRITE_SUFFIXES) or name.startswith(DETECTOR_PREFIX)
 
 
 def fingerprint(shards: Iterable[Shard]) -> str:

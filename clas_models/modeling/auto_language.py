@@ -1,4 +1,4 @@
-"""When the gate decides a row's language, for how long that holds, and what a person can see of it.
+"""When the detector decides a row's language, for how long that holds, and what a person can see of it.
 
 A decision belongs to a sequence: `generate` makes it once, from the prompt, for all steps, beams and returned
 sequences, and leaves it with the cache of keys and values that were computed under it, so that a continued chat keeps
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .language_gate import UNNAMED_CLASSES, LanguageGate
+from .language_detector import UNNAMED_CLASSES, LanguageDetector
 
 AUTO = "auto"
 OTHER = "other"
@@ -23,13 +23,13 @@ _ATTRIBUTE = "clas_language_ids"
 
 @dataclass(frozen=True)
 class DetectedLanguage:
-    """What the gate says of one row.
+    """What the detector says of one row.
 
     Attributes:
-        code: the language, "other" for one that the gate has no name for.
+        code: the language, "other" for one that the detector has no name for.
         language_id: what steers the row: the position among the profiled languages, or their number for any other.
         confidence: of `code`, 0 to 1.
-        confidences: of every language that the gate knows, the anchor and "other" included; they sum to 1.  They
+        confidences: of every language that the detector knows, the anchor and "other" included; they sum to 1.  They
             follow the order of the evidence and are not calibrated.
     """
 
@@ -40,12 +40,12 @@ class DetectedLanguage:
 
 
 def is_auto(language: object) -> bool:
-    """Whether a row's language is left to the gate."""
+    """Whether a row's language is left to the detector."""
     return isinstance(language, str) and language.strip().lower() == AUTO
 
 
 def decide(
-    gate: LanguageGate | None, input_ids: Tensor | None, attention_mask: Any = None, past_key_values: Any = None
+    detector: LanguageDetector | None, input_ids: Tensor | None, attention_mask: Any = None, past_key_values: Any = None
 ) -> Tensor:
     """Language ids int64 `[batch]` from the tokens of whole sequences.
 
@@ -56,20 +56,20 @@ def decide(
         past_key_values: the cache that comes with the tokens; it must be empty.
 
     Raises:
-        ValueError: there is no gate, or there are not the tokens to decide from.
+        ValueError: there is no detector, or there are not the tokens to decide from.
         IndexError: an id outside the vocabulary.
     """
-    if gate is None:
+    if detector is None:
         raise ValueError(
-            'language: "auto", but the checkpoint has no language gate; pass language= with a code such as "de", or '
-            "add a gate with convert.py"
+            'language: "auto", but the checkpoint has no language detector; pass language= with a code such as "de", or '
+            "add a detector with convert.py"
         )
     if input_ids is None:
         raise ValueError('language: "auto" cannot be decided from inputs_embeds alone; pass language=')
     if past_key_values is not None and past_key_values.get_seq_length() > 0:
         raise ValueError('language: "auto" cannot be decided from a cached step without its prompt; pass language=')
     fits = isinstance(attention_mask, Tensor) and attention_mask.shape == input_ids.shape
-    return gate(input_ids, attention_mask if fits else None).language_ids
+    return detector(input_ids, attention_mask if fits else None).language_ids
 
 
 def is_packed(attention_mask: Any, position_ids: Tensor | None, options: Mapping[str, Any]) -> bool:
@@ -98,13 +98,13 @@ def remembered(cache: Any, rows: int) -> Tensor | None:
 
 
 def detect(
-    gate: LanguageGate, anchor_language: str, input_ids: Tensor, attention_mask: Tensor | None
+    detector: LanguageDetector, anchor_language: str, input_ids: Tensor, attention_mask: Tensor | None
 ) -> list[DetectedLanguage]:
-    """What the gate says of every row of `[batch, tokens]`, for a person to read."""
-    ids, evidence, threshold = gate(input_ids, attention_mask)
+    """What the detector says of every row of `[batch, tokens]`, for a person to read."""
+    ids, evidence, threshold = detector(input_ids, attention_mask)
     shares = torch.cat([threshold[:, None], evidence], dim=1).softmax(dim=1)
-    names = (anchor_language, *gate.gate_languages, *[OTHER] * UNNAMED_CLASSES)
-    best = torch.where(ids == gate.anchor_id, 0, evidence.argmax(dim=1) + 1)
+    names = (anchor_language, *detector.detector_languages, *[OTHER] * UNNAMED_CLASSES)
+    best = torch.where(ids == detector.anchor_id, 0, evidence.argmax(dim=1) + 1)
     return [
         _detected(names, names[place], language_id, row)
         for place, language_id, row in zip(best.tolist(), ids.tolist(), shares.tolist(), strict=True)

@@ -22,7 +22,7 @@ from .steering import Strengths
 from .version import VERSION, check_version
 
 STEERING_FIELDS = (
-    "languages", "anchor_language", "bridge_layers", "alpha", "beta", "gamma", "language", "gate_languages",
+    "languages", "anchor_language", "bridge_layers", "alpha", "beta", "gamma", "language", "detector_languages",
     "overwrite_layers", "overwrite", "clas_version",
 )  # fmt: skip
 MODEL_CLASSES = {
@@ -46,10 +46,10 @@ class ClasConfigMixin:
             language to number with the key "default" for all that it does not name.
         beta: how much a shared neuron is boosted.
         gamma: how much a language-specific neuron is damped.
-        language: the language of inputs that come without one; "auto" lets the gate decide, None is an unnamed
+        language: the language of inputs that come without one; "auto" lets the detector decide, None is an unnamed
             language that is not the anchor.
-        gate_languages: the languages that the checkpoint's gate tells from the anchor, profiled or not; None is a
-            checkpoint without a gate.
+        detector_languages: the languages that the checkpoint's detector tells from the anchor, profiled or not; None is a
+            checkpoint without a detector.
         overwrite_layers: layers in which neurons of a language are overwritten; see `overwrite.py`.
         overwrite: whether they are, in these layers.
         clas_version: the version of this package that wrote the checkpoint.
@@ -65,7 +65,7 @@ class ClasConfigMixin:
     beta: float = 0.4
     gamma: float = 0.2
     language: str | None = None
-    gate_languages: list[str] | None = None
+    detector_languages: list[str] | None = None
     overwrite_layers: list[int] = field(default_factory=list)
     overwrite: bool = True
     clas_version: str = VERSION
@@ -125,19 +125,19 @@ class ClasConfigMixin:
         self._validate_language()
 
     def _validate_language(self) -> None:
-        if self.gate_languages is not None:
-            self.gate_languages = _languages(self.gate_languages, "gate_languages")
-            if self.anchor_language in self.gate_languages:
+        if self.detector_languages is not None:
+            self.detector_languages = _languages(self.detector_languages, "detector_languages")
+            if self.anchor_language in self.detector_languages:
                 raise ValueError(
-                    f"gate_languages: {self.anchor_language!r} is the anchor language, which the gate tells all others "
+                    f"detector_languages: {self.anchor_language!r} is the anchor language, which the detector tells all others "
                     "from; leave it out"
                 )
         if is_auto(self.language):
             self.language = AUTO
-            if self.gate_languages is None:
+            if self.detector_languages is None:
                 raise ValueError(
-                    'language: "auto", but the checkpoint has no language gate (gate_languages is None); name a '
-                    'language such as "de", or add a gate with convert.py'
+                    'language: "auto", but the checkpoint has no language detector (detector_languages is None); name a '
+                    'language such as "de", or add a detector with convert.py'
                 )
         elif self.language is not None:
             self.language = language_code(self.language, "language")

@@ -53,12 +53,12 @@ class ClasGenerationMixin:
 
     def _auto_language(self, prompt: Tensor | None, rows: Tensor | None, kwargs: dict[str, Any]) -> Tensor:
         """Ids int64 `[prompts]`: those that the cache was filled under, or else what the prompt says."""
-        gate = self.base_model.language_gate
+        detector = self.base_model.language_detector
         if rows is None:  # generate() begins with the token that begins every text, which says nothing
             prompt = torch.empty(1, 0, dtype=torch.long, device=self.device)
-            return decide(gate, prompt)
+            return decide(detector, prompt)
         kept = remembered(kwargs.get("past_key_values"), len(rows))
-        return decide(gate, prompt, kwargs.get("attention_mask")) if kept is None else kept.to(rows.device)
+        return decide(detector, prompt, kwargs.get("attention_mask")) if kept is None else kept.to(rows.device)
 
     def _prepare_generation_config(self, *args: Any, language: Language = None, **kwargs: Any) -> Any:
         # The base class would move the language into an entry of that name, and the model would never see it.

@@ -14,7 +14,7 @@ from transformers.cache_utils import Cache
 from .auto_language import decide, is_auto, is_packed
 from .generation_clas import ClasGenerationMixin
 from .language import Language, resolve_language
-from .language_gate import LanguageGate
+from .language_detector import LanguageDetector
 from .layers_clas import ClasDecoderLayerMixin
 from .pretrained_clas import ClasPreTrainedMixin
 
@@ -29,10 +29,10 @@ class ClasModelMixin(ClasPreTrainedMixin):
         super().__init__(config)
         for index in sorted({*config.bridge_layers, *config.overwrite_layers}):
             self.layers[index] = self.layer_class(config, index)
-        self.language_gate = None
-        if config.gate_languages is not None:
-            self.language_gate = LanguageGate(
-                config.vocab_size, config.gate_languages, config.languages, config.anchor_language
+        self.language_detector = None
+        if config.detector_languages is not None:
+            self.language_detector = LanguageDetector(
+                config.vocab_size, config.detector_languages, config.languages, config.anchor_language
             )
         self.post_init()
 
@@ -50,7 +50,7 @@ class ClasModelMixin(ClasPreTrainedMixin):
         """As in the base class.
 
         Args:
-            language: a code, a list of codes (one a row), int64 ids `[batch]`, or "auto": decided by the gate from
+            language: a code, a list of codes (one a row), int64 ids `[batch]`, or "auto": decided by the detector from
                 `input_ids`, which must then be the whole sequence; by default `config.language`.
 
         Raises:
@@ -65,7 +65,7 @@ class ClasModelMixin(ClasPreTrainedMixin):
                     'language: "auto" cannot be decided where several sequences share a row; name the one language of '
                     "the row, with language= or model.config.language"
                 )
-            language = decide(self.language_gate, input_ids, attention_mask, past_key_values)
+            language = decide(self.language_detector, input_ids, attention_mask, past_key_values)
         if rows is not None:  # else the base class says what is missing
             kwargs["language_ids"] = resolve_language(self.config, language, rows)
         return super().forward(

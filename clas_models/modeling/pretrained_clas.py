@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from transformers import initialization as init
 
 from .auto_language import DetectedLanguage, detect
-from .language_gate import LanguageGate
+from .language_detector import LanguageDetector
 from .layers_clas import ClasDecoderLayerMixin, ClasMLPMixin
 from .overwrite import Overwrite, check_tables, filled
 
 _MASKS = (".shared_mask", ".specific_mask")
-_GATE = ("language_gate.evidence", "language_gate.kinds", "language_gate.limits")
+_DETECTOR = ("language_detector.evidence", "language_detector.kinds", "language_detector.limits")
 _OVERWRITE = (".overwrite.mask", ".overwrite.values")
 
 
@@ -63,7 +63,7 @@ class ClasPreTrainedMixin:
             init.zeros_(module.shared_mask)
             init.zeros_(module.specific_mask)
             init.copy_(module.row_scales, module.strengths.row_scales())
-        elif isinstance(module, LanguageGate):
+        elif isinstance(module, LanguageDetector):
             for buffer in module.buffers():
                 init.zeros_(buffer)
         elif isinstance(module, Overwrite):
@@ -73,10 +73,10 @@ class ClasPreTrainedMixin:
 
     @classmethod
     def from_pretrained(cls, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
-        """As in the base class, but masks or a gate that are missing are an error: the model would run unsteered.
+        """As in the base class, but masks or a detector that are missing are an error: the model would run unsteered.
 
         Raises:
-            ValueError: the checkpoint has no masks for a bridge layer, or no gate, that the configuration or an
+            ValueError: the checkpoint has no masks for a bridge layer, or no detector, that the configuration or an
                 override asks for.
         """
         model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
@@ -120,19 +120,19 @@ class ClasPreTrainedMixin:
             attention_mask: `[batch, tokens]`, 0 where a token is padding.
 
         Raises:
-            ValueError: the checkpoint has no gate.
+            ValueError: the checkpoint has no detector.
             IndexError: an id outside the vocabulary.
         """
-        gate = self.base_model.language_gate
-        if gate is None:
-            raise ValueError("the checkpoint has no language gate; convert.py adds one to a steered checkpoint")
-        return detect(gate, self.config.anchor_language, input_ids, attention_mask)
+        detector = self.base_model.language_detector
+        if detector is None:
+            raise ValueError("the checkpoint has no language detector; convert.py adds one to a steered checkpoint")
+        return detect(detector, self.config.anchor_language, input_ids, attention_mask)
 
     def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> Any:
-        """As in the base class; the gate follows, and tokens that are new to it say nothing."""
+        """As in the base class; the detector follows, and tokens that are new to it say nothing."""
         embeddings = super().resize_token_embeddings(*args, **kwargs)
-        if self.base_model.language_gate is not None:
-            self.base_model.language_gate.resize(self.config.vocab_size)
+        if self.base_model.language_detector is not None:
+            self.base_model.language_detector.resize(self.config.vocab_size)
         return embeddings
 
     def set_steering(
@@ -229,7 +229,11 @@ class ClasPreTrainedMixin:
 def _check_missing(config: Any, missing_keys: Iterable[str]) -> None:
     """Raises ValueError where a checkpoint lacks what its configuration, or an override, promises."""
     for endings, promise, remedy in (
-        (_GATE, f"gate_languages: {config.gate_languages}", "convert.py adds a gate to a steered checkpoint"),
+        (
+            _DETECTOR,
+            f"detector_languages: {config.detector_languages}",
+            "convert.py adds a detector to a steered checkpoint",
+        ),
         (_OVERWRITE, f"overwrite_layers: {config.overwrite_layers}", "allowed are the layers that were saved with it"),
         (
             _MASKS,

@@ -19,7 +19,7 @@ from vllm.forward_context import get_forward_context
 from ..errors import InputError
 from ..modeling.auto_language import is_auto
 from ..modeling.language import language_id
-from ..modeling.language_gate import LanguageGate
+from ..modeling.language_detector import LanguageDetector
 
 _PLACE = "clas_models.request_languages"
 
@@ -30,22 +30,24 @@ class RequestRows:
 
     Attributes:
         language_ids: int64 `[max_num_seqs]` on the model's device, by the request's row in the batch.
-        gate: what decides "auto", on the CPU; None for a checkpoint without one.
+        detector: what decides "auto", on the CPU; None for a checkpoint without one.
     """
 
     language_ids: Tensor
-    gate: LanguageGate | None
+    detector: LanguageDetector | None
 
     @classmethod
     def put(cls, vllm_config: VllmConfig, device: torch.device) -> RequestRows:
         """Make it, and leave it where the model of the same worker finds it: among vLLM's layers by name."""
         config = vllm_config.model_config.hf_config
-        gate = None
-        if config.gate_languages is not None:
+        detector = None
+        if config.detector_languages is not None:
             with torch.device("cpu"):
-                gate = LanguageGate(config.vocab_size, config.gate_languages, config.languages, config.anchor_language)
+                detector = LanguageDetector(
+                    config.vocab_size, config.detector_languages, config.languages, config.anchor_language
+                )
         ids = torch.zeros(vllm_config.scheduler_config.max_num_seqs, dtype=torch.long, device=device)
-        rows = vllm_config.compilation_config.static_forward_context[_PLACE] = cls(ids, gate)
+        rows = vllm_config.compilation_config.static_forward_context[_PLACE] = cls(ids, detector)
         return rows
 
     @staticmethod

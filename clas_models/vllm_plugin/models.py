@@ -1,7 +1,7 @@
 """The steered families as models of vLLM: its own classes, with a steered MLP in the bridge layers.
 
 The decoder, its compilation and its graphs are vLLM's; this file adds what a steered checkpoint has more: masks, the
-language gate, and the languages of the tokens.
+language detector, and the languages of the tokens.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..errors import InputError
 from .languages import TokenLanguages
 from .layers import MASKS, mask_layer, steer_layers
 
-_GATE = "model.language_gate."
+_DETECTOR = "model.language_detector."
 
 
 class SteeredForCausalLM:
@@ -48,28 +48,28 @@ class SteeredForCausalLM:
         return super().forward(input_ids, positions, *args, **kwargs)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
-        """As in the base class, with the masks and the gate.
+        """As in the base class, with the masks and the detector.
 
         Raises:
-            InputError: a bridge layer has no masks, or the gate that is needed has no tables.
+            InputError: a bridge layer has no masks, or the detector that is needed has no tables.
         """
-        gate: dict[str, Tensor] = {}
-        loaded = super().load_weights(self._base_weights(weights, gate))
+        detector: dict[str, Tensor] = {}
+        loaded = super().load_weights(self._base_weights(weights, detector))
         self._check_masks()
         for mlp in self.steered.values():
             mlp.fill_factors()
-        if self.languages.rows is not None and self.languages.rows.gate is not None:
-            _load_gate(self.languages.rows.gate, gate)
+        if self.languages.rows is not None and self.languages.rows.detector is not None:
+            _load_detector(self.languages.rows.detector, detector)
         return loaded
 
     def _base_weights(
-        self, weights: Iterable[tuple[str, Tensor]], gate: dict[str, Tensor]
+        self, weights: Iterable[tuple[str, Tensor]], detector: dict[str, Tensor]
     ) -> Iterator[tuple[str, Tensor]]:
-        """What the base class can load: without the gate, which is kept, and what other layers are steered with."""
+        """What the base class can load: without the detector, which is kept, and what other layers are steered with."""
         for name, weight in weights:
             layer = mask_layer(name)
-            if name.startswith(_GATE):
-                gate[name.removeprefix(_GATE)] = weight
+            if name.startswith(_DETECTOR):
+                detector[name.removeprefix(_DETECTOR)] = weight
             elif layer is not None:
                 self.loaded_masks.add(name)
                 if layer in self.steered:
@@ -95,12 +95,12 @@ class ClasQwen2ForCausalLM(SteeredForCausalLM, Qwen2ForCausalLM):
     """The steered Qwen2."""
 
 
-def _load_gate(gate: Any, tables: dict[str, Tensor]) -> None:
-    for name, buffer in gate.named_buffers():
+def _load_detector(detector: Any, tables: dict[str, Tensor]) -> None:
+    for name, buffer in detector.named_buffers():
         if name in tables:
             buffer.copy_(tables[name])
         elif not bool(buffer.any()):
             raise InputError(
-                f"gate_languages: {list(gate.gate_languages)}, but the checkpoint has no {_GATE + name!r}; convert.py "
-                "adds a gate to a steered checkpoint"
+                f"detector_languages: {list(detector.detector_languages)}, but the checkpoint has no {_DETECTOR + name!r}; convert.py "
+                "adds a detector to a steered checkpoint"
             )

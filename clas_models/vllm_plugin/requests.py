@@ -3,7 +3,7 @@
 A logits processor is the place where vLLM tells a plug-in which request is in which row of the batch, with its
 sampling parameters and its prompt, before each step.  This one leaves the logits alone and keeps the rows' languages.
 A request names its language in `SamplingParams(extra_args={"language": "de"})`, over HTTP in
-`"vllm_xargs": {"language": "de"}`; without one `config.language` holds, and "auto" asks the gate, once, with the whole
+`"vllm_xargs": {"language": "de"}`; without one `config.language` holds, and "auto" asks the detector, once, with the whole
 prompt.
 """
 
@@ -81,11 +81,13 @@ class RequestLanguages(LogitsProcessor):
             return default_id(self.config)
         if not is_auto(language):
             return language_id(language, self.config.languages)
-        if self.rows.gate is None or prompt is None:
+        if self.rows.detector is None or prompt is None:
             # An engine cannot refuse a request any more once it is in a batch; in doubt it is not steered.
-            logger.warning('language "auto" needs a language gate and a prompt of tokens; the request is not steered')
+            logger.warning(
+                'language "auto" needs a language detector and a prompt of tokens; the request is not steered'
+            )
             return self.config.languages.index(self.config.anchor_language)
-        return int(self.rows.gate(torch.tensor([prompt])).language_ids)
+        return int(self.rows.detector(torch.tensor([prompt])).language_ids)
 
 
 def _requested(params: SamplingParams) -> Any:

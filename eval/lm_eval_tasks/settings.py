@@ -78,5 +78,5 @@ def _check_language(told: object, task: str, language: str) -> None:
     if told.strip().lower().replace("_", "-").partition("-")[0] != language:
         raise InputError(
             f"{task}: --model_args has language={told}, which would steer its {language} prompts as {told}; run the "
-            f"tasks of one language at a time, or leave language= out where the checkpoint has a language gate"
+            f"tasks of one language at a time, or leave language= out where the checkpoint has a language detector"
         )

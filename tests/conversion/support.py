@@ -46,7 +46,7 @@ _CODE = {
     "configuration_clas.py",
     "generation_clas.py",
     "language.py",
-    "language_gate.py",
+    "language_detector.py",
     "layers_clas.py",
     "modeling_clas.py",
     "overwrite.py",
@@ -103,7 +103,7 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def base_only(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    added = ("_mask", "language_gate", ".overwrite.")
+    added = ("_mask", "language_detector", ".overwrite.")
     return {name: tensor for name, tensor in tensors.items() if not any(word in name for word in added)}
 
 

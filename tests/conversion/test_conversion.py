@@ -135,7 +135,7 @@ def test_config_is_the_base_model_s_with_the_steering_fields(converted: Converte
         "beta": 0.4,
         "gamma": 0.3,
         "language": None,
-        "gate_languages": None,
+        "detector_languages": None,
         "auto_map": converted.family.config.code_map(),
         "clas_version": VERSION,
     }
@@ -299,7 +299,7 @@ def test_overwritten_neurons_of_a_source_are_left_behind_and_that_is_said(
 def test_profile_from_a_file(plain_folder: Path, steered_folder: Path, converter: Command, tmp_path: Path) -> None:
     profile = tmp_path / "kept.safetensors"
     shutil.move(steered_folder / PROFILE_NAME, profile)
-    ended = converter.made(plain_folder, "--profile", profile, "--gate-corpus", "none", "--out", tmp_path / "out")
+    ended = converter.made(plain_folder, "--profile", profile, "--detector-corpus", "none", "--out", tmp_path / "out")
     assert "profiling" not in ended.err
     assert_same_bits(masks_only(read_weights(tmp_path / "out")), masks_only(read_weights(steered_folder)))
     assert file_bytes(tmp_path / "out")["README.md"] == file_bytes(steered_folder)["README.md"]

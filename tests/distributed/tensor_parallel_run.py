@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM
 
 import clas_models  # noqa: F401
 
-GERMAN, CHINESE, ENGLISH = 10, 20, 30  # tokens that the gate of the tests knows
+GERMAN, CHINESE, ENGLISH = 10, 20, 30  # tokens that the detector of the tests knows
 CODES = ["en", "de", "zh", "fr"]
 IDS = torch.tensor([0, 3, 2, 4])
 TOKENS = torch.randint(40, 250, (4, 9), generator=torch.Generator().manual_seed(7))

@@ -147,7 +147,7 @@ def test_a_mistake_is_said_once(case: Case, arguments: list[str], message: str) 
 
 
 def test_a_profile_that_an_earlier_attempt_finished_is_taken(case: Case) -> None:
-    fate = Fate(case.folder, words="making the language gate")
+    fate = Fate(case.folder, words="making the language detector")
     assert run_elsewhere([case.plain, *case.options], fate).status < 0
     first, second = case.on_ranks(2, case.plain, *case.options)
     assert (first.status, second.status) == (0, 0), first.err

@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from clas_models import FAMILIES, ClasLlamaForCausalLM
-from clas_models.modeling.language_gate import GateLimits
+from clas_models.modeling.language_detector import DetectorLimits
 
 from .support import torchrun
 from .tensor_parallel_run import CHINESE, ENGLISH, GERMAN, OBSERVATIONS, observe
@@ -33,15 +33,15 @@ CASES = {
 }
 
 
-def gated(family: Any, **overrides: Any) -> Any:
-    """A tiny steered model with a gate that knows three tokens."""
-    model = tiny_steered(family, gate_languages=["de", "zh"], language="auto", **overrides)
-    gate = model.base_model.language_gate
-    evidence = torch.zeros(gate.evidence.shape)
+def with_detector(family: Any, **overrides: Any) -> Any:
+    """A tiny steered model with a detector that knows three tokens."""
+    model = tiny_steered(family, detector_languages=["de", "zh"], language="auto", **overrides)
+    detector = model.base_model.language_detector
+    evidence = torch.zeros(detector.evidence.shape)
     evidence[GERMAN, 0], evidence[CHINESE, 1], evidence[ENGLISH] = 5.0, 5.0, -5.0
     all_tokens = torch.ones(len(evidence), dtype=torch.bool)
-    limits = GateLimits(word_gain=9, name_gain=9, word_loss=9, threshold=6, threshold_growth=0)
-    gate.fill(evidence, starts_word=all_tokens, name_like=~all_tokens, invisible=~all_tokens, limits=limits)
+    limits = DetectorLimits(word_gain=9, name_gain=9, word_loss=9, threshold=6, threshold_growth=0)
+    detector.fill(evidence, starts_word=all_tokens, name_like=~all_tokens, invisible=~all_tokens, limits=limits)
     return model
 
 
@@ -62,7 +62,7 @@ def run_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for each case, with what two ranks were seen to do: most of a launch is importing."""
     folder = tmp_path_factory.mktemp("parallel")
     for name, (neurons, _) in CASES.items():
-        gated(FAMILIES[name], intermediate_size=neurons).save_pretrained(folder / name / "steered")
+        with_detector(FAMILIES[name], intermediate_size=neurons).save_pretrained(folder / name / "steered")
         tiny_plain(FAMILIES[name], intermediate_size=neurons).save_pretrained(folder / name / "plain")
     cases = [f"{folder / name}:{spelling}" for name, (_, spelling) in CASES.items()]
     ended = torchrun(2, PROGRAM, *cases, "--", *OBSERVATIONS)

@@ -84,7 +84,18 @@ def save_steered(folder: Path, *options: object) -> Path:
     work = folder.with_name(f"{folder.name}-sources")
     save_plain(work / "plain")
     corpus = write_corpus(work / "rows.jsonl")
-    settings = ("--bridge-layers", "2,3", "--gate-corpus", "none", "--alpha", "4", "--beta", "0.9", "--gamma", "0.6")
+    settings = (
+        "--bridge-layers",
+        "2,3",
+        "--detector-corpus",
+        "none",
+        "--alpha",
+        "4",
+        "--beta",
+        "0.9",
+        "--gamma",
+        "0.6",
+    )
     assert run_converter([work / "plain", "--corpus", corpus, "--out", folder, "--quiet", *settings, *options]) == 0
     return folder
 

@@ -11,7 +11,7 @@ import torch
 from integration_helpers import one_thread, save_plain, save_steered  # noqa: F401
 from transformers import AutoModelForCausalLM, AutoTokenizer, TextIteratorStreamer, pipeline
 
-from clas_models.modeling.language_gate import GateLimits
+from clas_models.modeling.language_detector import DetectorLimits
 
 PROMPTS = ["Guten Tag!", "Wie geht es dir heute?", "Ja."]
 CHAT = [{"role": "user", "content": "Guten Tag!"}]
@@ -57,18 +57,18 @@ def test_the_language_of_the_checkpoint_is_the_default(folder: Path) -> None:
     assert answers(pipe, PROMPTS, language="en") == expected(folder, PROMPTS, language="en")
 
 
-def test_the_gate_decides_for_every_prompt_of_a_batch(family: Any, tmp_path: Path) -> None:
-    folder = save_steered(tmp_path, family, gate_languages=["de", "zh"], language="auto")
+def test_the_detector_decides_for_every_prompt_of_a_batch(family: Any, tmp_path: Path) -> None:
+    folder = save_steered(tmp_path, family, detector_languages=["de", "zh"], language="auto")
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     evidence = torch.full((260, 4), -1.0)
     evidence[tokenizer("!").input_ids, 0] = 7.0  # the German tend to shout
     invisible = torch.arange(260) >= 256
-    model.model.language_gate.fill(
+    model.model.language_detector.fill(
         evidence,
         starts_word=~invisible,
         name_like=invisible & False,
         invisible=invisible,
-        limits=GateLimits(7, 1, 1, 5, 0),
+        limits=DetectorLimits(7, 1, 1, 5, 0),
     )
     pipe = pipeline("text-generation", model=model, tokenizer=tokenizer)
     german, english = expected(folder, PROMPTS, language="de"), expected(folder, PROMPTS, language="en")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import tiny_plain, tiny_steered
-from gate_helpers import BEGIN, CHINESE, ENGLISH, FRENCH, GERMAN, NEUTRAL, PAD, STRANGE, gated, rows
+from detector_helpers import BEGIN, CHINESE, ENGLISH, FRENCH, GERMAN, NEUTRAL, PAD, STRANGE, gated, rows
 from modeling_helpers import one_thread  # noqa: F401
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, DynamicCache, pipeline
 
@@ -154,14 +154,14 @@ def test_ids_outside_the_vocabulary_are_an_error(family: Any) -> None:
                 call(ids)
 
 
-def test_without_a_gate_auto_is_refused_and_all_else_works(family: Any) -> None:
+def test_without_a_detector_auto_is_refused_and_all_else_works(family: Any) -> None:
     model, (ids, _) = tiny_steered(family), rows([GERMAN] * 9)
-    assert model.base_model.language_gate is None
+    assert model.base_model.language_detector is None
     assert model(ids, language="de").logits.shape == (1, 9, 260)
     for call in (lambda: model(ids, language="auto"), lambda: generate(model, ids, language="auto")):
-        with pytest.raises(ValueError, match="no language gate"):
+        with pytest.raises(ValueError, match="no language detector"):
             call()
-    with pytest.raises(ValueError, match="no language gate"):
+    with pytest.raises(ValueError, match="no language detector"):
         model.detect_language(ids)
 
 
@@ -197,8 +197,8 @@ def test_save_and_reload(family: Any, dtype: torch.dtype, tmp_path: Path) -> Non
     assert torch.equal(found, again(ids, attention_mask=mask, language=LANGUAGES[SOME]).logits)
     if dtype == torch.float32:
         assert torch.equal(found, model(ids, attention_mask=mask).logits)
-    for name, table in model.model.language_gate.named_buffers():
-        found = getattr(again.model.language_gate, name)
+    for name, table in model.model.language_detector.named_buffers():
+        found = getattr(again.model.language_detector, name)
         assert found.dtype == table.dtype
         assert torch.equal(found, table)
     decoder = AutoModel.from_pretrained(tmp_path, dtype=dtype)
@@ -216,17 +216,17 @@ def test_other_heads_decide_too(family: Any, tmp_path: Path) -> None:
     assert not torch.equal(auto, classifier(ids, attention_mask=mask, language="en").logits)
 
 
-def test_a_gate_that_is_missing_is_refused_on_load(family: Any, tmp_path: Path) -> None:
+def test_a_detector_that_is_missing_is_refused_on_load(family: Any, tmp_path: Path) -> None:
     tiny_steered(family).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="language gate"):
+    with pytest.raises(ValueError, match="language detector"):
         AutoModelForCausalLM.from_pretrained(tmp_path, language="auto")
     config = tmp_path / "config.json"
-    config.write_text(json.dumps({**json.loads(config.read_text()), "gate_languages": ["de"], "language": "auto"}))
-    with pytest.raises(ValueError, match=r"no 'model.language_gate.evidence'; convert.py adds a gate"):
+    config.write_text(json.dumps({**json.loads(config.read_text()), "detector_languages": ["de"], "language": "auto"}))
+    with pytest.raises(ValueError, match=r"no 'model.language_detector.evidence'; convert.py adds a detector"):
         AutoModelForCausalLM.from_pretrained(tmp_path)
 
 
-def test_resized_embeddings_take_the_gate_with_them(family: Any, tmp_path: Path) -> None:
+def test_resized_embeddings_take_the_detector_with_them(family: Any, tmp_path: Path) -> None:
     model, (ids, mask) = gated(family), rows(*CONTENTS[SOME])
     expected = model.detect_language(ids, mask)
     model.resize_token_embeddings(270)
@@ -236,8 +236,8 @@ def test_resized_embeddings_take_the_gate_with_them(family: Any, tmp_path: Path)
     assert AutoModelForCausalLM.from_pretrained(tmp_path).detect_language(ids, mask) == expected
 
 
-def test_more_languages_than_the_gate_knows(family: Any) -> None:
-    """What the gate says is mapped by code: Hindi is profiled and never found, French is found and not profiled."""
+def test_more_languages_than_the_detector_knows(family: Any) -> None:
+    """What the detector says is mapped by code: Hindi is profiled and never found, French is found and not profiled."""
     model = gated(family, languages=["hi", "en", "zh"], alpha=1.0)
     found = model.detect_language(*rows(*CONTENTS))
     assert [(row.code, row.language_id) for row in found] == [("en", 1), ("de", 3), ("zh", 2), ("fr", 3), ("en", 1)]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import tiny_plain, tiny_steered
-from gate_helpers import GERMAN, gated
+from detector_helpers import GERMAN, gated
 from modeling_helpers import one_thread  # noqa: F401
 from torch import Tensor
 from transformers import ContinuousBatchingConfig, GenerationConfig
@@ -47,7 +47,7 @@ def test_the_keyword_comes_before_any_entry(family: Any, tokens: Tensor) -> None
     assert torch.equal(steered.generate(tokens, config), generate(steered, tokens, language="hi"))
 
 
-def test_an_entry_may_leave_it_to_the_gate(family: Any) -> None:
+def test_an_entry_may_leave_it_to_the_detector(family: Any) -> None:
     steered = gated(family, language="zh")
     prompt = torch.tensor([[GERMAN] * 6])
     config = GenerationConfig(language="auto", **EXACTLY)
@@ -136,7 +136,7 @@ def test_a_server_that_would_batch_is_told(family: Any) -> None:
     ],
     ids=["positions", "lengths"],
 )
-def test_the_gate_is_not_asked_about_several_sequences_in_a_row(
+def test_the_detector_is_not_asked_about_several_sequences_in_a_row(
     family: Any, packed: dict[str, Any], tokens: Tensor
 ) -> None:
     steered = gated(family, language="auto")

@@ -18,13 +18,13 @@ from conftest import byte_tokenizer, tiny_plain, tiny_steered
 from vllm_environment import PER_REQUEST, PYTHON, Vllm, VllmError
 
 from clas_models import FAMILIES
-from clas_models.modeling.language_gate import GateLimits
+from clas_models.modeling.language_detector import DetectorLimits
 
 pytestmark = pytest.mark.skipif(not PYTHON.is_file(), reason=f"no environment with vLLM: {PYTHON} does not exist")
 
 HEADS = {"hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2}  # 32 wide: vLLM has kernels for that
 LANGUAGES = ["de", "en", "hi", "zh", "fr", None]  # fr was not profiled; None: the request says nothing
-GERMAN_BYTE = 200  # the gate of the tiny models knows one word
+GERMAN_BYTE = 200  # the detector of the tiny models knows one word
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,8 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vllm]:
 
 @pytest.fixture
 def model(family: Any, tmp_path: Path) -> Any:
-    """A tiny steered model with a gate, loaded in transformers; `model.folder` is its checkpoint."""
-    return saved(tiny_steered(family, **HEADS, gate_languages=["de"], language="auto"), tmp_path / "steered")
+    """A tiny steered model with a detector, loaded in transformers; `model.folder` is its checkpoint."""
+    return saved(tiny_steered(family, **HEADS, detector_languages=["de"], language="auto"), tmp_path / "steered")
 
 
 @pytest.fixture
@@ -46,13 +46,13 @@ def llama(tmp_path: Path) -> Any:
 
 
 def saved(model: Any, folder: Path) -> Any:
-    gate = getattr(model.base_model, "language_gate", None)
-    if gate is not None:
-        evidence = torch.zeros_like(gate.evidence, dtype=torch.float32)
+    detector = getattr(model.base_model, "language_detector", None)
+    if detector is not None:
+        evidence = torch.zeros_like(detector.evidence, dtype=torch.float32)
         evidence[GERMAN_BYTE, 0] = 4.0
         token = torch.arange(len(evidence))
-        limits = GateLimits(word_gain=5, name_gain=1, word_loss=4, threshold=6, threshold_growth=1)
-        gate.fill(evidence, starts_word=token >= 0, name_like=token < 0, invisible=token > 255, limits=limits)
+        limits = DetectorLimits(word_gain=5, name_gain=1, word_loss=4, threshold=6, threshold_growth=1)
+        detector.fill(evidence, starts_word=token >= 0, name_like=token < 0, invisible=token > 255, limits=limits)
     model.save_pretrained(folder)
     byte_tokenizer().save_pretrained(folder)
     model.folder = folder
@@ -117,7 +117,7 @@ def test_interrupted_requests_keep_their_language(vllm: Vllm, llama: Any) -> Non
 
 def test_auto_is_decided_from_the_whole_prompt(vllm: Vllm, model: Any) -> None:
     plain, german = requests([None, None], seed=2)
-    german["prompt"] = [*german["prompt"], *[GERMAN_BYTE] * 4]  # the gate hears it at the end only
+    german["prompt"] = [*german["prompt"], *[GERMAN_BYTE] * 4]  # the detector hears it at the end only
     named = {**plain, "language": "auto"}
     answer = vllm.run(model.folder, [plain, german, named], **PER_REQUEST, max_num_batched_tokens=32, max_num_seqs=3)
     assert answer["tokens"][0] == expected(model, [plain, german, named])
@@ -172,11 +172,11 @@ def test_fewer_bridge_layers_than_masks(vllm: Vllm, llama: Any) -> None:
         ({"hf_overrides": {"beta": None}}, "beta: None is of type NoneType"),
         ({"hf_overrides": {"bridge_layers": [1]}}, "the checkpoint has no 'model.layers.1.mlp.shared_mask'"),
         ({"hf_overrides": {"overwrite_layers": [2]}}, "overwrite_layers: [2]: vLLM does not overwrite neurons"),
-        ({"hf_overrides": {"language": "auto", "gate_languages": ["de"]}}, '"auto" is decided from the prompt'),
+        ({"hf_overrides": {"language": "auto", "detector_languages": ["de"]}}, '"auto" is decided from the prompt'),
         ({**PER_REQUEST, "enable_prefix_caching": True}, "add --no-enable-prefix-caching"),
         (
-            {**PER_REQUEST, "hf_overrides": {"language": "auto", "gate_languages": ["de"]}},
-            "the checkpoint has no 'model.language_gate.evidence'",
+            {**PER_REQUEST, "hf_overrides": {"language": "auto", "detector_languages": ["de"]}},
+            "the checkpoint has no 'model.language_detector.evidence'",
         ),
     ],
 )

@@ -97,7 +97,7 @@ def test_folder_is_that_of_a_plain_checkpoint(family: Any, shard: str, tmp_path:
     config = json.loads((out / "config.json").read_text())
     assert config["model_type"] == family.base
     plain = family.base_config().to_dict().keys()
-    assert not {*STEERING, "language", "gate_languages", "auto_map", "clas_version"} & config.keys() - plain
+    assert not {*STEERING, "language", "detector_languages", "auto_map", "clas_version"} & config.keys() - plain
     assert "clas" not in json.dumps(config).lower()
     assert AutoTokenizer.from_pretrained(out)("Wasser") == AutoTokenizer.from_pretrained(steered)("Wasser")
 

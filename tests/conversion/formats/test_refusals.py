@@ -80,7 +80,7 @@ def test_language_in_two_ways(converter: Command, steered: Path, form: str) -> N
         ("--bridge-layers", "auto"),  # the default
         ("--anchor", "en"),
         ("--threshold", "0"),
-        ("--gate-corpus", "none"),
+        ("--detector-corpus", "none"),
         ("--dtype", "bfloat16"),
     ],
 )

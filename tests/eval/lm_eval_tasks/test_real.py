@@ -20,7 +20,18 @@ def test_predictions_on_real_data_are_those_of_eval(evaluation: Any, tmp_path: P
     if not (DATA / "xnli").is_dir():
         pytest.skip("the data sets are not there")
     steered = tmp_path / "steered"
-    options = ("--samples", 2, "--max-length", 64, "--bridge-layers", "24-27", "--gate-corpus", "none", "--alpha", 4)
+    options = (
+        "--samples",
+        2,
+        "--max-length",
+        64,
+        "--bridge-layers",
+        "24-27",
+        "--detector-corpus",
+        "none",
+        "--alpha",
+        4,
+    )
     assert run_converter([smollm2(), "--languages", "de", *options, "--quiet", "--out", steered]) == 0
     evaluation.made(
         *("run", steered, "--tasks", "xnli,xquad", "--languages", "de", "--samples", 2, "--data-dir", DATA),

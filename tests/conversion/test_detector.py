@@ -1,4 +1,4 @@
-"""The language gate of a checkpoint, through the command line: made, added, kept, refused, and used."""
+"""The language detector of a checkpoint, through the command line: made, added, kept, refused, and used."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 from trained_tokenizers import builtin_rows, byte_level_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from clas_models.conversion.gate import MIN_ROWS
+from clas_models.conversion.detector import MIN_ROWS
 from clas_models.conversion.source import PROFILE_NAME
-from clas_models.profiling.gate.gate_building import build_gate
-from clas_models.profiling.gate.held_out import held_out_accuracy
+from clas_models.profiling.detector.detector_building import build_detector
+from clas_models.profiling.detector.held_out import held_out_accuracy
 
 from .support import (
     LLAMA,
@@ -38,7 +38,7 @@ from .support import (
 
 CODES = ("en", "de", "hi", "zh")
 INDEX, CONFIG, CARD = "model.safetensors.index.json", "config.json", "README.md"
-TABLES = {f"model.language_gate.{name}" for name in ("evidence", "kinds", "limits")}
+TABLES = {f"model.language_detector.{name}" for name in ("evidence", "kinds", "limits")}
 NEW_TEXTS = {
     "en": "The train to the coast leaves an hour later today.",
     "de": "Der Zug nach Hamburg fährt heute leider erst eine Stunde später ab.",
@@ -60,8 +60,8 @@ def save_trained(folder: Path, family: Any = LLAMA, dtype: torch.dtype = torch.f
     return folder
 
 
-def gate_tables(folder: Path) -> dict[str, torch.Tensor]:
-    return {name: tensor for name, tensor in read_weights(folder).items() if "language_gate" in name}
+def detector_tables(folder: Path) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in read_weights(folder).items() if "language_detector" in name}
 
 
 def config_of(folder: Path) -> dict[str, Any]:
@@ -79,14 +79,14 @@ def detected(folder: Path, **options: Any) -> dict[str, tuple[str, int]]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`plain`; `gated` and `bare`, made of it with and without a gate; the corpus of both; one that is all English."""
-    folder = tmp_path_factory.mktemp("gate")
+    """`plain`; `gated` and `bare`, made of it with and without a detector; the corpus of both; one that is all English."""
+    folder = tmp_path_factory.mktemp("detector")
     save_trained(folder / "plain")
     corpus = write_corpus(folder / "rows.jsonl", rows_of(*CODES))
     write_corpus(folder / "english.jsonl", [dict.fromkeys(CODES, row["en"]) for row in rows_of("en")])
     given = [folder / "plain", "--corpus", corpus, "--samples", "4", "--quiet"]
     assert run_main([*given, "--out", folder / "gated"]) == 0
-    assert run_main([*given, "--out", folder / "bare", "--gate-corpus", "none"]) == 0
+    assert run_main([*given, "--out", folder / "bare", "--detector-corpus", "none"]) == 0
     return folder
 
 
@@ -96,38 +96,39 @@ def gated(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made / "gated", tmp_path / "gated"))
 
 
-# --- a new gate -------------------------------------------------------------------------------------------------------
+# --- a new detector -------------------------------------------------------------------------------------------------------
 
 
 def test_tables_are_in_the_last_shard_and_in_the_index(made: Path) -> None:
     index = json.loads((made / "gated" / INDEX).read_text())
     last = sorted((made / "gated").glob("model-*.safetensors"))[-1]
-    assert {name for name in index["weight_map"] if "gate" in name and "proj" not in name} == TABLES
+    assert {name for name in index["weight_map"] if "detector" in name and "proj" not in name} == TABLES
     assert {index["weight_map"][name] for name in TABLES} == {last.name}
     assert load_file(last).keys() == TABLES | masks_only(read_weights(made / "gated")).keys()
     assert index["metadata"]["total_size"] == sum(tensor.nbytes for tensor in read_weights(made / "gated").values())
 
 
 def test_tables_are_those_of_the_corpus_and_the_tokenizer(made: Path) -> None:
-    gate = build_gate(byte_level_tokenizer(), rows_of(*CODES), CODES, "en", len(byte_level_tokenizer()) + 24)
+    detector = build_detector(byte_level_tokenizer(), rows_of(*CODES), CODES, "en", len(byte_level_tokenizer()) + 24)
     assert_same_bits(
-        gate_tables(made / "gated"), {f"model.language_gate.{name}": table for name, table in gate.named_buffers()}
+        detector_tables(made / "gated"),
+        {f"model.language_detector.{name}": table for name, table in detector.named_buffers()},
     )
 
 
 def test_configuration(made: Path) -> None:
     gated, bare = config_of(made / "gated"), config_of(made / "bare")
-    assert (gated["language"], gated["gate_languages"]) == ("auto", ["de", "hi", "zh"])
-    assert (bare["language"], bare["gate_languages"]) == (None, None)
+    assert (gated["language"], gated["detector_languages"]) == ("auto", ["de", "hi", "zh"])
+    assert (bare["language"], bare["detector_languages"]) == (None, None)
     differing = {key for key in gated.keys() | bare.keys() if gated.get(key) != bare.get(key)}
-    assert differing == {"language", "gate_languages"}
+    assert differing == {"language", "detector_languages"}
 
 
-def test_the_rest_of_the_checkpoint_is_the_same_without_a_gate(made: Path) -> None:
-    with_gate, without = read_weights(made / "gated"), read_weights(made / "bare")
+def test_the_rest_of_the_checkpoint_is_the_same_without_a_detector(made: Path) -> None:
+    with_detector, without = read_weights(made / "gated"), read_weights(made / "bare")
     assert not TABLES & without.keys()
-    assert_same_bits({name: tensor for name, tensor in with_gate.items() if name not in TABLES}, without)
-    assert_same_bits(base_only(with_gate), read_weights(made / "plain"))
+    assert_same_bits({name: tensor for name, tensor in with_detector.items() if name not in TABLES}, without)
+    assert_same_bits(base_only(with_detector), read_weights(made / "plain"))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -150,12 +151,12 @@ def test_a_reloaded_model_steers_each_row_in_its_own_language(made: Path) -> Non
 
 
 @pytest.mark.parametrize(("family", "dtype"), [(QWEN2, torch.bfloat16), (LLAMA, torch.float16)])
-def test_any_family_and_precision_has_the_same_gate(
+def test_any_family_and_precision_has_the_same_detector(
     converter: Command, made: Path, tmp_path: Path, family: Any, dtype: torch.dtype
 ) -> None:
     plain = save_trained(tmp_path / "plain", family, dtype)
     converter.made(plain, "--corpus", made / "rows.jsonl", "--samples", "2", "--out", tmp_path / "out")
-    assert_same_bits(gate_tables(tmp_path / "out"), gate_tables(made / "gated"))
+    assert_same_bits(detector_tables(tmp_path / "out"), detector_tables(made / "gated"))
 
 
 def test_accuracy_is_in_the_summary_in_the_progress_and_in_the_model_card(
@@ -165,20 +166,20 @@ def test_accuracy_is_in_the_summary_in_the_progress_and_in_the_model_card(
     accuracy = held_out_accuracy(tokenizer, rows, CODES, "en", len(tokenizer) + 24)
     assert accuracy.rows == 6 * len(CODES)
     ended = converter.made(made / "plain", "--corpus", made / "rows.jsonl", "--samples", "2", "--out", tmp_path / "out")
-    assert f"\nlanguage gate: {accuracy}\n" in ended.err
-    assert f"\nLanguage gate (rows.jsonl): {accuracy}\n" in ended.out
+    assert f"\nlanguage detector: {accuracy}\n" in ended.err
+    assert f"\nLanguage detector (rows.jsonl): {accuracy}\n" in ended.out
     assert "max_new_tokens=40" in ended.out
     assert "language=" not in ended.out
     card = (tmp_path / "out" / CARD).read_text(encoding="utf-8")
-    assert f"| language gate | knows de hi zh; rows.jsonl: {accuracy} |" in card
+    assert f"| language detector | knows de hi zh; rows.jsonl: {accuracy} |" in card
     assert "Without `language=` the model recognises the language of each input by itself" in card
 
 
 def test_the_built_in_corpus_has_all_its_languages(converter: Command, made: Path, tmp_path: Path) -> None:
-    given = [made / "plain", "--corpus", made / "rows.jsonl", "--samples", "2", "--gate-corpus", "builtin"]
+    given = [made / "plain", "--corpus", made / "rows.jsonl", "--samples", "2", "--detector-corpus", "builtin"]
     ended = converter.made(*given, "--out", tmp_path / "out")
     config = config_of(tmp_path / "out")
-    assert set(config["gate_languages"]) == set(builtin_rows()[0]) - {"en"}
+    assert set(config["detector_languages"]) == set(builtin_rows()[0]) - {"en"}
     assert (config["languages"], config["language"]) == (list(CODES), "auto")
     assert " of 512 held-out texts" in ended.out
     assert detected(tmp_path / "out") == {code: (code, CODES.index(code)) for code in CODES}
@@ -190,50 +191,53 @@ def test_a_chosen_default_wins(
 ) -> None:
     ended = converter.made(made / "gated", "--language", given, "--out", tmp_path / "out")
     assert config_of(tmp_path / "out")["language"] == expected
-    assert_same_bits(gate_tables(tmp_path / "out"), gate_tables(made / "gated"))
+    assert_same_bits(detector_tables(tmp_path / "out"), detector_tables(made / "gated"))
     assert ('language="de"' in ended.out) == (expected != "auto")
     card = (tmp_path / "out" / CARD).read_text(encoding="utf-8")
     taken_for = {"de": "is taken for `de`", None: "an unnamed language", "auto": "recognises the language"}[expected]
     assert taken_for in card
 
 
-# --- no gate, or one that is not trusted ------------------------------------------------------------------------------
+# --- no detector, or one that is not trusted ------------------------------------------------------------------------------
 
 
 def test_none_makes_none(converter: Command, made: Path, tmp_path: Path) -> None:
-    given = [made / "plain", "--corpus", made / "rows.jsonl", "--samples", "2", "--gate-corpus", "none"]
+    given = [made / "plain", "--corpus", made / "rows.jsonl", "--samples", "2", "--detector-corpus", "none"]
     ended = converter.made(*given, "--out", tmp_path / "out")
-    assert "gate" not in ended.err
-    assert "\nNo language gate: name the language of each input, or make a gate with --gate-corpus\n" in ended.out
-    assert "| language gate | none: " in (tmp_path / "out" / CARD).read_text(encoding="utf-8")
+    assert "detector" not in ended.err
+    assert (
+        "\nNo language detector: name the language of each input, or make a detector with --detector-corpus\n"
+        in ended.out
+    )
+    assert "| language detector | none: " in (tmp_path / "out" / CARD).read_text(encoding="utf-8")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
-    with pytest.raises(ValueError, match="no language gate"):
+    with pytest.raises(ValueError, match="no language detector"):
         model(torch.tensor([[5, 6, 7]]), language="auto")
 
 
-def test_too_few_rows_make_no_gate_and_that_is_said(converter: Command, plain_folder: Path, tmp_path: Path) -> None:
+def test_too_few_rows_make_no_detector_and_that_is_said(converter: Command, plain_folder: Path, tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "rows.jsonl", ROWS)
     ended = converter.made(plain_folder, "--corpus", corpus, "--out", tmp_path / "out")
-    fault = "corpus rows.jsonl has 4 rows, a gate needs 20; name another with --gate-corpus"
-    assert [line for line in ended.err.splitlines() if "gate" in line] == [f"no language gate: {fault}"]
+    fault = "corpus rows.jsonl has 4 rows, a detector needs 20; name another with --detector-corpus"
+    assert [line for line in ended.err.splitlines() if "detector" in line] == [f"no language detector: {fault}"]
     config = config_of(tmp_path / "out")
-    assert (config["language"], config["gate_languages"]) == (None, None)
-    assert not gate_tables(tmp_path / "out")
+    assert (config["language"], config["detector_languages"]) == (None, None)
+    assert not detector_tables(tmp_path / "out")
 
 
-def test_as_many_rows_as_a_gate_needs(converter: Command, made: Path, tmp_path: Path) -> None:
+def test_as_many_rows_as_a_detector_needs(converter: Command, made: Path, tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "few.jsonl", rows_of("en", "de", count=MIN_ROWS))
     given = [made / "plain", "--corpus", corpus, "--samples", "2"]
     assert "of 8 held-out texts" in converter.made(*given, "--out", tmp_path / "out").out
 
 
-def test_a_gate_that_is_too_often_wrong_is_no_default(converter: Command, made: Path, tmp_path: Path) -> None:
-    given = [made / "bare", "--gate-corpus", made / "english.jsonl", "--out", tmp_path / "out"]
+def test_a_detector_that_is_too_often_wrong_is_no_default(converter: Command, made: Path, tmp_path: Path) -> None:
+    given = [made / "bare", "--detector-corpus", made / "english.jsonl", "--out", tmp_path / "out"]
     ended = converter.made(*given)
     assert 'warning: that is too often wrong for a default; ask for it with language="auto"' in ended.err
     config = config_of(tmp_path / "out")
-    assert (config["language"], config["gate_languages"]) == (None, ["de", "hi", "zh"])
-    assert gate_tables(tmp_path / "out").keys() == TABLES
+    assert (config["language"], config["detector_languages"]) == (None, ["de", "hi", "zh"])
+    assert detector_tables(tmp_path / "out").keys() == TABLES
     assert "anchor or not right in 25.0%" in ended.out
     assert 'language="de"' in ended.out
     converter.made(tmp_path / "out", "--alpha", "2", "--out", tmp_path / "again")
@@ -242,103 +246,108 @@ def test_a_gate_that_is_too_often_wrong_is_no_default(converter: Command, made: 
     assert config_of(tmp_path / "chosen")["language"] == "auto"
 
 
-def test_a_model_without_a_tokenizer_gets_no_gate(converter: Command, made: Path, tmp_path: Path) -> None:
+def test_a_model_without_a_tokenizer_gets_no_detector(converter: Command, made: Path, tmp_path: Path) -> None:
     plain = Path(shutil.copytree(made / "plain", tmp_path / "plain"))
     for path in plain.glob("tokenizer*"):
         path.unlink()
     given = [plain, "--profile", made / "bare" / PROFILE_NAME, "--out", tmp_path / "out"]
     ended = converter.made(*given)
-    assert f"no language gate: {plain}: its tokenizer cannot be loaded" in ended.err
-    assert config_of(tmp_path / "out")["gate_languages"] is None
-    assert "its tokenizer cannot be loaded" in converter(*given, "--gate-corpus", "builtin", "--overwrite").err
+    assert f"no language detector: {plain}: its tokenizer cannot be loaded" in ended.err
+    assert config_of(tmp_path / "out")["detector_languages"] is None
+    assert "its tokenizer cannot be loaded" in converter(*given, "--detector-corpus", "builtin", "--overwrite").err
 
 
 # --- a steered checkpoint ---------------------------------------------------------------------------------------------
 
 
-def test_a_gate_is_added_without_a_forward_pass(converter: Command, made: Path, tmp_path: Path) -> None:
-    ended = converter.made(made / "bare", "--gate-corpus", made / "rows.jsonl", "--out", tmp_path / "out")
+def test_a_detector_is_added_without_a_forward_pass(converter: Command, made: Path, tmp_path: Path) -> None:
+    ended = converter.made(made / "bare", "--detector-corpus", made / "rows.jsonl", "--out", tmp_path / "out")
     assert "profiling" not in ended.err
     assert "no forward pass needed" in ended.err
     assert config_of(tmp_path / "out")["language"] == "auto"
     found = read_weights(tmp_path / "out")
     assert_same_bits(masks_only(found), masks_only(read_weights(made / "bare")))
     assert_same_bits(base_only(found), read_weights(made / "plain"))
-    assert_same_bits(gate_tables(tmp_path / "out"), gate_tables(made / "gated"))
+    assert_same_bits(detector_tables(tmp_path / "out"), detector_tables(made / "gated"))
     assert (tmp_path / "out" / PROFILE_NAME).read_bytes() == (made / "bare" / PROFILE_NAME).read_bytes()
     assert detected(tmp_path / "out") == {code: (code, CODES.index(code)) for code in CODES}
 
 
-def test_a_gate_is_kept_bit_for_bit(converter: Command, made: Path, tmp_path: Path) -> None:
+def test_a_detector_is_kept_bit_for_bit(converter: Command, made: Path, tmp_path: Path) -> None:
     before = file_bytes(made / "gated")
     ended = converter.made(made / "gated", "--alpha", "-1", "--bridge-layers", "1,2", "--out", tmp_path / "out")
-    assert "making the language gate" not in ended.err
-    assert "\nLanguage gate (taken over from the source)\n" in ended.out
-    assert_same_bits(gate_tables(tmp_path / "out"), gate_tables(made / "gated"))
+    assert "making the language detector" not in ended.err
+    assert "\nLanguage detector (taken over from the source)\n" in ended.out
+    assert_same_bits(detector_tables(tmp_path / "out"), detector_tables(made / "gated"))
     config = config_of(tmp_path / "out")
-    assert (config["language"], config["gate_languages"]) == ("auto", ["de", "hi", "zh"])
+    assert (config["language"], config["detector_languages"]) == ("auto", ["de", "hi", "zh"])
     assert str(made) not in (tmp_path / "out" / CARD).read_text(encoding="utf-8")
     assert file_bytes(made / "gated") == before
 
 
-def test_a_gate_is_kept_for_fewer_languages(converter: Command, made: Path, tmp_path: Path) -> None:
+def test_a_detector_is_kept_for_fewer_languages(converter: Command, made: Path, tmp_path: Path) -> None:
     converter.made(made / "gated", "--languages", "zh,de", "--out", tmp_path / "out")
-    assert_same_bits(gate_tables(tmp_path / "out"), gate_tables(made / "gated"))
+    assert_same_bits(detector_tables(tmp_path / "out"), detector_tables(made / "gated"))
     config = config_of(tmp_path / "out")
-    assert (config["languages"], config["gate_languages"]) == (["en", "zh", "de"], ["de", "hi", "zh"])
+    assert (config["languages"], config["detector_languages"]) == (["en", "zh", "de"], ["de", "hi", "zh"])
     # Hindi is no longer profiled, but still known.
     assert detected(tmp_path / "out") == {"en": ("en", 0), "de": ("de", 2), "hi": ("hi", 3), "zh": ("zh", 1)}
 
 
-def test_a_gate_that_somebody_saved_with_the_model_is_kept(converter: Command, made: Path, tmp_path: Path) -> None:
-    """`save_pretrained` writes masks, gate and weights into one file."""
+def test_a_detector_that_somebody_saved_with_the_model_is_kept(converter: Command, made: Path, tmp_path: Path) -> None:
+    """`save_pretrained` writes masks, detector and weights into one file."""
     AutoModelForCausalLM.from_pretrained(made / "gated").save_pretrained(tmp_path / "saved")
     shutil.copy(made / "gated" / PROFILE_NAME, tmp_path / "saved")
     converter.made(tmp_path / "saved", "--out", tmp_path / "out")
     assert_same_bits(read_weights(tmp_path / "out"), read_weights(made / "gated"))
 
 
-def test_a_gate_is_made_anew_or_left_out_where_that_is_asked_for(
+def test_a_detector_is_made_anew_or_left_out_where_that_is_asked_for(
     converter: Command, made: Path, tmp_path: Path
 ) -> None:
     corpus = write_corpus(tmp_path / "others.jsonl", rows_of("hi", "en", "zh", "de", count=25))
-    converter.made(made / "gated", "--gate-corpus", corpus, "--out", tmp_path / "anew")
+    converter.made(made / "gated", "--detector-corpus", corpus, "--out", tmp_path / "anew")
     with pytest.raises(AssertionError):
-        assert_same_bits(gate_tables(tmp_path / "anew"), gate_tables(made / "gated"))
-    converter.made(made / "gated", "--gate-corpus", "none", "--out", tmp_path / "without")
-    assert not gate_tables(tmp_path / "without")
+        assert_same_bits(detector_tables(tmp_path / "anew"), detector_tables(made / "gated"))
+    converter.made(made / "gated", "--detector-corpus", "none", "--out", tmp_path / "without")
+    assert not detector_tables(tmp_path / "without")
     assert config_of(tmp_path / "without")["language"] is None
 
 
-def test_a_gate_against_another_anchor_is_not_kept(converter: Command, made: Path, tmp_path: Path) -> None:
+def test_a_detector_against_another_anchor_is_not_kept(converter: Command, made: Path, tmp_path: Path) -> None:
     converter.made(made / "gated", "--anchor", "de", "--out", tmp_path / "out")
-    assert not gate_tables(tmp_path / "out")
-    assert config_of(tmp_path / "out")["gate_languages"] is None
+    assert not detector_tables(tmp_path / "out")
+    assert config_of(tmp_path / "out")["detector_languages"] is None
     message = converter.refused(made / "gated", "--anchor", "de", "--language", "auto", "--out", tmp_path / "refused")
     assert message == (
-        f"--language auto needs a language gate: {made / 'gated'} has none against de; make one with --gate-corpus"
+        f"--language auto needs a language detector: {made / 'gated'} has none against de; make one with --detector-corpus"
     )
-    converter.made(made / "gated", "--anchor", "de", "--gate-corpus", made / "rows.jsonl", "--out", tmp_path / "german")
-    assert set(config_of(tmp_path / "german")["gate_languages"]) == {"en", "hi", "zh"}
+    converter.made(
+        made / "gated", "--anchor", "de", "--detector-corpus", made / "rows.jsonl", "--out", tmp_path / "german"
+    )
+    assert set(config_of(tmp_path / "german")["detector_languages"]) == {"en", "hi", "zh"}
     assert detected(tmp_path / "german")["de"] == ("de", CODES.index("de"))
 
 
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        (lambda tables: tables.pop("evidence"), "no tensor 'model.language_gate.evidence', which its configuration"),
-        (lambda tables: tables.pop("kinds"), "no tensor 'model.language_gate.kinds', which its configuration"),
+        (
+            lambda tables: tables.pop("evidence"),
+            "no tensor 'model.language_detector.evidence', which its configuration",
+        ),
+        (lambda tables: tables.pop("kinds"), "no tensor 'model.language_detector.kinds', which its configuration"),
         (
             lambda tables: tables.update(evidence=tables["evidence"][:, :-1].contiguous()),
-            "tensor 'model.language_gate.evidence' is torch.int8 [3024, 4], expected torch.int8 [3024, 5]; make the",
+            "tensor 'model.language_detector.evidence' is torch.int8 [3024, 4], expected torch.int8 [3024, 5]; make the",
         ),
         (
             lambda tables: tables.update(kinds=tables["kinds"][:-1].contiguous()),
-            "tensor 'model.language_gate.kinds' is torch.uint8 [3023], expected torch.uint8 [3024]; make the gate anew",
+            "tensor 'model.language_detector.kinds' is torch.uint8 [3023], expected torch.uint8 [3024]; make the detector anew",
         ),
         (
             lambda tables: tables.update(limits=tables["limits"].float()),
-            "tensor 'model.language_gate.limits' is torch.float32 [5], expected torch.int32 [5]; make the gate anew",
+            "tensor 'model.language_detector.limits' is torch.float32 [5], expected torch.int32 [5]; make the detector anew",
         ),
     ],
     ids=["no evidence", "no kinds", "columns", "rows", "dtype"],
@@ -354,17 +363,17 @@ def test_damaged_tables_are_refused_and_can_be_made_anew(
     def damage(tensors: dict[str, torch.Tensor]) -> None:
         tables = {name.rsplit(".", 1)[1]: tensors.pop(name) for name in TABLES}
         change(tables)
-        tensors.update({f"model.language_gate.{name}": table for name, table in tables.items()})
+        tensors.update({f"model.language_detector.{name}": table for name, table in tables.items()})
 
     last = sorted(gated.glob("model-*.safetensors"))[-1]
     change_tensors(last, damage)
-    kept = gate_tables(gated).keys()
+    kept = detector_tables(gated).keys()
     rewrite_json(gated / INDEX, lambda index: [index["weight_map"].pop(name) for name in TABLES - kept])
     message = converter.refused(gated, "--out", tmp_path / "out")
     assert message.startswith(f"{gated}: {fault}")
     assert not (tmp_path / "out").exists()
-    converter.made(gated, "--gate-corpus", made / "rows.jsonl", "--out", tmp_path / "out")
-    assert_same_bits(gate_tables(tmp_path / "out"), gate_tables(made / "gated"))
+    converter.made(gated, "--detector-corpus", made / "rows.jsonl", "--out", tmp_path / "out")
+    assert_same_bits(detector_tables(tmp_path / "out"), detector_tables(made / "gated"))
 
 
 # --- what is refused before anything runs -----------------------------------------------------------------------------
@@ -373,7 +382,7 @@ def test_damaged_tables_are_refused_and_can_be_made_anew(
 def test_a_corpus_that_lacks_a_profiled_language(converter: Command, made: Path, tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "two.jsonl", rows_of("en", "de"))
     for model, more in ((made / "plain", ["--corpus", made / "rows.jsonl"]), (made / "bare", [])):
-        message = converter.refused(model, *more, "--gate-corpus", corpus, "--out", tmp_path / "out")
+        message = converter.refused(model, *more, "--detector-corpus", corpus, "--out", tmp_path / "out")
         assert "two.jsonl" in message
         assert "hi" in message
         assert not (tmp_path / "out").exists()
@@ -382,43 +391,46 @@ def test_a_corpus_that_lacks_a_profiled_language(converter: Command, made: Path,
 def test_the_built_in_corpus_does_not_have_every_language(converter: Command, made: Path, tmp_path: Path) -> None:
     rows = [{"en": row["en"], "xx": row["de"]} for row in rows_of("en", "de")]
     corpus = write_corpus(tmp_path / "rows.jsonl", rows)
-    given = [made / "plain", "--corpus", corpus, "--gate-corpus", "builtin", "--out", tmp_path / "out"]
+    given = [made / "plain", "--corpus", corpus, "--detector-corpus", "builtin", "--out", tmp_path / "out"]
     message = converter.refused(*given)
-    assert message == "language gate: corpus builtin lacks xx; name another with --gate-corpus"
+    assert message == "language detector: corpus builtin lacks xx; name another with --detector-corpus"
 
 
 @pytest.mark.parametrize(
     ("name", "fault"),
     [
-        ("few.jsonl", "language gate: corpus few.jsonl has 19 rows, a gate needs 20; name another with --gate-corpus"),
+        (
+            "few.jsonl",
+            "language detector: corpus few.jsonl has 19 rows, a detector needs 20; name another with --detector-corpus",
+        ),
         ("missing.jsonl", "missing.jsonl"),
         ("buildin", "unknown corpus 'buildin'"),
     ],
 )
-def test_a_corpus_that_no_gate_can_be_made_of(
+def test_a_corpus_that_no_detector_can_be_made_of(
     converter: Command, made: Path, tmp_path: Path, name: str, fault: str
 ) -> None:
     write_corpus(tmp_path / "few.jsonl", rows_of(*CODES, count=MIN_ROWS - 1))
     corpus = tmp_path / name if name.endswith(".jsonl") else name
     given = [made / "plain", "--corpus", made / "rows.jsonl", "--out", tmp_path / "out"]
-    assert fault in converter.refused(*given, "--gate-corpus", corpus)
+    assert fault in converter.refused(*given, "--detector-corpus", corpus)
 
 
-def test_auto_without_a_gate(converter: Command, plain_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
+def test_auto_without_a_detector(converter: Command, plain_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
     given = [plain_folder, "--corpus", corpus_file, "--out", tmp_path / "out", "--language", "auto"]
-    assert converter.refused(*given, "--gate-corpus", "none") == (
-        "--language auto needs a gate, and --gate-corpus none makes none; leave one of them out"
+    assert converter.refused(*given, "--detector-corpus", "none") == (
+        "--language auto needs a detector, and --detector-corpus none makes none; leave one of them out"
     )
     assert converter.refused(*given) == (
-        "--language auto needs a language gate: corpus rows.jsonl has 4 rows, a gate needs 20; name another with "
-        "--gate-corpus"
+        "--language auto needs a language detector: corpus rows.jsonl has 4 rows, a detector needs 20; name another with "
+        "--detector-corpus"
     )
 
 
-def test_auto_where_a_steered_checkpoint_has_no_gate(converter: Command, made: Path, tmp_path: Path) -> None:
+def test_auto_where_a_steered_checkpoint_has_no_detector(converter: Command, made: Path, tmp_path: Path) -> None:
     message = converter.refused(made / "bare", "--language", "auto", "--out", tmp_path / "out")
     assert message == (
-        f"--language auto needs a language gate: {made / 'bare'} has none against en; make one with --gate-corpus"
+        f"--language auto needs a language detector: {made / 'bare'} has none against en; make one with --detector-corpus"
     )
 
 

@@ -1,4 +1,4 @@
-"""The corpus as the gate sees it: its texts by language, and the scripts and letters of each."""
+"""The corpus as the detector sees it: its texts by language, and the scripts and letters of each."""
 
 from __future__ import annotations
 

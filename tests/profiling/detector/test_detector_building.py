@@ -1,4 +1,4 @@
-"""Gates made from the built-in corpus, asked about text that they were not made from."""
+"""Detectors made from the built-in corpus, asked about text that they were not made from."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from trained_tokenizers import EMOJI, builtin_rows, sentencepiece_tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from clas_models.errors import InputError
-from clas_models.modeling.language_gate import INVISIBLE, UNITS_PER_NAT, LanguageGate
-from clas_models.profiling.gate.gate_building import build_gate
-from clas_models.profiling.gate.token_text import read_tokens
+from clas_models.modeling.language_detector import INVISIBLE, UNITS_PER_NAT, LanguageDetector
+from clas_models.profiling.detector.detector_building import build_detector
+from clas_models.profiling.detector.token_text import read_tokens
 
 from .conftest import OTHER, Made
 
@@ -63,12 +63,12 @@ CHAT = (
 
 
 def wrongly_taken(made: Made) -> list[tuple[int, str]]:
-    """The texts, by row and language, of which the gate says another language."""
-    anchor = made.languages[made.gate.anchor_id]
+    """The texts, by row and language, of which the detector says another language."""
+    anchor = made.languages[made.detector.anchor_id]
     return [
         (number, code)
         for number, row in enumerate(NEW_ROWS)
-        for code in (anchor, *made.gate.gate_languages)
+        for code in (anchor, *made.detector.detector_languages)
         if made.language(row[code]) != (code if code in made.languages else OTHER)
     ]
 
@@ -100,8 +100,8 @@ def test_known_languages_that_are_not_profiled_are_others(small: Made) -> None:
 def test_another_anchor(german: Made) -> None:
     """English is a language like any other then."""
     assert wrongly_taken(german) == []
-    assert german.gate.anchor_id == 1
-    assert "de" not in german.gate.gate_languages
+    assert german.detector.anchor_id == 1
+    assert "de" not in german.detector.detector_languages
 
 
 @pytest.mark.parametrize("code", UNKNOWN)
@@ -147,7 +147,7 @@ def test_letters_speak_against_languages_that_do_not_have_them() -> None:
     classes = ("es", "ro", "tr", "unknown")
     for letter, language in {"Ñ": "es", "Ă": "ro", "Ğ": "tr", "Ł": "unknown", "ø": "unknown", "ő": "unknown"}.items():
         assert letter not in seen
-        evidence = made.gate.evidence[tokenizer.get_vocab()[letter], : len(classes)] / UNITS_PER_NAT
+        evidence = made.detector.evidence[tokenizer.get_vocab()[letter], : len(classes)] / UNITS_PER_NAT
         best, second = evidence.topk(2).values.tolist()
         assert classes[int(evidence.argmax())] == language
         assert best - second > 1
@@ -163,7 +163,7 @@ def test_tokens_that_no_sample_contained_speak_by_their_own_text(trained: Any) -
     later = {code: tokens(code, builtin_rows()[20:]) - seen for code in made.languages}
     new = {code: sorted(later[code] - set().union(*(later[c] for c in later if c != code))) for code in later}
     assert min(map(len, new.values())) > 20
-    means = {code: made.gate.evidence[new[code]].float().mean(0) for code in new}  # columns de, ru, ...
+    means = {code: made.detector.evidence[new[code]].float().mean(0) for code in new}  # columns de, ru, ...
     assert means["de"][0] > 0 > means["en"][0]
     assert means["ru"][1] > UNITS_PER_NAT
     assert made.language("Könnten Sie bitte etwas lauter sprechen, damit alle zuhören?") == "de"
@@ -171,8 +171,8 @@ def test_tokens_that_no_sample_contained_speak_by_their_own_text(trained: Any) -
 
 def test_tables_are_as_large_as_the_embedding_and_silent_where_there_is_no_text(small: Made) -> None:
     tokenizer, rows = small.tokenizer, rows_of("en", "de", "zh")
-    padded = build_gate(tokenizer, rows, ["en", "de"], "en", len(tokenizer) + 64)
-    exact = build_gate(tokenizer, rows, ["en", "de"], "en")
+    padded = build_detector(tokenizer, rows, ["en", "de"], "en", len(tokenizer) + 64)
+    exact = build_detector(tokenizer, rows, ["en", "de"], "en")
     assert padded.evidence.shape == (len(tokenizer) + 64, len(rows[0]) - 1 + 2)
     assert torch.equal(padded.evidence[: len(tokenizer)], exact.evidence)
     silent = [*tokenizer.all_special_ids, *range(len(tokenizer), len(tokenizer) + 64)]
@@ -186,22 +186,22 @@ def test_digits_signs_and_code_say_nothing(full: Made) -> None:
         number for number, token in enumerate(read_tokens(full.tokenizer, len(full.tokenizer))) if not token.speaks
     ]
     assert len(quiet) > 50
-    assert not full.gate.evidence[quiet].any()
+    assert not full.detector.evidence[quiet].any()
 
 
-def test_a_gate_is_the_same_each_time_and_in_whatever_order_the_languages_are(trained: Any) -> None:
+def test_a_detector_is_the_same_each_time_and_in_whatever_order_the_languages_are(trained: Any) -> None:
     first, again = (
         Made.of(trained, languages, "en", rows_of("de", "en", "zh")) for languages in (("de", "en", "zh"), ("zh", "en"))
     )
-    assert torch.equal(again.gate.evidence, first.gate.evidence)
-    assert torch.equal(again.gate.kinds, first.gate.kinds)
+    assert torch.equal(again.detector.evidence, first.detector.evidence)
+    assert torch.equal(again.detector.kinds, first.detector.kinds)
     assert [first.language(CONTENTS[code]) for code in ("de", "zh")] == ["de", "zh"]
     assert [again.language(CONTENTS[code]) for code in ("de", "zh")] == [OTHER, "zh"]
 
 
 def test_rows_can_be_an_iterator_and_need_no_others_than_the_profiled_languages(trained: Any) -> None:
-    made = Made(build_gate(trained, iter(rows_of("de", "en", count=40)), ["en", "de"], "en"), trained, ("en", "de"))
-    assert made.gate.gate_languages == ("de",)
+    made = Made(build_detector(trained, iter(rows_of("de", "en", count=40)), ["en", "de"], "en"), trained, ("en", "de"))
+    assert made.detector.detector_languages == ("de",)
     assert [made.language(CONTENTS[code]) for code in ("de", "en", "hi")] == ["de", "en", OTHER]
 
 
@@ -225,21 +225,26 @@ def test_a_tokenizer_without_bytes_for_two_languages(codes: tuple[str, str]) -> 
 @pytest.mark.parametrize(
     ("rows", "languages", "anchor", "fault"),
     [
-        ([], ["en", "de"], "en", "gate: the corpus has no rows"),
-        (rows_of("en", "de"), ["en", "de"], "fr", "gate: the anchor language 'fr' is not among the languages en, de"),
-        (rows_of("en", "de"), ["en", "xx", "de", "yy"], "en", "gate: its corpus lacks xx, yy; it has en, de"),
-        ([{"en": "The cat sleeps."}], ["en"], "en", "gate: its corpus has no language beside en"),
+        ([], ["en", "de"], "en", "detector: the corpus has no rows"),
+        (
+            rows_of("en", "de"),
+            ["en", "de"],
+            "fr",
+            "detector: the anchor language 'fr' is not among the languages en, de",
+        ),
+        (rows_of("en", "de"), ["en", "xx", "de", "yy"], "en", "detector: its corpus lacks xx, yy; it has en, de"),
+        ([{"en": "The cat sleeps."}], ["en"], "en", "detector: its corpus has no language beside en"),
     ],
 )
-def test_what_no_gate_can_be_made_of(
+def test_what_no_detector_can_be_made_of(
     trained: Any, rows: list[dict[str, str]], languages: list[str], anchor: str, fault: str
 ) -> None:
     with pytest.raises(InputError) as error:
-        build_gate(trained, rows, languages, anchor)
+        build_detector(trained, rows, languages, anchor)
     assert str(error.value) == fault
 
 
-def test_the_gate_is_the_module_that_a_checkpoint_carries(small: Made) -> None:
-    gate = LanguageGate(len(small.tokenizer), small.gate.gate_languages, small.languages, "en")
-    gate.load_state_dict(small.gate.state_dict())
-    assert Made(gate, small.tokenizer, small.languages).language(CONTENTS["zh"]) == "zh"
+def test_the_detector_is_the_module_that_a_checkpoint_carries(small: Made) -> None:
+    detector = LanguageDetector(len(small.tokenizer), small.detector.detector_languages, small.languages, "en")
+    detector.load_state_dict(small.detector.state_dict())
+    assert Made(detector, small.tokenizer, small.languages).language(CONTENTS["zh"]) == "zh"

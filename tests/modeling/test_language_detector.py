@@ -1,4 +1,4 @@
-"""The gate alone: what counts as evidence, what does not, and what it can never depend on."""
+"""The detector alone: what counts as evidence, what does not, and what it can never depend on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from gate_helpers import (
+from detector_helpers import (
     BEGIN,
     CHINESE,
     ENGLISH,
@@ -18,16 +18,16 @@ from gate_helpers import (
     PIECE,
     STRANGE,
     rows,
-    small_gate,
+    small_detector,
 )
 
 EN, DE, ZH, OTHER = 0, 1, 2, 4
 
 
 def ids_of(*contents: list[int]) -> list[int]:
-    """The gate's answer to several rows in one padded batch."""
+    """The detector's answer to several rows in one padded batch."""
     width = max(map(len, contents))
-    return small_gate()(*rows(*contents, width=width)).language_ids.tolist()
+    return small_detector()(*rows(*contents, width=width)).language_ids.tolist()
 
 
 def test_each_language_is_recognised_from_two_words() -> None:
@@ -40,11 +40,11 @@ def test_thin_evidence_is_the_anchor() -> None:
 
 
 def test_a_batch_without_tokens_is_the_anchor() -> None:
-    assert small_gate()(torch.zeros(3, 0, dtype=torch.long)).language_ids.tolist() == [EN] * 3
+    assert small_detector()(torch.zeros(3, 0, dtype=torch.long)).language_ids.tolist() == [EN] * 3
 
 
 def test_neutral_tokens_carry_no_weight() -> None:
-    alone, among = small_gate()(*rows([GERMAN] * 3)), small_gate()(*rows([NEUTRAL, *[GERMAN, NEUTRAL] * 3]))
+    alone, among = small_detector()(*rows([GERMAN] * 3)), small_detector()(*rows([NEUTRAL, *[GERMAN, NEUTRAL] * 3]))
     assert torch.equal(alone.evidence, among.evidence)
     assert torch.equal(alone.threshold, among.threshold)
 
@@ -55,18 +55,18 @@ def test_content_decides_and_not_the_wrapper_around_it() -> None:
 
 
 def test_long_anchor_text_needs_more_evidence() -> None:
-    decision = small_gate()(*rows([ENGLISH] * 9, [ENGLISH] * 4, [NEUTRAL] * 9))
+    decision = small_detector()(*rows([ENGLISH] * 9, [ENGLISH] * 4, [NEUTRAL] * 9))
     assert decision.threshold.tolist() == [9.0, 8.0, 6.0]
 
 
 def test_names_in_a_row_count_once_and_little() -> None:
-    decision = small_gate()(*rows([NAME] * 4, [NAME, ENGLISH, NAME], [GERMAN] * 4))
+    decision = small_detector()(*rows([NAME] * 4, [NAME, ENGLISH, NAME], [GERMAN] * 4))
     assert decision.evidence[:, 0].tolist() == [1.5, 1.5, 16.0]
     assert decision.language_ids.tolist() == [EN, EN, DE]
 
 
 def test_one_word_counts_for_no_more_than_a_word_however_many_pieces_it_has() -> None:
-    decision = small_gate()(*rows([GERMAN, PIECE, PIECE, PIECE], [GERMAN, PIECE], [GERMAN] * 2))
+    decision = small_detector()(*rows([GERMAN, PIECE, PIECE, PIECE], [GERMAN, PIECE], [GERMAN] * 2))
     assert decision.evidence[:, 0].tolist() == [5.0, 5.0, 8.0]
 
 
@@ -77,10 +77,10 @@ def test_the_best_stretch_counts_and_not_the_last_one() -> None:
 @pytest.mark.parametrize("left", [False, True])
 def test_padding_is_not_seen(left: bool) -> None:
     contents = [[GERMAN] * 3, [PIECE, GERMAN, CHINESE], [NAME, PIECE], [ENGLISH, GERMAN]]
-    expected = [small_gate()(torch.tensor([row])) for row in contents]
+    expected = [small_detector()(torch.tensor([row])) for row in contents]
     for width, value in ((4, PAD), (30, PAD), (30, GERMAN), (30, PIECE)):
         ids, mask = rows(*contents, width=width, left=left)
-        found = small_gate()(torch.where(mask.bool(), ids, value), mask)
+        found = small_detector()(torch.where(mask.bool(), ids, value), mask)
         for row, decision in enumerate(expected):
             assert torch.equal(found.evidence[row], decision.evidence[0])
             assert torch.equal(found.threshold[row], decision.threshold[0])
@@ -88,53 +88,58 @@ def test_padding_is_not_seen(left: bool) -> None:
 
 def test_padding_with_a_token_that_is_no_text_needs_no_mask() -> None:
     ids, mask = rows([GERMAN] * 3, [PIECE, GERMAN], left=True)
-    assert torch.equal(small_gate()(ids).evidence, small_gate()(ids, mask).evidence)
+    assert torch.equal(small_detector()(ids).evidence, small_detector()(ids, mask).evidence)
 
 
 def test_rows_do_not_depend_on_each_other() -> None:
     contents = [[GERMAN] * 3, [CHINESE] * 9, [ENGLISH, NAME, GERMAN]]
-    together = small_gate()(*rows(*contents))
+    together = small_detector()(*rows(*contents))
     for row, content in enumerate(contents):
-        assert torch.equal(together.evidence[row], small_gate()(torch.tensor([content])).evidence[0])
+        assert torch.equal(together.evidence[row], small_detector()(torch.tensor([content])).evidence[0])
 
 
 @pytest.mark.parametrize("bad", [-1, 260, 2**40])
 def test_ids_outside_the_vocabulary_are_an_error(bad: int) -> None:
-    with pytest.raises(IndexError, match=rf"input_ids: {bad} is outside the gate's 260 tokens"):
-        small_gate()(torch.tensor([[GERMAN, bad]]))
+    with pytest.raises(IndexError, match=rf"input_ids: {bad} is outside the detector's 260 tokens"):
+        small_detector()(torch.tensor([[GERMAN, bad]]))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_a_cast_does_not_touch_the_tables(dtype: torch.dtype) -> None:
-    gate, batch = small_gate(), rows([GERMAN] * 3, [ENGLISH, NAME])
-    cast = copy.deepcopy(gate).to(dtype)
+    detector, batch = small_detector(), rows([GERMAN] * 3, [ENGLISH, NAME])
+    cast = copy.deepcopy(detector).to(dtype)
     assert {name: table.dtype for name, table in cast.named_buffers()} == {
         "evidence": torch.int8,
         "kinds": torch.uint8,
         "limits": torch.int32,
     }
-    assert torch.equal(cast(*batch).evidence, gate(*batch).evidence)
+    assert torch.equal(cast(*batch).evidence, detector(*batch).evidence)
 
 
 def test_another_anchor() -> None:
     """Against German: its own words are what the table calls 'de', which has no column of its own then."""
-    gate = small_gate(languages=["fr", "it", "zh"], anchor="it")
-    assert gate(*rows([CHINESE] * 2, [FRENCH] * 2, [GERMAN] * 2, [ENGLISH] * 2)).language_ids.tolist() == [2, 0, 3, 1]
+    detector = small_detector(languages=["fr", "it", "zh"], anchor="it")
+    assert detector(*rows([CHINESE] * 2, [FRENCH] * 2, [GERMAN] * 2, [ENGLISH] * 2)).language_ids.tolist() == [
+        2,
+        0,
+        3,
+        1,
+    ]
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_compiles_to_one_graph(backend: str) -> None:
-    gate, batch = small_gate(), rows([GERMAN] * 3, [ENGLISH] * 4, [STRANGE] * 5, [])
-    compiled = torch.compile(gate, fullgraph=True, backend=backend)
-    for found, expected in zip(compiled(*batch), gate(*batch), strict=True):
+    detector, batch = small_detector(), rows([GERMAN] * 3, [ENGLISH] * 4, [STRANGE] * 5, [])
+    compiled = torch.compile(detector, fullgraph=True, backend=backend)
+    for found, expected in zip(compiled(*batch), detector(*batch), strict=True):
         assert torch.equal(found, expected)
 
 
 def test_new_tokens_of_a_resized_embedding_say_nothing() -> None:
-    gate, batch = small_gate(), rows([GERMAN] * 3, [ENGLISH] * 4)
-    expected = gate(*batch).evidence
-    gate.resize(300)
-    assert torch.equal(gate(*batch).evidence, expected)
-    assert gate(torch.full((1, 8), 299)).language_ids.tolist() == [EN]
-    gate.resize(260)
-    assert torch.equal(gate(*batch).evidence, expected)
+    detector, batch = small_detector(), rows([GERMAN] * 3, [ENGLISH] * 4)
+    expected = detector(*batch).evidence
+    detector.resize(300)
+    assert torch.equal(detector(*batch).evidence, expected)
+    assert detector(torch.full((1, 8), 299)).language_ids.tolist() == [EN]
+    detector.resize(260)
+    assert torch.equal(detector(*batch).evidence, expected)

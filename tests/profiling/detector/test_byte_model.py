@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from clas_models.profiling.gate.byte_model import ByteModel
+from clas_models.profiling.detector.byte_model import ByteModel
 
 SAMPLES = ["die Katze schläft im Haus".encode(), b"the cat sleeps in the house", "猫在家里睡觉".encode()]
 ASKED = [b"the house", "schläft".encode(), b" katzen", "在家".encode(), "家".encode()[1:], b"\xff\x00\xff", b"e", b""]

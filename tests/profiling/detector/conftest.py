@@ -1,4 +1,4 @@
-"""Fixtures of the gate's tests: tokenizers of both kinds, and gates that every fifth row of the corpus is new to."""
+"""Fixtures of the detector's tests: tokenizers of both kinds, and detectors that every fifth row of the corpus is new to."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from one_thread import single_threaded
 from trained_tokenizers import builtin_rows, byte_level_tokenizer, sentencepiece_tokenizer
 
-from clas_models.modeling.language_gate import GateDecision, LanguageGate
-from clas_models.profiling.gate.gate_building import build_gate
+from clas_models.modeling.language_detector import DetectorDecision, LanguageDetector
+from clas_models.profiling.detector.detector_building import build_detector
 
 OTHER = "other"
 TOKENIZERS = {"byte-level": byte_level_tokenizer, "sentencepiece": sentencepiece_tokenizer}
@@ -20,18 +20,18 @@ TOKENIZERS = {"byte-level": byte_level_tokenizer, "sentencepiece": sentencepiece
 
 @dataclass(frozen=True)
 class Made:
-    """A gate and what it was made for."""
+    """A detector and what it was made for."""
 
-    gate: LanguageGate
+    detector: LanguageDetector
     tokenizer: Any
     languages: tuple[str, ...]
 
     @classmethod
     def of(cls, tokenizer: Any, languages: Sequence[str], anchor: str, rows: Sequence[dict[str, str]]) -> Made:
-        return cls(build_gate(tokenizer, rows, languages, anchor), tokenizer, tuple(languages))
+        return cls(build_detector(tokenizer, rows, languages, anchor), tokenizer, tuple(languages))
 
-    def decide(self, text: str) -> GateDecision:
-        return self.gate(torch.tensor([self.tokenizer(text)["input_ids"]], dtype=torch.long))
+    def decide(self, text: str) -> DetectorDecision:
+        return self.detector(torch.tensor([self.tokenizer(text)["input_ids"]], dtype=torch.long))
 
     def language(self, text: str) -> str:
         """What a text is taken for: a profiled language, or "other"."""
@@ -58,7 +58,7 @@ def full(trained: Any) -> Made:
 
 @pytest.fixture(scope="session")
 def small(trained: Any) -> Made:
-    """For three languages; the gate knows more."""
+    """For three languages; the detector knows more."""
     return Made.of(trained, ("de", "en", "zh"), "en", _old_rows(("de", "en", "zh", "fr", "ru", "hi")))
 
 

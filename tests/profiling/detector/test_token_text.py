@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from clas_models.profiling.gate.token_text import TokenText, plain, read_tokens, script
+from clas_models.profiling.detector.token_text import TokenText, plain, read_tokens, script
 
 LATIN = frozenset({"LATIN"})
 NONE: frozenset[str] = frozenset()

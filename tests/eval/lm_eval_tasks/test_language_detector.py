@@ -1,4 +1,4 @@
-"""Without `language=` the checkpoint's gate decides, also in the batches that the harness pads.
+"""Without `language=` the checkpoint's detector decides, also in the batches that the harness pads.
 
 For likelihoods it pads on the right with the token 0 and hands the model no mask, for generation on the left with one.
 """
@@ -18,15 +18,15 @@ from .support import Harness
 
 
 @pytest.fixture(scope="module", name="gated")
-def gated_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its gate knows languages by their bytes."""
+def detector_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its detector knows languages by their bytes."""
     folder = tmp_path_factory.mktemp("gated")
     corpus = write_corpus(folder / "rows.jsonl", 6 * ROWS)
-    return save_steered(folder / "steered", "--gate-corpus", corpus, "--language", "auto")
+    return save_steered(folder / "steered", "--detector-corpus", corpus, "--language", "auto")
 
 
 @pytest.mark.parametrize(("task", "language"), [("xnli", "en"), ("xnli", "zh"), ("xquad", "zh")])
-def test_the_gate_steers_padded_batches_as_eval_steers_a_named_language(
+def test_the_detector_steers_padded_batches_as_eval_steers_a_named_language(
     gated: Path, harness: Harness, sources: Path, evaluation: Any, tmp_path: Path, task: str, language: str
 ) -> None:
     evaluation.made(
@@ -43,9 +43,11 @@ def test_the_gate_steers_padded_batches_as_eval_steers_a_named_language(
 
 def test_the_token_that_the_harness_pads_with_says_nothing(gated: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(gated)
-    assert not model.base_model.language_gate.evidence[0].any()
+    assert not model.base_model.language_detector.evidence[0].any()
     heard = []
-    model.base_model.language_gate.register_forward_hook(lambda gate, given, decided: heard.append((given, decided)))
+    model.base_model.language_detector.register_forward_hook(
+        lambda detector, given, decided: heard.append((given, decided))
+    )
     harness = HFLM(pretrained=model, tokenizer=AutoTokenizer.from_pretrained(gated), batch_size=2)
     texts = ["die Katze schläft auf Brot und die Katze schläft auf dem Tisch", "猫在桌上睡觉"]
     pairs = [((text, "0"), harness.tok_encode(text), harness.tok_encode("0")) for text in texts]

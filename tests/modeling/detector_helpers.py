@@ -1,4 +1,4 @@
-"""A gate that a reader can follow: ten tokens of German and of Chinese, and a steered model that has it."""
+"""A detector that a reader can follow: ten tokens of German and of Chinese, and a steered model that has it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ import torch
 from conftest import tiny_steered
 from torch import Tensor
 
-from clas_models.modeling.language_gate import GateLimits, LanguageGate
+from clas_models.modeling.language_detector import DetectorLimits, LanguageDetector
 
-GATE_LANGUAGES = ["de", "zh", "fr"]  # fr is known to the gate, but not profiled
-LIMITS = GateLimits(word_gain=5, name_gain=1.5, word_loss=4, threshold=6, threshold_growth=1)
+DETECTOR_LANGUAGES = ["de", "zh", "fr"]  # fr is known to the detector, but not profiled
+LIMITS = DetectorLimits(word_gain=5, name_gain=1.5, word_loss=4, threshold=6, threshold_growth=1)
 # Ids by what they say: each token is a word of its own, worth 4 nats.
 GERMAN, CHINESE, FRENCH, ENGLISH, NEUTRAL = 10, 20, 30, 40, 50
-NAME, PIECE, STRANGE = 60, 70, 80  # a German name; a piece that continues a word, 3 nats for German; no gate language
+NAME, PIECE, STRANGE = (
+    60,
+    70,
+    80,
+)  # a German name; a piece that continues a word, 3 nats for German; no detector language
 PAD, BEGIN = 256, 257
 
 
-def fill(gate: LanguageGate) -> LanguageGate:
+def fill(detector: LanguageDetector) -> LanguageDetector:
     """The tables that the names above describe."""
-    vocab_size, classes = gate.evidence.shape
+    vocab_size, classes = detector.evidence.shape
     evidence = torch.zeros(vocab_size, classes)
     for token, column in ((GERMAN, 0), (CHINESE, 1), (FRENCH, 2), (NAME, 0), (STRANGE, 3)):
         evidence[token] = -1.0
@@ -31,19 +35,19 @@ def fill(gate: LanguageGate) -> LanguageGate:
     starts_word[PIECE] = False
     name_like = torch.arange(vocab_size) == NAME
     invisible = torch.arange(vocab_size) >= PAD
-    gate.fill(evidence, starts_word=starts_word, name_like=name_like, invisible=invisible, limits=LIMITS)
-    return gate
+    detector.fill(evidence, starts_word=starts_word, name_like=name_like, invisible=invisible, limits=LIMITS)
+    return detector
 
 
-def small_gate(languages: list[str] | None = None, anchor: str = "en") -> LanguageGate:
-    """The gate alone, for the profiled languages en, de, zh, hi."""
-    return fill(LanguageGate(260, GATE_LANGUAGES, languages or ["en", "de", "zh", "hi"], anchor))
+def small_detector(languages: list[str] | None = None, anchor: str = "en") -> LanguageDetector:
+    """The detector alone, for the profiled languages en, de, zh, hi."""
+    return fill(LanguageDetector(260, DETECTOR_LANGUAGES, languages or ["en", "de", "zh", "hi"], anchor))
 
 
 def gated(family: Any, **overrides: Any) -> Any:
-    """`tiny_steered` with the gate in it, and `language="auto"`."""
-    model = tiny_steered(family, **{"gate_languages": GATE_LANGUAGES, "language": "auto", **overrides})
-    fill(model.base_model.language_gate)
+    """`tiny_steered` with the detector in it, and `language="auto"`."""
+    model = tiny_steered(family, **{"detector_languages": DETECTOR_LANGUAGES, "language": "auto", **overrides})
+    fill(model.base_model.language_detector)
     return model
 
 

@@ -1,12 +1,12 @@
 """Which language a sequence is in, from its token ids alone.
 
-The gate reads one row of a small table for every token: how much the token speaks for each language against the
+The detector reads one row of a small table for every token: how much the token speaks for each language against the
 anchor, the language that is never steered.  It adds the rows up by words and looks for the stretch that speaks most
 for one language, so that an English instruction around foreign content dilutes nothing.  Evidence and its sums are
 integers: the answer does not depend on padding, batch or device, and no cast of the model to another dtype touches
 the tables.
 
-How the tables are made is `profiling/gate`'s business, when the gate is asked is `auto_language.py`'s; this module
+How the tables are made is `profiling/detector`'s business, when the detector is asked is `auto_language.py`'s; this module
 needs nothing but torch.
 
 Source: E. S. Page, "Continuous inspection schemes", Biometrika 41 (1954), for the sum that finds the stretch.
@@ -31,7 +31,7 @@ STARTS_WORD, NAME_LIKE, INVISIBLE = 1, 2, 4
 
 
 @dataclass(frozen=True)
-class GateLimits:
+class DetectorLimits:
     """How evidence is bounded and when it is enough, in nats.
 
     Attributes:
@@ -51,12 +51,12 @@ class GateLimits:
     threshold_growth: float
 
 
-class GateDecision(NamedTuple):
-    """What the gate says of every row.
+class DetectorDecision(NamedTuple):
+    """What the detector says of every row.
 
     Attributes:
         language_ids: int64 `[batch]`, positions in the list of profiled languages; one more stands for all others.
-        evidence: float32 `[batch, classes]`, nats for each class of the gate; what exceeds `threshold` is enough.
+        evidence: float32 `[batch, classes]`, nats for each class of the detector; what exceeds `threshold` is enough.
         threshold: float32 `[batch]`, nats.
     """
 
@@ -65,12 +65,12 @@ class GateDecision(NamedTuple):
     threshold: Tensor
 
 
-class LanguageGate(nn.Module):
+class LanguageDetector(nn.Module):
     """Language ids from token ids; its tables are buffers and travel in the checkpoint.
 
     Args:
         vocab_size: rows of the tables.
-        gate_languages: the languages that the tables tell from the anchor, profiled or not; its classes are these
+        detector_languages: the languages that the tables tell from the anchor, profiled or not; its classes are these
             and two unnamed ones.
         languages: the profiled languages, in the order of their ids.
         anchor_language: the one of them that is never steered.
@@ -78,7 +78,7 @@ class LanguageGate(nn.Module):
     Buffers:
         evidence: int8 `[vocab_size, classes]`, units for each class against the anchor.
         kinds: uint8 `[vocab_size]`, bits: the token starts a word; a word that it starts may be a name; it is no text.
-        limits: int32 `[5]`, `GateLimits` in units.
+        limits: int32 `[5]`, `DetectorLimits` in units.
     """
 
     evidence: Tensor
@@ -86,20 +86,20 @@ class LanguageGate(nn.Module):
     limits: Tensor
 
     def __init__(
-        self, vocab_size: int, gate_languages: Sequence[str], languages: Sequence[str], anchor_language: str
+        self, vocab_size: int, detector_languages: Sequence[str], languages: Sequence[str], anchor_language: str
     ) -> None:
         super().__init__()
-        self.gate_languages = tuple(gate_languages)
+        self.detector_languages = tuple(detector_languages)
         self.anchor_id = list(languages).index(anchor_language)
         others = len(languages)
-        ids = [languages.index(code) if code in languages else others for code in gate_languages]
+        ids = [languages.index(code) if code in languages else others for code in detector_languages]
         self.class_ids = (*ids, *[others] * UNNAMED_CLASSES)
         self.register_buffer("evidence", torch.zeros(vocab_size, len(self.class_ids), dtype=torch.int8))
         self.register_buffer("kinds", torch.zeros(vocab_size, dtype=torch.uint8))
         self.register_buffer("limits", torch.zeros(5, dtype=torch.int32))
 
     def fill(
-        self, evidence: Tensor, *, starts_word: Tensor, name_like: Tensor, invisible: Tensor, limits: GateLimits
+        self, evidence: Tensor, *, starts_word: Tensor, name_like: Tensor, invisible: Tensor, limits: DetectorLimits
     ) -> None:
         """Set the tables.
 
@@ -108,7 +108,7 @@ class LanguageGate(nn.Module):
             starts_word: bool `[vocab_size]`: the token cannot belong to the word before it.
             name_like: bool `[vocab_size]`: a word that begins with the token may be a name.
             invisible: bool `[vocab_size]`: the token is no text, as padding and the marks of a chat template are not.
-            limits: see `GateLimits`.
+            limits: see `DetectorLimits`.
         """
         self.evidence.copy_((evidence * UNITS_PER_NAT).round().clamp(-127, 127))
         self.kinds.copy_(starts_word * STARTS_WORD + name_like * NAME_LIKE + invisible * INVISIBLE)
@@ -122,7 +122,7 @@ class LanguageGate(nn.Module):
             padding = table.new_zeros(max(more, 0), *table.shape[1:])
             setattr(self, name, torch.cat([table[:vocab_size], padding]))
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> GateDecision:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> DetectorDecision:
         """Decide for every row of a batch.
 
         Args:
@@ -144,14 +144,16 @@ class LanguageGate(nn.Module):
         threshold = self.limits[3] + self.limits[4] * anchor_words.sum(1).float().sqrt()
         class_ids = torch.tensor(self.class_ids, device=input_ids.device)
         ids = torch.where(best.amax(1) > threshold, class_ids[best.argmax(1)], self.anchor_id)
-        return GateDecision(ids, best / UNITS_PER_NAT, threshold / UNITS_PER_NAT)
+        return DetectorDecision(ids, best / UNITS_PER_NAT, threshold / UNITS_PER_NAT)
 
     def _check(self, input_ids: Tensor) -> None:
         if input_ids.device.type != "cpu" or torch.compiler.is_compiling() or not input_ids.numel():
             return  # the gather itself refuses such an id; only the message is the device's own
         low, high = int(input_ids.min()), int(input_ids.max())
         if low < 0 or high >= len(self.kinds):
-            raise IndexError(f"input_ids: {low if low < 0 else high} is outside the gate's {len(self.kinds)} tokens")
+            raise IndexError(
+                f"input_ids: {low if low < 0 else high} is outside the detector's {len(self.kinds)} tokens"
+            )
 
     def _words(self, input_ids: Tensor, attention_mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """The bounded evidence of whole words at the last token of each, and where those of the anchor are.
@@ -181,4 +183,4 @@ class LanguageGate(nn.Module):
         return words, (words.amax(-1) < 0) & ~name
 
     def extra_repr(self) -> str:
-        return f"vocab_size={len(self.kinds)}, gate_languages={list(self.gate_languages)}, anchor_id={self.anchor_id}"
+        return f"vocab_size={len(self.kinds)}, detector_languages={list(self.detector_languages)}, anchor_id={self.anchor_id}"

@@ -1,4 +1,4 @@
-"""How often a gate is right on rows that it was not made from."""
+"""How often a detector is right on rows that it was not made from."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 import torch
 
-from ...modeling.language_gate import LanguageGate
-from .gate_building import build_gate
+from ...modeling.language_detector import LanguageDetector
+from .detector_building import build_detector
 
-HELD_OUT = 5  # every fifth row is kept from the gate that is judged
+HELD_OUT = 5  # every fifth row is kept from the detector that is judged
 
 
 @dataclass(frozen=True)
-class GateAccuracy:
+class DetectorAccuracy:
     """Shares, 0 to 1, of `rows` texts: told from the anchor or taken for it rightly, and the language itself right.
 
-    A language that the gate knows but that was not profiled is right as "other".  `anchor` is the share of the
+    A language that the detector knows but that was not profiled is right as "other".  `anchor` is the share of the
     anchor's own texts that were left to it.
     """
 
@@ -40,29 +40,29 @@ def held_out_accuracy(
     languages: Sequence[str],
     anchor: str,
     vocab_size: int | None = None,
-) -> GateAccuracy:
-    """Make a gate without every fifth row and ask it about those; the arguments are those of `build_gate`.
+) -> DetectorAccuracy:
+    """Make a detector without every fifth row and ask it about those; the arguments are those of `build_detector`.
 
     Raises:
-        InputError: as `build_gate`.
+        InputError: as `build_detector`.
     """
     kept = [row for number, row in enumerate(rows) if number % HELD_OUT]
-    gate = build_gate(tokenizer, kept, languages, anchor, vocab_size)
+    detector = build_detector(tokenizer, kept, languages, anchor, vocab_size)
     held_out = [(code, text) for row in rows[::HELD_OUT] for code, text in row.items()]
-    answers = [(code, _language_id(gate, tokenizer, text)) for code, text in held_out]
+    answers = [(code, _language_id(detector, tokenizer, text)) for code, text in held_out]
     wanted = {code: languages.index(code) if code in languages else len(languages) for code in rows[0]}
-    anchors = [found == gate.anchor_id for code, found in answers if code == anchor]
-    return GateAccuracy(
+    anchors = [found == detector.anchor_id for code, found in answers if code == anchor]
+    return DetectorAccuracy(
         rows=len(answers),
-        anchor_or_not=_share([(found == gate.anchor_id) == (code == anchor) for code, found in answers]),
+        anchor_or_not=_share([(found == detector.anchor_id) == (code == anchor) for code, found in answers]),
         language=_share([found == wanted[code] for code, found in answers]),
         anchor=_share(anchors),
     )
 
 
-def _language_id(gate: LanguageGate, tokenizer: Any, text: str) -> int:
+def _language_id(detector: LanguageDetector, tokenizer: Any, text: str) -> int:
     ids = torch.tensor([tokenizer(text, add_special_tokens=False)["input_ids"]])
-    return int(gate(ids).language_ids)
+    return int(detector(ids).language_ids)
 
 
 def _share(right: Sequence[bool]) -> float:

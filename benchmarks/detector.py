@@ -1,6 +1,6 @@
-"""`python -m benchmarks.gate`: does the language gate recognise text that it never saw, and what does it cost?
+"""`python -m benchmarks.detector`: does the language detector recognise text that it never saw, and what does it cost?
 
-The gate is made from the built-in corpus alone and asked about XQuAD and XNLI, by language, with the tokenizer of each
+The detector is made from the built-in corpus alone and asked about XQuAD and XNLI, by language, with the tokenizer of each
 model; Lingua, a language identifier from PyPI, is asked about the same texts decoded.  The texts are data that is not
 part of the project: give the folder that holds `xquad/` and `xnli/`.
 """
@@ -18,12 +18,12 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoTokenizer
 
-from clas_models.modeling.language_gate import LanguageGate
+from clas_models.modeling.language_detector import LanguageDetector
 from clas_models.profiling.corpora import load_corpus
-from clas_models.profiling.gate.gate_building import build_gate
+from clas_models.profiling.detector.detector_building import build_detector
 
-from .gate_cost import measure_cost
-from .gate_texts import SETS, TARGETS, Texts, read_texts
+from .detector_cost import measure_cost
+from .detector_texts import SETS, TARGETS, Texts, read_texts
 
 ANCHOR = "en"
 BATCH = 32
@@ -32,7 +32,7 @@ Answers = dict[str, list[str]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.detector", description=__doc__)
     parser.add_argument("models", nargs="+", type=Path, metavar="DIR", help="folders of plain checkpoints")
     parser.add_argument(
         "--data", type=Path, default=Path("../shared/data"), metavar="DIR", help="(default: %(default)s)"
@@ -51,28 +51,28 @@ def main() -> None:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         began = time.perf_counter()
         vocabulary = AutoConfig.from_pretrained(folder).vocab_size
-        gate = build_gate(tokenizer, corpus.rows, corpus.languages, ANCHOR, vocabulary)
-        size = sum(buffer.nbytes for buffer in gate.buffers()) / 1e6
+        detector = build_detector(tokenizer, corpus.rows, corpus.languages, ANCHOR, vocabulary)
+        size = sum(buffer.nbytes for buffer in detector.buffers()) / 1e6
         print(f"\n## {folder.name}: made in {time.perf_counter() - began:.1f} s, {size:.2f} MB\n", flush=True)
         identify = _identifier(corpus.languages) if args.lingua_step else None
         for name in SETS:
             texts = read_texts(name, args.data, tokenizer, args.rows)
-            _report(name, texts, tokenizer, gate, (*corpus.languages, "other"), identify, args.lingua_step)
+            _report(name, texts, tokenizer, detector, (*corpus.languages, "other"), identify, args.lingua_step)
         if args.rounds:
-            print(measure_cost(folder, gate, args.rounds, args.device), flush=True)
+            print(measure_cost(folder, detector, args.rounds, args.device), flush=True)
 
 
 def _report(
     name: str,
     texts: Texts,
     tokenizer: Any,
-    gate: LanguageGate,
+    detector: LanguageDetector,
     codes: Sequence[str],
     identify: Callable[[str], str] | None,
     step: int,
 ) -> None:
     """One table: a row a language, the means, and the targets."""
-    answers = {code: [codes[i] for i in _decide(gate, tokenizer, rows)] for code, rows in texts.items()}
+    answers = {code: [codes[i] for i in _decide(detector, tokenizer, rows)] for code, rows in texts.items()}
     lingua = {code: [identify(row) for row in rows[::step]] for code, rows in texts.items()} if identify else {}
     print(f"### {SETS[name].title}\n")
     print(
@@ -101,8 +101,8 @@ def _score(answers: Sequence[str], code: str) -> tuple[float, float]:
     return 100 * kept / len(answers), 100 * sum(answer == code for answer in answers) / len(answers)
 
 
-def _decide(gate: LanguageGate, tokenizer: Any, texts: Sequence[str]) -> list[int]:
-    """The gate's id of every text, in padded batches of similar length."""
+def _decide(detector: LanguageDetector, tokenizer: Any, texts: Sequence[str]) -> list[int]:
+    """The detector's id of every text, in padded batches of similar length."""
     ids = [torch.tensor(row[:MAX_TOKENS]) for row in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
     order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
     result = [0] * len(ids)
@@ -110,7 +110,7 @@ def _decide(gate: LanguageGate, tokenizer: Any, texts: Sequence[str]) -> list[in
         part = order[start : start + BATCH]
         batch = pad_sequence([ids[place] for place in part], batch_first=True)
         mask = pad_sequence([torch.ones_like(ids[place]) for place in part], batch_first=True)
-        for place, language in zip(part, gate(batch, mask).language_ids.tolist(), strict=True):
+        for place, language in zip(part, detector(batch, mask).language_ids.tolist(), strict=True):
             result[place] = language
     return result
 

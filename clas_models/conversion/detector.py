@@ -1,0 +1,127 @@
+"""The language detector of a checkpoint: from which corpus it is made, how good it is, and one that is taken over.
+
+How a detector is made is `profiling/detector`'s business, what it does in a model `modeling/language_detector.py`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from ..errors import InputError
+from ..modeling.language_detector import LanguageDetector
+from ..profiling.corpora import ParallelCorpus, load_corpus
+from ..profiling.detector.detector_building import build_detector
+from ..profiling.detector.held_out import DetectorAccuracy, held_out_accuracy
+from .loading import load_tokenizer
+from .source import Source
+from .weights import DETECTOR_PREFIX
+
+BUILTIN = "builtin"
+NONE = "none"
+MIN_ROWS = 20  # fewer sentences teach a detector too little to be trusted
+MAX_ROWS = 1000  # more teach it little more, and it should not read a data set of millions
+TRUSTED = 0.95  # held-out accuracy from which a checkpoint uses its detector by default
+
+
+@dataclass(frozen=True)
+class DetectorCorpus:
+    """Where a detector comes from: rows to make one, or the reason why there is none."""
+
+    corpus: ParallelCorpus | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class MadeDetector:
+    """A detector and what is known of it: `accuracy` is None for one that was taken over from the source.
+
+    `is_trusted`: whether a checkpoint uses it by default.
+    """
+
+    detector: LanguageDetector
+    corpus: str
+    is_trusted: bool
+    accuracy: DetectorAccuracy | None = None
+
+
+def open_detector_corpus(
+    chosen: str | None, profiled: str | None, data_dir: Path | None, languages: Sequence[str]
+) -> DetectorCorpus:
+    """The corpus that a detector is made from: the one that the user names for it, or else the profiled one.
+
+    Args:
+        chosen: `--detector-corpus`: a corpus, "none", or None.
+        profiled: the corpus that was profiled, None for a profile that was there already.
+        languages: the profiled languages, which the corpus must have.
+
+    Raises:
+        InputError: a corpus that the user names for the detector cannot be used for it.
+    """
+    if chosen == NONE:
+        return DetectorCorpus(None, "not wanted")
+    name = chosen or profiled or BUILTIN
+    # All that the built-in corpus has costs nothing, and a detector knows more the more languages it has seen.
+    wanted = None if name == BUILTIN else languages
+    folder = data_dir if name in ("xquad", "xnli") else None
+    corpus = load_corpus(name, languages=wanted, samples=MAX_ROWS, fewer=True, data_dir=folder)
+    missing = [code for code in languages if code not in corpus.languages]
+    rows = sum(1 for _ in corpus.rows)
+    fault = ""
+    if missing:
+        fault = f"corpus {corpus.name} lacks {', '.join(missing)}; name another with --detector-corpus"
+    elif rows < MIN_ROWS:
+        fault = (
+            f"corpus {corpus.name} has {rows} rows, a detector needs {MIN_ROWS}; name another with --detector-corpus"
+        )
+    if fault and chosen is not None:
+        raise InputError(f"language detector: {fault}")
+    return DetectorCorpus(None, fault) if fault else DetectorCorpus(corpus)
+
+
+def make_detector(source: Source, corpus: ParallelCorpus, languages: Sequence[str], anchor: str) -> MadeDetector:
+    """A detector for the tokenizer of `source`, and its accuracy on rows that it is tried without first.
+
+    Raises:
+        InputError: the tokenizer cannot be loaded, or the corpus not be used.
+    """
+    tokenizer = load_tokenizer(source)
+    rows, vocab_size = list(corpus.rows), int(source.config.vocab_size)
+    accuracy = held_out_accuracy(tokenizer, rows, languages, anchor, vocab_size)
+    detector = build_detector(tokenizer, rows, languages, anchor, vocab_size)
+    return MadeDetector(detector, corpus.name, accuracy.anchor_or_not >= TRUSTED, accuracy)
+
+
+def carried_detector(source: Source, languages: Sequence[str], anchor: str) -> MadeDetector | None:
+    """The detector that a steered source carries; None if it has none, or one against another anchor.
+
+    Raises:
+        InputError: a table is missing, of another shape or dtype, or damaged.
+    """
+    codes = source.detector_languages
+    if codes is None or getattr(source.config, "anchor_language", None) != anchor:
+        return None
+    detector = LanguageDetector(int(source.config.vocab_size), codes, languages, anchor)
+    where = {name: shard for shard in source.shards for name in shard.tensors}
+    for name, table in detector.named_buffers():
+        full = f"{DETECTOR_PREFIX}{name}"
+        if full not in where:
+            raise InputError(f"{source.folder}: no tensor {full!r}, which its configuration promises")
+        try:
+            with safe_open(where[full].path, "pt") as file:
+                found = file.get_tensor(full)
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"{where[full].path}: tensor {full!r} cannot be read ({error})") from error
+        if found.dtype != table.dtype or found.shape != table.shape:
+            raise InputError(
+                f"{source.folder}: tensor {full!r} is {found.dtype} {list(found.shape)}, expected {table.dtype} "
+                f"{list(table.shape)}; make the detector anew with --detector-corpus"
+            )
+        with torch.no_grad():
+            table.copy_(found)
+    # Without a default the source did not trust its detector, or its user did not want it.
+    return MadeDetector(detector, "taken over from the source", source.config.language is not None)

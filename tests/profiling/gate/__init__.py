@@ -1,1 +1,0 @@
-"""Tests of `clas_models.profiling.gate`; a package, so that its modules need no names of their own."""
