@@ -1,7 +1,7 @@
 """The methods that a model can be evaluated with, by name: what is in force on it while it answers.
 
-Adding one is adding a line to `METHODS`; another statistic for `int-mean`'s rule, such as zero, is also a line in
-`clas_models.profiling.language_neurons.WRITTEN`.
+Adding one is adding a line to `METHODS`; another value for `int-mean`'s rule, such as zero, is also a line in
+`clas_models.profiling.values.VALUES`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from clas_models.errors import InputError
-from clas_models.profiling.language_neurons import SITES, find_language_neurons
+from clas_models.profiling.lape import lape
+from clas_models.profiling.values import SITES
+from clas_models.profiling.write_tables import write_tables
 
 from .engine.settings import Setting
 from .loading import Checkpoint
@@ -31,9 +32,9 @@ DEFAULT_SITE = "gate"
 
 @dataclass(frozen=True)
 class Overwriting:
-    """What `act(gate)` of a language's own neurons is overwritten with: a key of WRITTEN, taken at a key of SITES."""
+    """What `act(gate)` of a language's own neurons is overwritten with: a key of VALUES, taken at a key of SITES."""
 
-    statistic: str
+    value: str
     site: str
 
 
@@ -60,7 +61,7 @@ class Choices:
 
     Attributes:
         strengths: alpha, beta and gamma of `clas`; what is not there is as the checkpoint says.
-        site: where the statistic of a method that overwrites is taken, a key of SITES.
+        site: where the value of a method that overwrites is taken, a key of SITES.
     """
 
     strengths: Mapping[str, Any] = field(default_factory=dict)
@@ -75,11 +76,11 @@ def _clas(checkpoint: Checkpoint, choices: Choices) -> Method:
     return clas_method(checkpoint, CLAS, choices.strengths)
 
 
-def _overwriting(name: str, statistic: str, checkpoint: Checkpoint, choices: Choices) -> Method:
+def _overwriting(name: str, value: str, checkpoint: Checkpoint, choices: Choices) -> Method:
     if choices.site not in SITES:
-        raise InputError(f"unknown site {choices.site!r} of the statistic: choose one of {', '.join(SITES)}")
+        raise InputError(f"unknown site {choices.site!r} of a value: choose one of {', '.join(SITES)}")
     _check_steered(checkpoint, name)
-    rule = Overwriting(statistic, choices.site)
+    rule = Overwriting(value, choices.site)
     return Method(name, {"kind": name, "site": choices.site}, {"alpha": 0.0}, rule)
 
 
@@ -194,12 +195,12 @@ def overwrite_tables(checkpoint: Checkpoint, rule: Overwriting) -> tuple[Tensor,
         InputError: the profile is missing, of another model, without all layers, or too old for the site.
     """
     profile = checkpoint.profile()
-    neurons = find_language_neurons(profile)
-    languages = checkpoint.config.languages
-    shape = (len(languages), *neurons.membership.shape[1:])
-    masks, values = torch.zeros(shape, dtype=torch.bool), torch.zeros(shape)
-    for row, language in enumerate(languages):
-        if language in neurons.languages and language != checkpoint.anchor_language:
-            masks[row] = neurons.membership[neurons.languages.index(language)]
-            values[row] = neurons.values(profile, language, rule.statistic, site=rule.site)
-    return masks, values
+    tables = write_tables(
+        profile,
+        lape(profile),
+        checkpoint.config.languages,
+        value=rule.value,
+        site=rule.site,
+        leave_out=(checkpoint.anchor_language,),
+    )
+    return tables.masks, tables.values
