@@ -70,7 +70,7 @@ def _add_run(commands: Any) -> None:
     add("--beta", type=float, metavar="B", help="of clas (default: the checkpoint's)")
     add("--gamma", type=float, metavar="C", help="of clas (default: the checkpoint's)")
     add("--int-site", default="gate", metavar="SITE", help="of int-mean: the mean before the nonlinearity, gate "
-        "(default), or after it, act")  # fmt: skip
+        "(default), or after it, activated")  # fmt: skip
     _add_common(command)
 
 

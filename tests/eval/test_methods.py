@@ -13,7 +13,7 @@ from run_helpers import one_thread, save_plain, steered_fixture  # noqa: F401
 from torch import Tensor
 
 from clas_models.errors import InputError
-from clas_models.profiling.language_neurons import find_language_neurons
+from clas_models.profiling.lape import lape
 from clas_models.profiling.neuron_profile import NeuronProfile
 from eval.engine.choices import choose_grid
 from eval.loading import Checkpoint, open_checkpoint
@@ -95,17 +95,17 @@ def test_int_mean_writes_the_means_of_the_languages_own_neurons(checkpoint: Chec
     assert group.tables is not None
     masks, values = group.tables
     profile = checkpoint.profile()
-    neurons = find_language_neurons(profile)
+    neurons = lape(profile)
     assert not masks[0].any()  # English
     for row, language in enumerate(["de", "zh"], start=1):
-        assert torch.equal(masks[row], neurons.membership[row])
+        assert torch.equal(masks[row], neurons.masks[row])
         mean = profile.gate_sum[row] / profile.tokens[row]
-        assert torch.equal(values[row], mean.float()), language
+        assert torch.equal(values[row], mean.float() * masks[row]), language
     assert masks.any()
 
 
 def test_int_mean_is_what_hooks_on_a_plain_model_do(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    [group] = groups(checkpoint, "int-mean", site="act")
+    [group] = groups(checkpoint, "int-mean", site="activated")
     assert group.tables is not None
     plain = open_checkpoint(str(save_plain(tmp_path / "plain")))
     model = plain.load()
@@ -116,7 +116,7 @@ def test_int_mean_is_what_hooks_on_a_plain_model_do(checkpoint: Checkpoint, tmp_
 
 
 def test_the_two_sites_differ(checkpoint: Checkpoint) -> None:
-    sites = [groups(checkpoint, "int-mean", site=site)[0] for site in ("gate", "act")]
+    sites = [groups(checkpoint, "int-mean", site=site)[0] for site in ("gate", "activated")]
     assert sites[0].digest != sites[1].digest
     assert groups(checkpoint, "base")[0].digest is None
 
@@ -154,7 +154,7 @@ def test_an_old_profile_has_no_means_after_the_nonlinearity(copy: Path) -> None:
     replace(NeuronProfile.load(path), act_sum=None).save(path)
     checkpoint = open_checkpoint(str(copy))
     groups(checkpoint, "int-mean")
-    assert "lacks 'act_sum'" in refused(checkpoint, "int-mean", site="act")
+    assert "lacks 'act_sum'" in refused(checkpoint, "int-mean", site="activated")
 
 
 def test_a_profile_without_all_layers_is_refused(copy: Path) -> None:
