@@ -16,9 +16,10 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..errors import InputError
+from ..modeling.rule import ACTIVATED, NEURONS
 from .corpora import ParallelCorpus
 from .neuron_profile import COUNTS, SUMS, NeuronProfile
-from .recorder import ACTIVATED, GATE, NEURONS, Batch, Recorder
+from .recorder import GATE, Batch, Recorder
 from .recording import Recording, record
 
 BLOCK = 1_500_000  # values summed at once on a CPU: they should stay in its cache for several passes
@@ -39,7 +40,7 @@ def profile_neurons(
     """Profile every neuron of `layers` in every language of `corpus`.
 
     Args:
-        model: a Llama or Qwen2 model with or without a head, in eval mode; a steered one is profiled as it steers.
+        model: of a supported family, with or without a head, in eval mode; a steered one is profiled as it steers.
         max_length: tokens a row; what is longer is cut.
         batch_size: rows a forward pass; it changes the speed and nothing else.
         layers: the model's layer indices, by default all.

@@ -15,10 +15,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ..modeling.rule import ACTIVATED, NEURONS, RESIDUAL
+
 GATE = "gate"
-ACTIVATED = "activated"
-NEURONS = "neurons"
-RESIDUAL = "residual"
 SITES = (GATE, ACTIVATED, NEURONS, RESIDUAL)
 """The sites of a layer, in the order in which it computes them: the output of `gate_proj`; act(gate), as it goes into
 the product with `up`; the input of `down_proj`; the output of the layer.  Each is what the model really computes: where

@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..errors import InputError
+from ..modeling.rule import ACTIVATED, NEURONS
 from .batches import BatchReader
 from .corpora import ParallelCorpus
 from .neuron_profile import Provenance
-from .recorder import ACTIVATED, GATE, NEURONS, SITES, Batch, Recorder
+from .recorder import GATE, SITES, Batch, Recorder
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +53,8 @@ def record(
     """Run a model over every language of `corpus`, one after the other, and show the recorders what they ask for.
 
     Args:
-        model: a Llama or Qwen2 model with or without a head, in eval mode; one that steers or writes is recorded as
-            it does.
+        model: of a supported family, plain or steered, with or without a head, in eval mode; one that steers or
+            writes is recorded as it does.
         max_length: tokens a row; what is longer is cut.
         batch_size: rows a forward pass.
         only: languages to run the model on, by default all.  The text of the others is read and its tokens are

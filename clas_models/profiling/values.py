@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..modeling.rule import ACTIVATED
 from .neuron_profile import NeuronProfile, check_tokens
-from .recorder import ACTIVATED, GATE
+from .recorder import GATE
 
 SITES = {GATE: "gate_sum", ACTIVATED: "act_sum"}
 """Where a value is taken -> the sum that it is read from: before the nonlinearity, or after it.

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from clas_models import FAMILIES
 from clas_models.errors import InputError
+from clas_models.modeling.write import Write
+from clas_models.profiling.corpora import ParallelCorpus
 from clas_models.profiling.profiler import NeuronSums, profile_neurons
 from clas_models.profiling.recorder import SITES, Batch, Recorder
 from clas_models.profiling.recording import record
@@ -71,7 +73,7 @@ class MeanStates(Recorder):
         return self.totals[language] / self.rows[language]
 
 
-def naive_sites(model: Any, ids: list[int]) -> dict[tuple[str, int], Tensor]:
+def naive_sites(model: Any, ids: list[int], **arguments: Any) -> dict[tuple[str, int], Tensor]:
     """The sites of every layer for one row alone, by hooks: `[tokens, width]`."""
     seen: dict[tuple[str, int], Tensor] = {}
 
@@ -88,7 +90,7 @@ def naive_sites(model: Any, ids: list[int]) -> dict[tuple[str, int], Tensor]:
         handles.append(layer.mlp.down_proj.register_forward_pre_hook(partial(first_input, ("neurons", index))))
         handles.append(layer.register_forward_hook(partial(output, ("residual", index))))
     with torch.no_grad():
-        model(input_ids=torch.tensor([ids]))
+        model(input_ids=torch.tensor([ids]), **arguments)
     for handle in handles:
         handle.remove()
     return seen
@@ -98,14 +100,15 @@ def naive_sites(model: Any, ids: list[int]) -> dict[tuple[str, int], Tensor]:
 def test_every_site_is_what_naive_hooks_see(family: Any, tokenizer: Any, batch_size: int) -> None:
     model = tiny_plain(family, num_hidden_layers=3).double()
     keeper = Keeper(dict.fromkeys(SITES, range(3)))
-    record(model, tokenizer, WORDS, [keeper], batch_size=batch_size)
-    for language in WORDS.languages:
-        for sample, row in enumerate(WORDS.rows):
+    corpus = ParallelCorpus("some", ("en", "zh"), WORDS.rows[:8])
+    record(model, tokenizer, corpus, [keeper], batch_size=batch_size)
+    for language in corpus.languages:
+        for sample, row in enumerate(corpus.rows):
             for (site, layer), expected in naive_sites(model, tokenizer(row[language])["input_ids"]).items():
                 place = (language, sample, site, layer)
                 torch.testing.assert_close(keeper.kept[place], expected, rtol=1e-10, atol=1e-12, msg=str(place))
                 torch.testing.assert_close(keeper.last[place], expected[-1], rtol=1e-10, atol=1e-12)
-    assert len(keeper.kept) == 3 * 36 * 4 * 3
+    assert len(keeper.kept) == 2 * 8 * 4 * 3
 
 
 def test_recorders_of_one_pass_see_what_each_sees_alone(family: Any, tokenizer: Any) -> None:
@@ -167,6 +170,35 @@ def test_a_steered_model_that_is_told_the_language(family: Any, tokenizer: Any) 
         language, _, _, layer = place
         # The first bridge layer is 2.
         assert torch.equal(values, base.kept[place]) == (language == "en" or layer < 2), place
+
+
+def test_a_model_that_writes_is_recorded_behind_what_it_writes(family: Any, tokenizer: Any) -> None:
+    masks = torch.zeros(4, 6, 48, dtype=torch.bool)
+    masks[1, 4, :20] = True  # German
+    model, keeper = tiny_steered(family, bridge_layers=[]), Keeper({"activated": [3, 4], "neurons": [4, 5]})
+    base = Keeper(keeper.wanted)
+    language: Any = lambda batch: {"language": batch.language}  # noqa: E731
+    record(model, tokenizer, TWO_ROWS, [base], forward_arguments=language)
+    with model.intervening(Write(masks, torch.full(masks.shape, 0.75))):
+        record(model, tokenizer, TWO_ROWS, [keeper], forward_arguments=language)
+    for place, values in keeper.kept.items():
+        code, _, site, layer = place
+        expected = base.kept[place].clone()
+        if (code, site, layer) == ("de", "activated", 4):
+            expected[:, :20] = 0.75
+        changed = code == "de" and (site, layer) in (("neurons", 4), ("neurons", 5))
+        assert torch.equal(values, expected) != changed, place
+
+
+def test_a_model_with_vectors_is_recorded_behind_them(family: Any, tokenizer: Any) -> None:
+    model, keeper = tiny_steered(family, vector_layers=[1, 3], vector_positions="all"), Keeper({"residual": range(6)})
+    for layer in (1, 3):
+        model.model.layers[layer].add.vectors[1:].normal_()
+    record(model, tokenizer, TWO_ROWS, [keeper], forward_arguments=lambda batch: {"language": batch.language})
+    for (code, sample, site, layer), values in keeper.kept.items():
+        ids = tokenizer(TWO_ROWS.rows[sample][code])["input_ids"]
+        expected = naive_sites(model, ids, language=code)[site, layer]
+        torch.testing.assert_close(values, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_recording_says_what_was_read(tokenizer: Any) -> None:
