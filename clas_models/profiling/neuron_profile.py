@@ -119,38 +119,31 @@ class NeuronProfile:
         """
         if not isinstance(other, NeuronProfile):
             return NotImplemented
-        _check_same("model type", self.provenance.model_type, other.provenance.model_type)
-        _check_same("weights", self.provenance.fingerprint, other.provenance.fingerprint)
-        _check_same(
-            "shape", (self.num_model_layers, *self.sum.shape[1:]), (other.num_model_layers, *other.sum.shape[1:])
-        )
-        _check_same("languages", self.languages, other.languages)
-        _check_same("layers", self.layers, other.layers)
-        _check_same("maximum length", self.provenance.max_length, other.provenance.max_length)
-        _check_same("dtype", self.provenance.dtype, other.provenance.dtype)
-        if shared := set(self.provenance.digests) & set(other.provenance.digests):
+        mine, theirs = self.provenance, other.provenance
+        for what, left, right in (
+            ("model type", mine.model_type, theirs.model_type),
+            ("weights", mine.fingerprint, theirs.fingerprint),
+            ("shape", (self.num_model_layers, *self.sum.shape[1:]), (other.num_model_layers, *other.sum.shape[1:])),
+            ("languages", self.languages, other.languages),
+            ("layers", self.layers, other.layers),
+            ("maximum length", mine.max_length, theirs.max_length),
+            ("dtype", mine.dtype, theirs.dtype),
+        ):
+            if left != right:
+                raise InputError(f"profiles of different {what} do not add up: {left} and {right}")
+        if shared := set(mine.digests) & set(theirs.digests):
             raise InputError(
                 f"both profiles hold the same part of the corpus ({min(shared)[:12]}): it would count twice"
             )
-        mine, theirs = self.provenance, other.provenance
-        return NeuronProfile(
-            languages=self.languages,
-            layers=self.layers,
-            num_model_layers=self.num_model_layers,
-            tokens=self.tokens + other.tokens,
-            provenance=Provenance(
-                model=mine.model,
-                model_type=mine.model_type,
-                fingerprint=mine.fingerprint,
-                corpus=tuple(dict.fromkeys(mine.corpus + theirs.corpus)),
-                samples=mine.samples + theirs.samples,
-                max_length=mine.max_length,
-                dtype=mine.dtype,
-                digests=mine.digests + theirs.digests,
-                versions=mine.versions,
-            ),
-            **{name: total + other.tensors[name] for name, total in self.tensors.items() if name in other.tensors},
+        totals: dict[str, Any] = dict.fromkeys(TOTALS)
+        totals |= {name: total + other.tensors[name] for name, total in self.tensors.items() if name in other.tensors}
+        provenance = replace(
+            mine,
+            corpus=tuple(dict.fromkeys(mine.corpus + theirs.corpus)),
+            samples=mine.samples + theirs.samples,
+            digests=mine.digests + theirs.digests,
         )
+        return replace(self, tokens=self.tokens + other.tokens, provenance=provenance, **totals)
 
     def select(self, languages: Sequence[str]) -> NeuronProfile:
         """The same profile with only these languages, in this order.
@@ -214,11 +207,6 @@ def check_tokens(profile: NeuronProfile) -> None:
             f"no tokens were profiled for {', '.join(silent)}: "
             "give text in that language, or leave it out of --languages"
         )
-
-
-def _check_same(what: str, mine: object, theirs: object) -> None:
-    if mine != theirs:
-        raise InputError(f"profiles of different {what} do not add up: {mine} and {theirs}")
 
 
 def _check(profile: NeuronProfile) -> None:

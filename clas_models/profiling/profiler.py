@@ -37,22 +37,13 @@ def profile_neurons(
     fingerprint: str | None = None,
     progress: Callable[[str, int, int], Any] | None = None,
 ) -> NeuronProfile:
-    """Profile every neuron of `layers` in every language of `corpus`.
+    """Profile every neuron of `layers` (the model's layer indices, by default all) in every language of `corpus`.
 
-    Args:
-        model: of a supported family, with or without a head, in eval mode; a steered one is profiled as it steers.
-        max_length: tokens a row; what is longer is cut.
-        batch_size: rows a forward pass; it changes the speed and nothing else.
-        layers: the model's layer indices, by default all.
-        only: languages to run the model on, by default all.  The text of the others is read and its tokens are
-            counted, but their sums and counts stay 0: profiles of different languages add up, tensor by tensor, to
-            the very bits of one pass over all.
-        fingerprint: identifies the weights, for checks against other profiles and checkpoints.
-        progress: called after every batch with the language, and how many rows and tokens it had.
+    The other arguments are those of `record`.  The sums and counts of a language that is not among `only` stay 0:
+    profiles of different languages add up, tensor by tensor, to the very bits of one pass over all.
 
     Raises:
-        InputError: a setting or layer is out of range, a language has no usable token, or an activation is not
-            finite (it names the layer).
+        InputError: as `record`, or an activation is not finite (it names the layer).
     """
     sums = NeuronSums(model, corpus.languages, layers)
     recording = record(

@@ -56,7 +56,7 @@ def record(
         model: of a supported family, plain or steered, with or without a head, in eval mode; one that steers or
             writes is recorded as it does.
         max_length: tokens a row; what is longer is cut.
-        batch_size: rows a forward pass.
+        batch_size: rows a forward pass; for sums, it changes the speed and nothing else.
         only: languages to run the model on, by default all.  The text of the others is read and its tokens are
             counted.
         fingerprint: identifies the weights, for checks against profiles and checkpoints.
