@@ -470,7 +470,8 @@ def test_a_real_model_equals_the_naive_reference(batch_size: int) -> None:
     profile = profile_neurons(model, tokenizer, corpus, max_length=96, batch_size=batch_size)
     expected = real_reference()
     assert torch.equal(profile.tokens, expected.profile.tokens)
-    assert max(distance(profile, expected).values()) <= 1e-5
+    # With one thread a matmul of several rows rounds another way than with two: 1.7e-5 of sum_sq, seen on x86.
+    assert max(distance(profile, expected).values()) <= 5e-5
     # A matmul of several rows may round another way than that of one, by some 1e-6 of an activation's usual size, and
     # of ten million activations a few lie that near to zero.  (Seen on x86: one in 16 million.)
     activations = int(profile.tokens.sum()) * len(profile.layers) * profile.num_neurons
