@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import tiny_plain, tiny_steered
-from detector_helpers import BEGIN, CHINESE, ENGLISH, FRENCH, GERMAN, NEUTRAL, PAD, STRANGE, with_detector, rows
+from detector_helpers import BEGIN, CHINESE, ENGLISH, FRENCH, GERMAN, NEUTRAL, PAD, STRANGE, rows, with_detector
 from modeling_helpers import one_thread  # noqa: F401
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, DynamicCache, pipeline
 
