@@ -22,7 +22,7 @@ from .run_folder import PREDICTIONS_NAME, SETTINGS_NAME, TUNE_NAME, RunFolder, S
 _LOCK = ".lock"
 _INFORMATION = ("model", "other.data")  # names: the fingerprint and the examples' digest say what lies behind them
 _GROWING = ("methods", "languages")  # more methods and tasks change nothing about those that were there
-_GROWING_OTHER = ("metrics", "templates", "examples", "overwritten")  # as these, in `other`, by method or task
+_GROWING_OTHER = ("metrics", "templates", "examples", "written")  # as these, in `other`, by method or task
 _NAMED = 4  # changed settings that are told
 
 

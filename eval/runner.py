@@ -6,7 +6,7 @@ is left to compute.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -18,12 +18,12 @@ from .begin import begun
 from .engine.batches import plan_batches
 from .jobs import Job
 from .loading import Checkpoint, open_checkpoint
-from .methods import Choices, Group, Method, grouped, methods_of
-from .options import Options
+from .methods import Group, Method, grouped, methods_of
 from .predictions import Predictions
 from .progress import Meter, Progress
 from .prompts import Prompt
 from .run_folder import Record, RunFolder, Settings
+from .run_options import RunOptions
 from .tally import Tally
 from .tasks import Answer, Example
 
@@ -40,14 +40,14 @@ class Plan:
     """
 
     command: str
-    options: Options
+    options: RunOptions
     checkpoint: Checkpoint
     jobs: tuple[Job, ...]
     methods: tuple[Method, ...]
     groups: tuple[Group, ...]
 
     @classmethod
-    def of(cls, command: str, options: Options, checkpoint: Checkpoint, methods: Sequence[Method]) -> Plan:
+    def of(cls, command: str, options: RunOptions, checkpoint: Checkpoint, methods: Sequence[Method]) -> Plan:
         """Raises InputError: data, templates, tokenizer or profile cannot be used."""
         jobs = tuple(Job.of(name, options, checkpoint) for name in options.tasks)
         return cls(command, options, checkpoint, jobs, tuple(methods), tuple(grouped(methods, checkpoint)))
@@ -75,7 +75,7 @@ class Plan:
                 "corpus": options.corpus,
                 "examples": {name: job.examples_digest() for name, job in by_task.items()},
                 "templates": {name: job.template_digest() for name, job in by_task.items()},
-                "overwritten": {
+                "written": {
                     method.name: group.digest for group in self.groups for method in group.methods if group.digest
                 },
                 "chat_template": options.chat_template,
@@ -93,8 +93,8 @@ class Plan:
         others = [language for language in languages if not self.checkpoint.is_profiled(language)]
         if self.checkpoint.is_steered and others:
             yield (
-                f"not profiled: {', '.join(others)}; there clas takes the default alpha, and methods that overwrite "
-                "neurons equal base"
+                f"not profiled: {', '.join(others)}; there clas takes the default alpha, and int equals base, unless "
+                "as= names another language"
             )
 
 
@@ -117,13 +117,13 @@ class Outcome:
 
 
 def run_methods(
-    options: Options, names: Sequence[str] | None, choices: Choices, progress: Progress
+    options: RunOptions, names: Sequence[str] | None, strengths: Mapping[str, Any], progress: Progress
 ) -> tuple[Plan, Outcome]:
     """The command `run`.
 
     Args:
-        names: of the methods; None are the default ones.
-        choices: about the methods.
+        names: of the methods, as users write them; None are the default ones.
+        strengths: of `clas`, where a method's options do not say them.
 
     Raises:
         InputError: something cannot be used.
@@ -131,7 +131,7 @@ def run_methods(
     """
     options.check()
     checkpoint = open_checkpoint(options.model, options.dtype, options.device)
-    methods = methods_of(names, checkpoint, choices)
+    methods = methods_of(names, checkpoint, strengths)
     if not checkpoint.is_steered and names is None:
         progress.say(f"{checkpoint.name}: a plain checkpoint, so {methods[0].name} is the only method")
     plan = Plan.of("run", options, checkpoint, methods)
@@ -188,7 +188,7 @@ class _Work:
         task, keys = job.task, {example.key for example in job.examples[language]}
         unfinished = []
         for method in group.methods:
-            tally = self.tallies[task.name, method.name, language] = Tally(task)
+            tally = self.tallies[task.name, method.name, language] = Tally(task.scale)
             records = self.folder.records(task.name, method.name, language)
             if len(records) == len(keys) and {record.key for record in records} == keys:
                 tally.add(records)
@@ -207,7 +207,7 @@ class _Work:
             tally.add(records)
             self.meter.already(len(records))
         model = self.model
-        named = "+".join(tallies) if len(tallies) <= 2 else f"{len(tallies)} settings"
+        named = "+".join(tallies) if len(tallies) <= 2 else f"{len(tallies)} methods"
         self.meter.at(f"{task.name} {language}, {named}")
         with part.group.in_force(model):
             for batch, answers in part.answers(model, predictions.batches):
@@ -238,7 +238,7 @@ class _Part:
         return self.job.examples[self.language]
 
     def answers(self, model: Any, skip_batches: int) -> Iterator[tuple[list[int], Sequence[Sequence[Answer]]]]:
-        return self.job.answers(model, self.prompts, self.language, self.group.strengths, skip_batches)
+        return self.job.answers(model, self.prompts, self.language, self.group.conditions, skip_batches)
 
     def records(self, batch: Sequence[int], answers: Sequence[Sequence[Answer]]) -> list[list[Record]]:
         """A list for every method."""

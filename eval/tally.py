@@ -3,52 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .run_folder import Record
-from .tasks import Kind, Task
-
-PERPLEXITY_UNIT = "nats a token"
+from .score_scale import ScoreScale
 
 
 @dataclass
 class Tally:
-    """A sum of scores and what it is divided by: examples, or tokens for a perplexity."""
+    """A sum of scores and what it is divided by."""
 
-    task: Task
+    scale: ScoreScale
     examples: int = 0
     _sum: float = 0.0
-    _weight: int = 0
+    _weight: float = 0.0
 
-    def add(self, records: Iterable[Record]) -> None:
-        for record in records:
-            self.examples += 1
-            self._sum += record.scores[self.task.metrics[0]]
-            self._weight += record.tokens if self.task.kind is Kind.PERPLEXITY else 1
+    def add(self, records: Sequence[Record]) -> None:
+        self.examples += len(records)
+        self._sum += float(self.scale.values(records).sum())
+        self._weight += float(self.scale.weights(records).sum())
 
     @property
     def value(self) -> float:
-        """0 to 100, or nats a token for a perplexity; NaN while there is nothing to divide by."""
-        if not self._weight:
-            return math.nan
-        return self._sum / self._weight * (1 if self.task.kind is Kind.PERPLEXITY else 100)
+        """As it is shown; NaN while there is nothing to divide by."""
+        return self.scale.factor * (self._sum / self._weight) if self._weight else math.nan
 
     @property
     def goodness(self) -> float:
         """The higher the better."""
-        return -self.value if self.task.kind is Kind.PERPLEXITY else self.value
+        return self.scale.sign * self.value
 
     def __str__(self) -> str:
-        return format_score(self.value, self.task)
-
-
-def format_score(value: float, task: Task, sign: str = "") -> str:
-    """With as many digits as its scale asks for; `sign` is "+" for a difference."""
-    digits = 4 if task.kind is Kind.PERPLEXITY else 1
-    return f"{round(value, digits) + 0.0:{sign}.{digits}f}"  # + 0.0: no negative zero
-
-
-def unit(task: Task) -> str:
-    """What the main score of a task is, for the head of a table."""
-    return PERPLEXITY_UNIT if task.kind is Kind.PERPLEXITY else f"{task.metrics[0]}, %"
+        return self.scale.formatted(self.value)

@@ -20,7 +20,7 @@ from clas_models.profiling.corpora.text_file import text_lines
 
 from .multiple_choice import ANSWER_FIELDS, LETTERS, multiple_choice_task
 from .parallel import language_codes, parallel_examples
-from .task import Example, Source
+from .task import Example, ExampleSource
 
 # ISO 639-1 by the ISO 639-3 codes that Belebele uses.  Where it has a variety of a macrolanguage, such as Tosk Albanian
 # or North Azerbaijani, the code is the macrolanguage's, once for each; other varieties keep their own three letters.
@@ -46,7 +46,7 @@ _FIELDS = ("passage", "question", *ANSWER_FIELDS)
 Row = tuple[str, Mapping[str, Any]]  # its place, for messages, and what stands there
 
 
-def load_belebele(languages: Sequence[str] | None, source: Source) -> dict[str, list[Example]]:
+def load_belebele(languages: Sequence[str] | None, source: ExampleSource) -> dict[str, list[Example]]:
     """Questions in the order of their keys, so that `samples` are the same whatever the languages.
 
     A key is made of the passage's link (with its split, where the row has one) and the question's number.

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from conversion.support import file_bytes, rewrite_json
+from eval.report.scores import main_score
 from huggingface_hub import EvalResult, ModelCard, metadata_load
 from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
 from run_helpers import (  # noqa: F401
@@ -24,7 +25,6 @@ from run_helpers import (  # noqa: F401
 from clas_models.conversion.model_card import RESULTS_BEGIN, RESULTS_END
 from eval.card import with_section
 from eval.report.collect import collect
-from eval.report.scores import main_score
 
 TASKS = "xnli,xquad"
 

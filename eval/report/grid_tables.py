@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ..run_folder import CLAS
 from ..statistics import Interval
 from .comparison import Across, Comparison, Difference
-from .scores import decimals, unit
 from .table import Cell, Column, Table, Value, count, difference, interval, score, text
 from .tables import heading, slug
 
@@ -21,7 +21,7 @@ CAUTION = (
 
 
 @dataclass(frozen=True, order=True)
-class Setting:
+class GridPoint:
     """One point of a grid; ordered by beta, gamma, alpha."""
 
     beta: float
@@ -34,21 +34,21 @@ class Setting:
         return f"β = {self.beta:g}, γ = {self.gamma:g}"
 
 
-def settings(comparison: Comparison) -> tuple[Setting, ...]:
+def grid_points(comparison: Comparison) -> tuple[GridPoint, ...]:
     """The points with one alpha for all languages, in order."""
     found = []
     for method in comparison.methods:
         values = comparison.task.parameters(method)
         strengths = {name: values.get(name) for name in ("beta", "gamma", "alpha")}
         numbers = {name: float(value) for name, value in strengths.items() if isinstance(value, int | float)}
-        if values.get("kind") == "clas" and len(numbers) == len(strengths):
-            found.append(Setting(method=method, **numbers))
+        if values.get("kind") == CLAS and len(numbers) == len(strengths):
+            found.append(GridPoint(method=method, **numbers))
     return tuple(sorted(found))
 
 
-def by_strengths(points: Iterable[Setting]) -> dict[tuple[float, float], tuple[Setting, ...]]:
+def by_strengths(points: Iterable[GridPoint]) -> dict[tuple[float, float], tuple[GridPoint, ...]]:
     """The points of every pair (beta, gamma), in the order of alpha."""
-    groups: dict[tuple[float, float], tuple[Setting, ...]] = {}
+    groups: dict[tuple[float, float], tuple[GridPoint, ...]] = {}
     for point in points:
         pair = (point.beta, point.gamma)
         groups[pair] = (*groups.get(pair, ()), point)
@@ -57,16 +57,19 @@ def by_strengths(points: Iterable[Setting]) -> dict[tuple[float, float], tuple[S
 
 def best_on_average(comparison: Comparison) -> str | None:
     """Name of the method with the best average difference without the anchor; None where nothing can be averaged."""
-    sign = 1 if comparison.task.higher_is_better else -1
-    means = {name: sign * across.interval.mean for name, across in comparison.across.items() if across.interval}
+    means = {
+        name: comparison.task.scale.sign * across.interval.mean
+        for name, across in comparison.across.items()
+        if across.interval
+    }
     return max(means, key=lambda name: means[name], default=None)
 
 
 def settings_table(comparison: Comparison) -> Table:
     """One row a setting: the average difference, and how many languages move which way."""
-    task, places = comparison.task, decimals(comparison.task.kind)
+    task, places = comparison.task, comparison.task.scale.digits
     body, data = [], []
-    for point in settings(comparison):
+    for point in grid_points(comparison):
         across = comparison.across.get(point.method)
         if across is None or across.interval is None:
             continue
@@ -83,13 +86,22 @@ def settings_table(comparison: Comparison) -> Table:
             )
         )
         data.append(_setting_data(point, across, up, down))
-    better = "" if task.higher_is_better else " Lower is better."
+    better = "" if task.scale.higher_is_better else " Lower is better."
     return Table(
         name=slug(task.run, task.task, "settings"),
         title=f"{heading(task)}: average of {len(task.others)} languages without {task.anchor}, by setting",
         columns=tuple(
             Column(title)
-            for title in ("α", "β", "γ", unit(task), f"difference to {task.base}", "95 % interval", "gains", "losses")
+            for title in (
+                "α",
+                "β",
+                "γ",
+                task.scale.unit,
+                f"difference to {task.base}",
+                "95 % interval",
+                "gains",
+                "losses",
+            )
         ),
         body=tuple(body),
         notes=(
@@ -106,10 +118,10 @@ def _moved(comparison: Comparison, method: str) -> tuple[int, int]:
     cells = [row.differences.get(method) for row in comparison.rows if row.language != comparison.task.anchor]
     above = sum(cell is not None and cell.interval.low > 0 for cell in cells)
     below = sum(cell is not None and cell.interval.high < 0 for cell in cells)
-    return (above, below) if comparison.task.higher_is_better else (below, above)
+    return (above, below) if comparison.task.scale.higher_is_better else (below, above)
 
 
-def _setting_data(point: Setting, across: Across, up: int, down: int) -> dict[str, Value]:
+def _setting_data(point: GridPoint, across: Across, up: int, down: int) -> dict[str, Value]:
     assert across.interval is not None
     return {
         "method": point.method,
@@ -129,12 +141,12 @@ def _interval_data(value: Interval) -> dict[str, Value]:
 
 def best_table(comparison: Comparison) -> Table:
     """The best setting of every language, or the base where none is better."""
-    task, places = comparison.task, decimals(comparison.task.kind)
-    sign = 1 if task.higher_is_better else -1
+    task, places = comparison.task, comparison.task.scale.digits
+    sign = task.scale.sign
     body, data = [], []
     for row in comparison.rows:
         tried = {
-            point: row.differences[point.method] for point in settings(comparison) if point.method in row.differences
+            point: row.differences[point.method] for point in grid_points(comparison) if point.method in row.differences
         }
         if row.language == task.anchor or not tried:
             continue
@@ -159,7 +171,7 @@ def best_table(comparison: Comparison) -> Table:
         title=f"{heading(task)}: best setting of each language",
         columns=(
             Column("language", numeric=False),
-            *(Column(title) for title in ("examples", f"{task.base} ({unit(task)})", "α", "β", "γ")),
+            *(Column(title) for title in ("examples", f"{task.base} ({task.scale.unit})", "α", "β", "γ")),
             Column("difference"),
             Column("95 % interval"),
         ),
@@ -169,7 +181,7 @@ def best_table(comparison: Comparison) -> Table:
     )
 
 
-def _best(tried: Mapping[Setting, Difference], sign: int) -> Setting | None:
+def _best(tried: Mapping[GridPoint, Difference], sign: int) -> GridPoint | None:
     """The largest gain, of equal ones the weakest steering; None where nothing gains."""
     point = max(
         tried, key=lambda point: (sign * tried[point].interval.mean, -abs(point.alpha), -point.beta, -point.gamma)
@@ -179,10 +191,10 @@ def _best(tried: Mapping[Setting, Difference], sign: int) -> Setting | None:
 
 def scores_table(comparison: Comparison) -> Table:
     """Every language at every setting, a row each."""
-    task, places = comparison.task, decimals(comparison.task.kind)
+    task, places = comparison.task, comparison.task.scale.digits
     body, data = [], []
     for row in comparison.rows:
-        for point in settings(comparison):
+        for point in grid_points(comparison):
             cell = row.differences.get(point.method)
             if cell is None:
                 continue
@@ -200,7 +212,7 @@ def scores_table(comparison: Comparison) -> Table:
             values: dict[str, Value] = {"language": row.language, "method": point.method}
             values |= dict(zip(("alpha", "beta", "gamma"), numbers, strict=True)) | {"score": cell.score}
             data.append(values | _interval_data(cell.interval) | {"examples": cell.examples})
-    titles = ("α", "β", "γ", unit(task), "difference", "95 % interval", "examples")
+    titles = ("α", "β", "γ", task.scale.unit, "difference", "95 % interval", "examples")
     return Table(
         name=slug(task.run, task.task, "grid"),
         title=f"{heading(task)}: every language at every setting",
