@@ -22,10 +22,9 @@ from .methods import Group, Method, grouped, methods_of
 from .predictions import Predictions
 from .progress import Meter, Progress
 from .prompts import Prompt
-from .run_folder import Record, RunFolder, Settings
+from .run_folder import RunFolder, Settings
 from .run_options import RunOptions
-from .tally import Tally
-from .tasks import Answer, Example
+from .score_scale import Tally
 
 _LIBRARIES = ("torch", "transformers", "tokenizers")
 
@@ -180,7 +179,7 @@ class _Work:
                 if not prompts:
                     self.meter.at(f"{job.task.name} {language}, prompts")
                     prompts = job.prompts(language)
-                self._compute(_Part(job, language, prompts, replace(group, methods=unfinished)))
+                self._compute(job, language, prompts, replace(group, methods=unfinished))
         self._count_cuts(job, language)
 
     def _unfinished(self, job: Job, language: str, group: Group) -> tuple[Method, ...]:
@@ -197,55 +196,34 @@ class _Work:
                 unfinished.append(method)
         return tuple(unfinished)
 
-    def _compute(self, part: _Part) -> None:
-        task, language, methods = part.job.task, part.language, part.group.methods
-        tallies = {method.name: self.tallies[task.name, method.name, language] for method in methods}
+    def _compute(self, job: Job, language: str, prompts: Sequence[Prompt], group: Group) -> None:
+        task, examples = job.task, job.examples[language]
+        tallies = {method.name: self.tallies[task.name, method.name, language] for method in group.methods}
         files = [self.folder.file(task.name, name, language) for name in tallies]
-        batches = plan_batches([prompt.ids for prompt in part.prompts], part.job.batch_size)
-        predictions = Predictions.resume(files, [example.key for example in part.examples], batches)
+        batches = plan_batches([prompt.ids for prompt in prompts], job.batch_size)
+        predictions = Predictions.resume(files, [example.key for example in examples], batches)
         for tally, records in zip(tallies.values(), predictions.records, strict=True):
             tally.add(records)
             self.meter.already(len(records))
         model = self.model
         named = "+".join(tallies) if len(tallies) <= 2 else f"{len(tallies)} methods"
         self.meter.at(f"{task.name} {language}, {named}")
-        with part.group.in_force(model):
-            for batch, answers in part.answers(model, predictions.batches):
-                lines = part.records(batch, answers)
+        with group.in_force(model):
+            for batch, answers in job.answers(model, prompts, language, group.conditions, predictions.batches):
+                lines = [
+                    [
+                        job.record(examples[index], language, prompts[index], answer)
+                        for index, answer in zip(batch, given, strict=True)
+                    ]
+                    for given in answers
+                ]
                 predictions.append(lines)
                 for tally, added in zip(tallies.values(), lines, strict=True):
                     tally.add(added)
-                self.meter.add(len(batch) * len(methods), tallies)
+                self.meter.add(len(batch) * len(tallies), tallies)
 
     def _count_cuts(self, job: Job, language: str) -> None:
         """Of the first method: the prompts are the same for all."""
         records = self.folder.records(job.task.name, self.plan.methods[0].name, language)
         cut, count = self.cut.get(job.task.name, (0, 0))
         self.cut[job.task.name] = (cut + sum(record.cut > 0 for record in records), count + len(records))
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A group of methods in one task and language."""
-
-    job: Job
-    language: str
-    prompts: Sequence[Prompt]
-    group: Group
-
-    @property
-    def examples(self) -> Sequence[Example]:
-        return self.job.examples[self.language]
-
-    def answers(self, model: Any, skip_batches: int) -> Iterator[tuple[list[int], Sequence[Sequence[Answer]]]]:
-        return self.job.answers(model, self.prompts, self.language, self.group.conditions, skip_batches)
-
-    def records(self, batch: Sequence[int], answers: Sequence[Sequence[Answer]]) -> list[list[Record]]:
-        """A list for every method."""
-        return [
-            [
-                self.job.record(self.examples[index], self.language, self.prompts[index], answer)
-                for index, answer in zip(batch, given, strict=True)
-            ]
-            for given in answers
-        ]

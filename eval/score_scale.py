@@ -165,3 +165,31 @@ def summaries(records: Sequence[Record], main: ScoreScale) -> dict[str, float]:
     """Every score of one method in one language, by the name that is shown, the main one first."""
     others = [scale_of(name) for name in sorted(set(records[0].scores) - {main.name})]
     return {scale.shown_as: scale.shown(records) for scale in (main, *others)} | main.more(records)
+
+
+@dataclass
+class Tally:
+    """The main score of one method in one language while it grows: a sum, and what it is divided by."""
+
+    scale: ScoreScale
+    examples: int = 0
+    _sum: float = 0.0
+    _weight: float = 0.0
+
+    def add(self, records: Sequence[Record]) -> None:
+        self.examples += len(records)
+        self._sum += float(self.scale.values(records).sum())
+        self._weight += float(self.scale.weights(records).sum())
+
+    @property
+    def value(self) -> float:
+        """As it is shown; NaN while there is nothing to divide by."""
+        return self.scale.factor * (self._sum / self._weight) if self._weight else math.nan
+
+    @property
+    def goodness(self) -> float:
+        """The higher the better."""
+        return self.scale.sign * self.value
+
+    def __str__(self) -> str:
+        return self.scale.formatted(self.value)

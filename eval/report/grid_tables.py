@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from ..run_folder import CLAS
 from ..statistics import Interval
-from .comparison import Across, Comparison, Difference
-from .table import Cell, Column, Table, Value, count, difference, interval, score, text
+from .comparison import Comparison, Difference
+from .table import MISSING, Cell, Column, Table, Value, count, difference, interval, score, text
 from .tables import heading, slug
 
+STRENGTHS = ("α", "β", "γ")
 CAUTION = (
     "The best of many settings was chosen on the same examples that it is shown on, so its gain is too good; "
     "tune chooses on one half and reports the other."
@@ -32,6 +33,15 @@ class GridPoint:
     @property
     def strengths(self) -> str:
         return f"β = {self.beta:g}, γ = {self.gamma:g}"
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Of the columns STRENGTHS."""
+        return [Cell(f"{number:g}", number) for number in (self.alpha, self.beta, self.gamma)]
+
+    @property
+    def data(self) -> dict[str, Value]:
+        return {"method": self.method, "alpha": self.alpha, "beta": self.beta, "gamma": self.gamma}
 
 
 def grid_points(comparison: Comparison) -> tuple[GridPoint, ...]:
@@ -74,35 +84,16 @@ def settings_table(comparison: Comparison) -> Table:
         if across is None or across.interval is None:
             continue
         up, down = _moved(comparison, point.method)
-        numbers = [Cell(f"{number:g}", number) for number in (point.alpha, point.beta, point.gamma)]
-        body.append(
-            (
-                *numbers,
-                score(across.score, places),
-                difference(across.interval.mean, places),
-                interval(across.interval, places),
-                count(up),
-                count(down),
-            )
-        )
-        data.append(_setting_data(point, across, up, down))
+        shown = score(across.score, places), *_interval_cells(across.interval, places), count(up), count(down)
+        body.append((*point.cells, *shown))
+        values = point.data | {"score": across.score} | _interval_data(across.interval)
+        data.append(values | {"gains": up, "losses": down})
     better = "" if task.scale.higher_is_better else " Lower is better."
+    titles = (task.scale.unit, f"difference to {task.base}", "95 % interval", "gains", "losses")
     return Table(
         name=slug(task.run, task.task, "settings"),
         title=f"{heading(task)}: average of {len(task.others)} languages without {task.anchor}, by setting",
-        columns=tuple(
-            Column(title)
-            for title in (
-                "α",
-                "β",
-                "γ",
-                task.scale.unit,
-                f"difference to {task.base}",
-                "95 % interval",
-                "gains",
-                "losses",
-            )
-        ),
+        columns=tuple(Column(title) for title in (*STRENGTHS, *titles)),
         body=tuple(body),
         notes=(
             f"{task.base}: {score(comparison.base_mean, places).text}.{better} Gains and losses: languages without "
@@ -121,18 +112,8 @@ def _moved(comparison: Comparison, method: str) -> tuple[int, int]:
     return (above, below) if comparison.task.scale.higher_is_better else (below, above)
 
 
-def _setting_data(point: GridPoint, across: Across, up: int, down: int) -> dict[str, Value]:
-    assert across.interval is not None
-    return {
-        "method": point.method,
-        "alpha": point.alpha,
-        "beta": point.beta,
-        "gamma": point.gamma,
-        "score": across.score,
-        **_interval_data(across.interval),
-        "gains": up,
-        "losses": down,
-    }
+def _interval_cells(value: Interval, places: int) -> tuple[Cell, Cell]:
+    return difference(value.mean, places), interval(value, places)
 
 
 def _interval_data(value: Interval) -> dict[str, Value]:
@@ -142,7 +123,6 @@ def _interval_data(value: Interval) -> dict[str, Value]:
 def best_table(comparison: Comparison) -> Table:
     """The best setting of every language, or the base where none is better."""
     task, places = comparison.task, comparison.task.scale.digits
-    sign = task.scale.sign
     body, data = [], []
     for row in comparison.rows:
         tried = {
@@ -150,31 +130,22 @@ def best_table(comparison: Comparison) -> Table:
         }
         if row.language == task.anchor or not tried:
             continue
-        point = _best(tried, sign)
-        cell = tried[point] if point else None
-        numbers = (point.alpha, point.beta, point.gamma) if point else (0.0, None, None)
-        body.append(
-            (
-                text(row.language),
-                count(row.examples),
-                score(row.base, places),
-                *(Cell("–") if number is None else Cell(f"{number:g}", number) for number in numbers),
-                difference(cell.interval.mean if cell else 0.0, places),
-                interval(cell.interval if cell else None, places),
-            )
-        )
         values: dict[str, Value] = {"language": row.language, "examples": row.examples, "base": row.base}
-        values |= dict(zip(("alpha", "beta", "gamma"), numbers, strict=True))
-        data.append(values | (_interval_data(cell.interval) if cell else {"difference": 0.0}))
+        cells = [text(row.language), count(row.examples), score(row.base, places)]
+        if point := _best(tried, task.scale.sign):
+            found = tried[point].interval
+            cells += [*point.cells, *_interval_cells(found, places)]
+            values |= {name: value for name, value in point.data.items() if name != "method"} | _interval_data(found)
+        else:
+            cells += [Cell("0", 0.0), Cell(MISSING), Cell(MISSING), difference(0.0, places), Cell(MISSING)]
+            values |= {"alpha": 0.0, "beta": None, "gamma": None, "difference": 0.0}
+        body.append(tuple(cells))
+        data.append(values)
+    titles = ("examples", f"{task.base} ({task.scale.unit})", *STRENGTHS, "difference", "95 % interval")
     return Table(
         name=slug(task.run, task.task, "best"),
         title=f"{heading(task)}: best setting of each language",
-        columns=(
-            Column("language", numeric=False),
-            *(Column(title) for title in ("examples", f"{task.base} ({task.scale.unit})", "α", "β", "γ")),
-            Column("difference"),
-            Column("95 % interval"),
-        ),
+        columns=(Column("language", numeric=False), *(Column(title) for title in titles)),
         body=tuple(body),
         notes=(CAUTION, f"Where no setting was better than {task.base}, α is 0."),
         data=tuple(data),
@@ -195,24 +166,12 @@ def scores_table(comparison: Comparison) -> Table:
     body, data = [], []
     for row in comparison.rows:
         for point in grid_points(comparison):
-            cell = row.differences.get(point.method)
-            if cell is None:
-                continue
-            numbers = (point.alpha, point.beta, point.gamma)
-            body.append(
-                (
-                    text(row.language),
-                    *(Cell(f"{number:g}", number) for number in numbers),
-                    score(cell.score, places),
-                    difference(cell.interval.mean, places),
-                    interval(cell.interval, places),
-                    count(cell.examples),
-                )
-            )
-            values: dict[str, Value] = {"language": row.language, "method": point.method}
-            values |= dict(zip(("alpha", "beta", "gamma"), numbers, strict=True)) | {"score": cell.score}
-            data.append(values | _interval_data(cell.interval) | {"examples": cell.examples})
-    titles = ("α", "β", "γ", task.scale.unit, "difference", "95 % interval", "examples")
+            if cell := row.differences.get(point.method):
+                shown = score(cell.score, places), *_interval_cells(cell.interval, places), count(cell.examples)
+                body.append((text(row.language), *point.cells, *shown))
+                values = {"language": row.language} | point.data | {"score": cell.score}
+                data.append(values | _interval_data(cell.interval) | {"examples": cell.examples})
+    titles = (*STRENGTHS, task.scale.unit, "difference", "95 % interval", "examples")
     return Table(
         name=slug(task.run, task.task, "grid"),
         title=f"{heading(task)}: every language at every setting",

@@ -71,52 +71,34 @@ def overview_table(comparisons: Sequence[Comparison]) -> Table:
     for comparison in comparisons:
         task, places = comparison.task, comparison.task.scale.digits
         for method, across in comparison.across.items():
-            mean = across.interval.mean if across.interval else None
-            names = (task.model_name, task.task, method)
+            shown = across.interval
+            names = {"model": task.model_name, "task": task.task, "method": method}
             languages = sum(method in row.differences and row.language != task.anchor for row in comparison.rows)
             body.append(
                 (
-                    count(task.run),
-                    *(text(name) for name in names),
-                    count(languages),
-                    text(task.scale.unit),
-                    score(across.base, places),
-                    difference(mean, places),
-                    interval(across.interval, places),
-                    p_value(across.t_test),
-                    text(", ".join(across.better) or MISSING),
-                    text(", ".join(across.worse) or MISSING),
+                    *(count(task.run), *map(text, names.values()), count(languages), text(task.scale.unit)),
+                    *(score(across.base, places), difference(shown.mean if shown else None, places)),
+                    *(interval(shown, places), p_value(across.t_test)),
+                    *(text(", ".join(codes) or MISSING) for codes in (across.better, across.worse)),
                 )
             )
             data.append(
-                {
-                    "run": task.run,
-                    **dict(zip(("model", "task", "method"), names, strict=True)),
-                    "languages": languages,
-                    "score": task.scale.unit,
-                    "base": across.base,
-                    "difference": mean,
-                    "low": across.interval.low if across.interval else None,
-                    "high": across.interval.high if across.interval else None,
-                    "p": across.t_test,
-                    "better": " ".join(across.better),
-                    "worse": " ".join(across.worse),
+                {"run": task.run, **names, "languages": languages, "score": task.scale.unit, "base": across.base}
+                | {
+                    "difference": shown.mean if shown else None,
+                    "low": shown.low if shown else None,
+                    "high": shown.high if shown else None,
                 }
+                | {"p": across.t_test, "better": " ".join(across.better), "worse": " ".join(across.worse)}
             )
-    titles = {"run": True, "model": False, "task": False, "method": False, "languages": True}
-    titles |= {
-        "score": False,
-        "base": True,
-        "difference": True,
-        "95 % interval": True,
-        "p (t-test)": True,
-        "better": False,
-        "worse": False,
-    }
+    words = ("model", "task", "method", "score", "better", "worse")
+    titles = ("run", "model", "task", "method", "languages", "score", "base", "difference", "95 % interval")
     return Table(
         name="overview",
         title="Overview: averages without the anchor language",
-        columns=tuple(Column(title, numeric) for title, numeric in titles.items()),
+        columns=tuple(
+            Column(title, numeric=title not in words) for title in (*titles, "p (t-test)", "better", "worse")
+        ),
         body=tuple(body),
         notes=(
             "Better and worse: languages whose difference is significant after Holm's correction (p < "

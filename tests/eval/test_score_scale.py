@@ -9,8 +9,7 @@ from report.support import answer, choice, choices, nats
 
 from clas_models.errors import InputError
 from eval.run_folder import Record
-from eval.score_scale import NATS, SCALES, scale_of, summaries
-from eval.tally import Tally
+from eval.score_scale import NATS, SCALES, Tally, scale_of, summaries
 from eval.tasks import TASKS
 
 
