@@ -39,12 +39,16 @@ def test_a_batch_of_one_is_generate_in_single_precision(family: Any) -> None:
     assert texts(model, prompts, "zh", 1) == [generated(model, prompt, "zh", NEW) for prompt in prompts]
 
 
-def test_sliding_windows() -> None:
-    window = {"use_sliding_window": True, "sliding_window": 6, "max_window_layers": 1}
-    model = tiny_steered(FAMILIES["qwen2"], **window).double()
+@pytest.mark.parametrize(
+    ("name", "window"),
+    [("qwen2", {"use_sliding_window": True, "max_window_layers": 1}), ("mistral", {})],
+    ids=["qwen2", "mistral"],
+)
+def test_sliding_windows(name: str, window: dict[str, Any]) -> None:
+    model = tiny_steered(FAMILIES[name], sliding_window=6, **window).double()
     prompts = mixed_prompts()
     expected = [generated(model, prompt, "de", NEW) for prompt in prompts]
-    assert texts(model, prompts, "de", 8) == expected != texts(tiny_steered(FAMILIES["qwen2"]), prompts, "de", 8)
+    assert texts(model, prompts, "de", 8) == expected != texts(tiny_steered(FAMILIES[name]), prompts, "de", 8)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)

@@ -1,7 +1,8 @@
-"""The engine under every rule: vectors on some tokens, neurons that are written over, rows that act as another language."""
+"""The engine under every rule: vectors on some tokens, neurons that are written over, rows that act as others."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -104,7 +105,7 @@ def test_conditions_with_a_language_are_the_model_asked_for_it(family: Any) -> N
     model, prompts = tiny_steered(family), mixed_prompts()
     languages = ["zh", "en", "hi", "fr"]
     for write in (None, write_of(model, 3)):
-        with model.intervening(*([write] if write else [])):
+        with model.intervening(write) if write else nullcontext():
             together = [{}, *({"language": language} for language in languages), {"alpha": 0.0, "language": "zh"}]
             [(_, logits)] = choose(model, prompts, CHOICES, "de", together, batch_size=100)
             for place, language in enumerate(["de", *languages]):
