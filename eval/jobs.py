@@ -83,7 +83,7 @@ class Job:
     ) -> Iterator[tuple[list[int], Sequence[Sequence[Answer]]]]:
         """Batch by batch as planned: indices of examples, and under each condition their answers."""
         rows = [prompt.ids for prompt in prompts]
-        plan = {"conditions": conditions, "batch_size": self.batch_size, "skip_batches": skip_batches}
+        plan: dict[str, Any] = {"conditions": conditions, "batch_size": self.batch_size, "skip_batches": skip_batches}
         if self.task.kind is Kind.CHOICE:
             for batch, logits in choose(model, rows, self.choices, language, **plan):
                 yield batch, logits.argmax(-1).tolist()

@@ -80,7 +80,8 @@ def read_method(
             given[name] = syntax.options[name](value)
         except (TypeError, ValueError) as error:
             raise InputError(f"method {text!r}: {name}={value}: {error}") from None
-    options = {name: value for name in syntax.options if (value := {**syntax.defaults, **given}.get(name)) is not None}
+    all_options = {**syntax.defaults, **given}
+    options = {name: all_options[name] for name in syntax.options if name in all_options}
     return method_name(kind, options, syntax, short_names), kind, options
 
 

@@ -13,12 +13,11 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from clas_models.errors import InputError
+from clas_models.modeling.configuration_clas import STRENGTHS
 from clas_models.modeling.write import Write
 from clas_models.profiling.values import SITES, VALUES
 from clas_models.profiling.write_tables import SELECTIONS, WriteTables, write_tables
-
-from clas_models.errors import InputError
-from clas_models.modeling.configuration_clas import STRENGTHS
 
 from .engine.conditions import Condition
 from .loading import Checkpoint

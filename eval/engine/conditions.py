@@ -7,11 +7,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from clas_models.modeling.add import Add
-from clas_models.modeling.scale import Scale
-
 from clas_models.errors import InputError
+from clas_models.modeling.add import Add
 from clas_models.modeling.language import language_id
+from clas_models.modeling.scale import Scale
 
 from .decoder import SplitDecoder
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from clas_models.modeling.positions import ALL, GENERATED
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
@@ -23,6 +22,7 @@ from transformers.masking_utils import create_causal_mask, create_sliding_window
 from clas_models import FAMILIES
 from clas_models.errors import InputError
 from clas_models.modeling.language import language_id
+from clas_models.modeling.positions import ALL, GENERATED
 
 from .packing import Pack, pack_prompts
 
@@ -205,14 +205,15 @@ class SplitDecoder:
     ) -> Mapping[str, Tensor | None]:
         if isinstance(attention_mask, Mapping):
             return attention_mask
-        arguments = {
+        arguments: dict[str, Any] = {
             "config": self.config,
             "inputs_embeds": hidden,
             "attention_mask": attention_mask,
             "past_key_values": cache,
             "position_ids": positions,
         }
-        return {kind: MASKS[kind](**arguments) for kind in set(self.layer_types)}
+        masks: dict[str, Any] = {kind: MASKS[kind](**arguments) for kind in set(self.layer_types)}
+        return masks
 
     def _run(self, state: LowerState, layers: range, **steering: Tensor | None) -> Tensor:
         hidden = state.hidden

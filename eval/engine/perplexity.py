@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from clas_models.modeling.add import Add
-from clas_models.modeling.positions import ALL
 from torch import Tensor
 
 from clas_models.errors import InputError
+from clas_models.modeling.add import Add
+from clas_models.modeling.positions import ALL
 
 from .batches import plan_batches
 from .conditions import AS_IT_IS, Condition, DistinctConditions, in_force
