@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from conversion.support import file_bytes, rewrite_json
-from eval.report.scores import main_score
 from huggingface_hub import EvalResult, ModelCard, metadata_load
 from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
 from run_helpers import (  # noqa: F401
@@ -47,7 +46,7 @@ def checkpoint(steered: Path, tmp_path: Path) -> Path:
 def expected(run: Path, method: str) -> dict[tuple[str, str], float]:
     """The scores in the run's records, by task and language, in per cent."""
     return {
-        (task.task, code): main_score(records, records, task.metric, task.kind)
+        (task.task, code): task.scale.shown(list(records.values()))
         for task in collect([run])
         for (name, code), records in task.records.items()
         if name == method
