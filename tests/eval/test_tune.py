@@ -219,7 +219,11 @@ def test_the_file_says_what_the_predictions_say(arguments: list[object], evaluat
     run = RunFolder.open(tmp_path / "run")
     found = {
         alpha: sorted(run.records("xnli", name, "zh"), key=lambda record: int(record.key))
-        for alpha, name in ((0.0, "base"), (-8.0, "clas_a-8_b0.9_g0.6"), (4.0, "clas_a4_b0.9_g0.6"))
+        for alpha, name in (
+            (0.0, "base"),
+            (-8.0, "clas:alpha=-8,beta=0.9,gamma=0.6"),
+            (4.0, "clas:alpha=4,beta=0.9,gamma=0.6"),
+        )
     }
     expected: Decision = decide(ACCURACY, found)
     assert json.loads((tmp_path / "run" / "tune.json").read_text())["languages"]["zh"] == expected.to_dict()
