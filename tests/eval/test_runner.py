@@ -28,7 +28,7 @@ from eval.loading import Checkpoint, open_checkpoint
 from eval.predictions import Predictions
 from eval.prompts import PromptBuilder, choice_ids
 from eval.run_folder import RunFolder
-from eval.tasks import Source, task_of
+from eval.tasks import ExampleSource, task_of
 from eval.templates import find_templates
 
 KILLS = 20
@@ -53,7 +53,7 @@ def test_records_are_what_the_engine_answers(
     evaluation.made(*arguments, "--out", tmp_path / "run")
     task = task_of("xnli")
     checkpoint = open_checkpoint(str(steered))
-    examples = task.load(["de"], Source(data_dir=data, samples=8))["de"]
+    examples = task.load(["de"], ExampleSource(data_dir=data, samples=8))["de"]
     builder = PromptBuilder(checkpoint.tokenizer, find_templates("xnli", templates), task)
     prompts = [builder.build(example, "de").ids for example in examples]
     model, tokens = checkpoint.load(), choice_ids(checkpoint.tokenizer, task)
@@ -61,8 +61,8 @@ def test_records_are_what_the_engine_answers(
         with model.temporary_steering(alpha=alpha):
             expected = {
                 examples[index].key: int(row.argmax())
-                for batch, logits in choose(model, prompts, tokens, "de", 2)
-                for index, row in zip(batch, logits, strict=True)
+                for batch, logits in choose(model, prompts, tokens, "de", batch_size=2)
+                for index, row in zip(batch, logits[0], strict=True)
             }
         found = records(tmp_path / "run", "xnli", method, "de")
         assert {record.key: record.prediction for record in found} == expected
