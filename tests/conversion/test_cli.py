@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from transformers import GPT2Config
 
 from clas_models.conversion.cli import build_parser, parse_alpha, parse_languages
-from clas_models.conversion.conversion import Options
+from clas_models.conversion.options import ConversionOptions
 from clas_models.conversion.source import PROFILE_NAME
 
 from .support import ROWS, change_tensors, names, read_tensors, rewrite_header, rewrite_json, save_plain, write_corpus
@@ -72,7 +72,7 @@ def test_defaults_of_the_command_line_are_those_of_the_options() -> None:
     assert given.pop("private") is False
     assert given.pop("push_to_hub") is None
     assert given.pop("format") == "steered"
-    assert Options(**given) == Options("a/b")
+    assert ConversionOptions(**given) == ConversionOptions("a/b")
 
 
 def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
