@@ -205,8 +205,9 @@ def _vectors(fields: dict[str, Any]) -> str:
     """A row of the table for a model that is steered by vectors, too."""
     if not fields.get("vector_layers"):
         return ""
-    strength, tokens = _alpha(fields["vector_strength"]), fields["vector_positions"]
-    return f"| vectors, those of the source | after layers {format_layers(fields['vector_layers'])}, on tokens: {tokens}; strength {strength} |\n"
+    layers, tokens = format_layers(fields["vector_layers"]), fields["vector_positions"]
+    strength = _alpha(fields["vector_strength"])
+    return f"| vectors of the source | after layers {layers}, on tokens: {tokens}; strength {strength} |\n"
 
 
 def _alpha(alpha: float | dict[str, float]) -> str:

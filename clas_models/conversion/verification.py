@@ -51,8 +51,9 @@ def _check_forward(folder: Path, model: Any, name: str) -> None:
     others = len(steering.languages)
     ids = torch.tensor([steering.languages.index(steering.anchor_language), others])
     with torch.inference_mode():
-        steered = model(tokens, language=ids, use_cache=False).logits
-        with model.temporary_steering(alpha=0):
+        everywhere = torch.ones_like(tokens, dtype=torch.bool)
+        steered = model(tokens, language=ids, positions=everywhere, use_cache=False).logits
+        with model.temporary_steering(alpha=0, vector_strength=0):
             plain_output = model(tokens, language=ids, use_cache=False, output_hidden_states=True)
     plain = plain_output.logits
     if not _is_finite(plain):

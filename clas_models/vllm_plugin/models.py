@@ -72,8 +72,8 @@ class SteeredForCausalLM:
     def _added(self, name: str, field: str) -> Tensor:
         if name not in self.added:
             raise InputError(
-                f"{field}: {getattr(self.config, field)}, but the checkpoint has no {name!r}; leave out what it does not "
-                "have, or add it with convert.py"
+                f"{field}: {getattr(self.config, field)}, but the checkpoint has no {name!r}; leave out what it lacks, "
+                "or add it with convert.py"
             )
         return self.added[name]
 

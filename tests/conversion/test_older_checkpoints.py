@@ -11,58 +11,13 @@ import pytest
 import torch
 from command import Command
 from conftest import byte_tokenizer, tiny_steered
+from older_checkpoints import as_old
 from transformers import AutoModelForCausalLM
 
 from clas_models.conversion.source import PROFILE_NAME, open_source
 from clas_models.modeling.tensor_names import is_added, is_mask
 
-from .support import assert_same_bits, base_only, change_tensors, read_tensors, read_weights, rewrite_json
-
-RENAMED = {
-    ".mlp.scale.": ".mlp.",
-    "model.language_detector.": "model.language_gate.",
-}
-
-
-def old_name(name: str) -> str:
-    for new, old in RENAMED.items():
-        name = name.replace(new, old)
-    return name
-
-
-def as_old(folder: Path, out: Path, *, overwritten: bool = False) -> Path:
-    """A steered checkpoint under the names of version 0.1, perhaps with neurons that it overwrites."""
-    shutil.copytree(folder, out)
-
-    def rename(tensors: dict[str, torch.Tensor]) -> None:
-        renamed = {old_name(name): tensor for name, tensor in tensors.items()}
-        tensors.clear()
-        tensors.update(renamed)
-        if overwritten and any(map(is_mask, tensors)):
-            tensors["model.layers.1.mlp.overwrite.mask"] = torch.ones(4, 48, dtype=torch.bool)
-            tensors["model.layers.1.mlp.overwrite.values"] = torch.ones(4, 48)
-
-    for path in out.glob("model*.safetensors"):
-        change_tensors(path, rename)
-
-    def rename_fields(config: dict[str, Any]) -> None:
-        for field in ("vector_layers", "vector_strength", "vector_positions"):
-            config.pop(field, None)
-        config["gate_languages"] = config.pop("detector_languages", None)
-        config.update(overwrite_layers=[1] if overwritten else [], overwrite=True)
-
-    rewrite_json(out / "config.json", rename_fields)
-    index = out / "model.safetensors.index.json"
-    if index.is_file():
-        where = {name: path.name for path in out.glob("model*.safetensors") for name in read_tensor_names(path)}
-        rewrite_json(index, lambda content: content.update(weight_map=where))
-    return out
-
-
-def read_tensor_names(path: Path) -> list[str]:
-    header = path.read_bytes()
-    length = int.from_bytes(header[:8], "little")
-    return [name for name in json.loads(header[8 : 8 + length]) if name != "__metadata__"]
+from .support import assert_same_bits, base_only, read_tensors, read_weights
 
 
 def test_it_has_the_fingerprint_of_its_base(steered_folder: Path, plain_folder: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import byte_tokenizer, tiny_plain, tiny_steered
+from older_checkpoints import as_old
 from vllm_environment import PER_REQUEST, Vllm, VllmError, _environment  # noqa: F401
 
 from clas_models import FAMILIES
