@@ -62,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("model", metavar="MODEL", nargs="?", help="a Hub id, a folder with safetensors, or a .gguf file; a steered "
         "checkpoint gets new masks from the profile that it carries")  # fmt: skip
     add("--out", type=Path, metavar="DIR", help="where the checkpoint goes (default: ./NAME-clas)")
-    add("--corpus", metavar="SOURCE", help="builtin (default), xquad, xnli, FILE.jsonl with a language code a key, or "
+    add("--corpus", metavar="CORPUS", help="builtin (default), xquad, xnli, FILE.jsonl with a language code a key, or "
         "a Hub data set with a configuration a language")  # fmt: skip
     add("--data-dir", type=Path, metavar="DIR", help="folder with the published files of XQuAD or XNLI")
     add("--languages", type=parse_languages, metavar="de,zh,…", help="languages to profile beside the anchor (default: "
@@ -79,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
         "as de=-2,zh=1,default=0.5 (default: 1)")  # fmt: skip
     add("--beta", type=float, default=0.4, metavar="B", help="boost of shared neurons (default: %(default)s)")
     add("--gamma", type=float, default=0.2, metavar="C", help="damping of specific neurons (default: %(default)s)")
-    add("--detector-corpus", metavar="SOURCE", help="what the language detector learns from (default: the profiled "
+    add("--detector-corpus", metavar="CORPUS", help="what the language detector learns from (default: the profiled "
         "corpus), or none for a checkpoint without a detector")  # fmt: skip
     add("--language", metavar="CODE", help="language of inputs that come without one: auto (default where there is a "
         "detector), a code, or none for an unnamed language that is not the anchor")  # fmt: skip

@@ -102,10 +102,10 @@ def carried_detector(source: Source, languages: Sequence[str], anchor: str) -> M
     Raises:
         InputError: a table is missing, of another shape or dtype, or damaged.
     """
-    codes = source.detector_languages
-    if codes is None or getattr(source.config, "anchor_language", None) != anchor:
+    config = source.config
+    if not source.is_steered or config.detector_languages is None or config.anchor_language != anchor:
         return None
-    detector = LanguageDetector(int(source.config.vocab_size), codes, languages, anchor)
+    detector = LanguageDetector(config.vocab_size, config.detector_languages, languages, anchor)
     for name, table in detector.named_buffers():
         found = read_tensor(
             source.shards,
@@ -117,4 +117,4 @@ def carried_detector(source: Source, languages: Sequence[str], anchor: str) -> M
         with torch.no_grad():
             table.copy_(found)
     # Without a default the source did not trust its detector, or its user did not want it.
-    return MadeDetector(detector, "taken over from the source", source.config.language is not None)
+    return MadeDetector(detector, "taken over from the source", config.language is not None)

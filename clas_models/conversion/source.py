@@ -60,11 +60,6 @@ class Source:
         return path if self.is_steered and path.is_file() else None
 
     @property
-    def detector_languages(self) -> list[str] | None:
-        """The languages that the detector of a steered checkpoint knows; None if it has none."""
-        return getattr(self.config, "detector_languages", None) if self.is_steered else None
-
-    @property
     def fingerprint(self) -> str:
         return fingerprint(self.shards)
 
