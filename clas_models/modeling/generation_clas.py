@@ -68,10 +68,15 @@ class ClasGenerationMixin:
         return {"positions": PromptEnd(acting, length or 1, embedded=max(length - known, 0))}
 
     def prepare_inputs_for_generation(
-        self, input_ids: Tensor, *args: Any, positions: PromptEnd | None = None, **kwargs: Any
+        self,
+        input_ids: Tensor,
+        *args: Any,
+        inputs_embeds: Tensor | None = None,
+        positions: PromptEnd | None = None,
+        **kwargs: Any,
     ) -> dict[str, Any]:
         """As in the base class, with the tokens of the step that vectors act on."""
-        inputs = super().prepare_inputs_for_generation(input_ids, *args, **kwargs)
+        inputs = super().prepare_inputs_for_generation(input_ids, *args, inputs_embeds=inputs_embeds, **kwargs)
         if positions is not None:
             step = next(inputs[name] for name in ("inputs_embeds", "input_ids") if inputs.get(name) is not None)
             inputs["positions"] = positions.mask(input_ids.shape[1], *step.shape[:2], step.device)

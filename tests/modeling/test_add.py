@@ -184,6 +184,7 @@ def test_half_precision_keeps_the_strengths(family: Any) -> None:
 
 
 def test_compiled_to_one_graph(family: Any, tokens: Any) -> None:
+    torch.compiler.reset()
     model, ids = with_vectors(family, vector_positions="last"), torch.tensor([0, 1, 2, 4])
     places = torch.arange(9).expand(4, -1) == 8
     compiled = torch.compile(model, fullgraph=True, backend="eager")

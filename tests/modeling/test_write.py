@@ -135,6 +135,7 @@ def test_generation_with_beams(family: Any, tokens: Any) -> None:
 
 
 def test_compiled_to_one_graph(family: Any, tokens: Any) -> None:
+    torch.compiler.reset()
     model, ids = unsteered(family), torch.tensor([0, 1, 2, 4])
     plain = tiny_plain(family)(tokens).logits
     with model.intervening(Write(*tables())):
