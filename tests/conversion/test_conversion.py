@@ -411,7 +411,7 @@ def test_remote_code_of_the_source_makes_way_for_the_code_that_steers(
     rewrite_json(plain_folder / "config.json", lambda config: config.update(auto_map={"AutoConfig": "x.Y"}, note=1))
     converter.made(plain_folder, "--corpus", corpus_file, "--out", tmp_path / "out")
     config = json.loads((tmp_path / "out" / "config.json").read_text())
-    assert config["auto_map"]["AutoConfig"] == "configuration_clas.ClasLlamaConfig"
+    assert config["auto_map"]["AutoConfig"] == "clas_llama.ClasLlamaConfig"
     assert config["note"] == 1
     assert not (tmp_path / "out" / "x.py").exists()
 

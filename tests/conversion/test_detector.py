@@ -373,7 +373,8 @@ def test_damaged_tables_are_refused_and_can_be_made_anew(
     kept = detector_tables(detecting).keys()
     rewrite_json(detecting / INDEX, lambda index: [index["weight_map"].pop(name) for name in TABLES - kept])
     message = converter.refused(detecting, "--out", tmp_path / "out")
-    assert message.startswith(f"{detecting}: {fault}")
+    assert message.startswith(str(detecting))
+    assert fault in message
     assert not (tmp_path / "out").exists()
     converter.made(detecting, "--detector-corpus", made / "rows.jsonl", "--out", tmp_path / "out")
     assert_same_bits(detector_tables(tmp_path / "out"), detector_tables(made / "detecting"))
