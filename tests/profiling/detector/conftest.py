@@ -1,4 +1,4 @@
-"""Fixtures of the detector's tests: tokenizers of both kinds, and detectors that every fifth row of the corpus is new to."""
+"""Fixtures of the detector's tests: tokenizers of both kinds, and detectors that have not seen every fifth row."""
 
 from __future__ import annotations
 
