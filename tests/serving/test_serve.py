@@ -20,7 +20,10 @@ from vllm_environment import PYTHON, REQUESTS, variables
 from clas_models import FAMILIES
 
 openai = pytest.importorskip("openai")
-pytestmark = pytest.mark.skipif(not PYTHON.is_file(), reason=f"no environment with vLLM: {PYTHON} does not exist")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not PYTHON.is_file(), reason=f"no environment with vLLM: {PYTHON} does not exist"),
+]
 STARTED_WITHIN = 300.0  # seconds; compiling takes most of it
 
 

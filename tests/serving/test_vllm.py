@@ -20,7 +20,10 @@ from vllm_environment import PER_REQUEST, PYTHON, Vllm, VllmError
 from clas_models import FAMILIES
 from clas_models.modeling.language_detector import DetectorLimits
 
-pytestmark = pytest.mark.skipif(not PYTHON.is_file(), reason=f"no environment with vLLM: {PYTHON} does not exist")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not PYTHON.is_file(), reason=f"no environment with vLLM: {PYTHON} does not exist"),
+]
 
 HEADS = {"hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2}  # 32 wide: vLLM has kernels for that
 LANGUAGES = ["de", "en", "hi", "zh", "fr", None]  # fr was not profiled; None: the request says nothing
