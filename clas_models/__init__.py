@@ -1,12 +1,12 @@
-"""Cross-lingual activation steering (CLAS) for Llama and Qwen2 checkpoints.
+"""Cross-lingual activation steering (CLAS) for checkpoints of several families.
 
-Importing this package teaches the Auto classes of transformers the model types `clas_llama` and `clas_qwen2`.
+Importing this package teaches the Auto classes of transformers the steered model types, such as `clas_llama`.
 """
 
 from .errors import InputError
-from .modeling.configuration_clas import ClasLlamaConfig, ClasQwen2Config
-from .modeling.families import FAMILIES, register
-from .modeling.modeling_clas_llama import (
+from .modeling.add import Add
+from .modeling.clas_llama import (
+    ClasLlamaConfig,
     ClasLlamaForCausalLM,
     ClasLlamaForQuestionAnswering,
     ClasLlamaForSequenceClassification,
@@ -14,7 +14,17 @@ from .modeling.modeling_clas_llama import (
     ClasLlamaMLP,
     ClasLlamaModel,
 )
-from .modeling.modeling_clas_qwen2 import (
+from .modeling.clas_mistral import (
+    ClasMistralConfig,
+    ClasMistralForCausalLM,
+    ClasMistralForQuestionAnswering,
+    ClasMistralForSequenceClassification,
+    ClasMistralForTokenClassification,
+    ClasMistralMLP,
+    ClasMistralModel,
+)
+from .modeling.clas_qwen2 import (
+    ClasQwen2Config,
     ClasQwen2ForCausalLM,
     ClasQwen2ForQuestionAnswering,
     ClasQwen2ForSequenceClassification,
@@ -22,13 +32,18 @@ from .modeling.modeling_clas_qwen2 import (
     ClasQwen2MLP,
     ClasQwen2Model,
 )
+from .modeling.families import FAMILIES, register, register_family
+from .modeling.family import Family
 from .modeling.pretrained_clas import Steering
+from .modeling.scale import Scale
 from .modeling.version import VERSION
+from .modeling.write import Write
 
 __version__ = VERSION
 
 __all__ = [
     "FAMILIES",
+    "Add",
     "ClasLlamaConfig",
     "ClasLlamaForCausalLM",
     "ClasLlamaForQuestionAnswering",
@@ -36,6 +51,13 @@ __all__ = [
     "ClasLlamaForTokenClassification",
     "ClasLlamaMLP",
     "ClasLlamaModel",
+    "ClasMistralConfig",
+    "ClasMistralForCausalLM",
+    "ClasMistralForQuestionAnswering",
+    "ClasMistralForSequenceClassification",
+    "ClasMistralForTokenClassification",
+    "ClasMistralMLP",
+    "ClasMistralModel",
     "ClasQwen2Config",
     "ClasQwen2ForCausalLM",
     "ClasQwen2ForQuestionAnswering",
@@ -43,9 +65,13 @@ __all__ = [
     "ClasQwen2ForTokenClassification",
     "ClasQwen2MLP",
     "ClasQwen2Model",
+    "Family",
     "InputError",
+    "Scale",
     "Steering",
+    "Write",
     "register",
+    "register_family",
 ]
 
 register()

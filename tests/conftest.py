@@ -74,9 +74,9 @@ def tiny_steered(family: Any, seed: int = 0, **overrides: Any) -> Any:
     generator = torch.Generator().manual_seed(seed + 1)
     for index in model.config.bridge_layers:
         mlp = model.model.layers[index].mlp
-        draw = torch.rand(mlp.shared_mask.shape, generator=generator)
-        mlp.shared_mask.copy_(draw < 0.35)
-        mlp.specific_mask.copy_(draw > 0.65)
+        draw = torch.rand(mlp.scale.shared_mask.shape, generator=generator)
+        mlp.scale.shared_mask.copy_(draw < 0.35)
+        mlp.scale.specific_mask.copy_(draw > 0.65)
     return model
 
 

@@ -10,21 +10,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any
 
-from transformers import LlamaConfig, Qwen2Config
+from transformers.utils import logging
 
+from .add import Add
 from .auto_language import AUTO, is_auto
 from .language import language_code
-from .steering import Strengths
+from .positions import LAST, checked_positions
+from .scale import Scale
+from .steering import Strengths, by_language_id
 from .version import VERSION, check_version
 
-STEERING_FIELDS = (
-    "languages", "anchor_language", "bridge_layers", "alpha", "beta", "gamma", "language", "detector_languages",
-    "overwrite_layers", "overwrite", "clas_version",
-)  # fmt: skip
+logger = logging.get_logger(__name__)
+
 MODEL_CLASSES = {
     "AutoModel": "Model",
     "AutoModelForCausalLM": "ForCausalLM",
@@ -32,6 +34,10 @@ MODEL_CLASSES = {
     "AutoModelForTokenClassification": "ForTokenClassification",
     "AutoModelForQuestionAnswering": "ForQuestionAnswering",
 }
+STRENGTHS = ("alpha", "beta", "gamma", "vector_strength")
+# Fields that version 0.1 had under another name, or has no use for any more.
+_RENAMED = {"gate_languages": "detector_languages"}
+_DROPPED = ("overwrite_layers", "overwrite")
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -41,17 +47,18 @@ class ClasConfigMixin:
     Args:
         languages: ISO 639-1 codes of the profiled languages; a language's position here is its id.
         anchor_language: the language that is never steered, one of `languages`.
-        bridge_layers: indices of the steered layers, each in `0 .. num_hidden_layers - 1`.
+        bridge_layers: indices of the layers that CLAS steers, each in `0 .. num_hidden_layers - 1`.
         alpha: strength and direction of the blend: one number for every language but the anchor, or a mapping from
             language to number with the key "default" for all that it does not name.
         beta: how much a shared neuron is boosted.
         gamma: how much a language-specific neuron is damped.
+        vector_layers: indices of the layers after which a vector of the row's language is added.
+        vector_strength: by what the vectors are multiplied, in the form of `alpha`.
+        vector_positions: the tokens that they are added to: "last" of the prompt, "generated" (from there on), "all".
         language: the language of inputs that come without one; "auto" lets the detector decide, None is an unnamed
             language that is not the anchor.
-        detector_languages: the languages that the checkpoint's detector tells from the anchor, profiled or not; None is a
-            checkpoint without a detector.
-        overwrite_layers: layers in which neurons of a language are overwritten; see `overwrite.py`.
-        overwrite: whether they are, in these layers.
+        detector_languages: the languages that the checkpoint's detector tells from the anchor, profiled or not; None is
+            a checkpoint without a detector.
         clas_version: the version of this package that wrote the checkpoint.
 
     Raises:
@@ -64,13 +71,12 @@ class ClasConfigMixin:
     alpha: float | dict[str, float] = 1.0
     beta: float = 0.4
     gamma: float = 0.2
+    vector_layers: list[int] = field(default_factory=list)
+    vector_strength: float | dict[str, float] = 1.0
+    vector_positions: str = LAST
     language: str | None = None
     detector_languages: list[str] | None = None
-    overwrite_layers: list[int] = field(default_factory=list)
-    overwrite: bool = True
     clas_version: str = VERSION
-
-    family: ClassVar[str] = ""
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
@@ -78,7 +84,17 @@ class ClasConfigMixin:
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """As in the base class, where overrides are set after construction; here they are checked, too."""
+        """As in the base class, where overrides are set after construction; here they are checked, too.
+
+        Reads what version 0.1 wrote.
+        """
+        config_dict = {_RENAMED.get(name, name): value for name, value in config_dict.items()}
+        if config_dict.get("overwrite_layers") and config_dict.get("overwrite", True):
+            logger.warning(
+                "overwrite_layers: this version reads no stored overwriting of neurons; without it the model runs as "
+                "if saved after set_steering(overwrite=False). See model.intervening"
+            )
+        config_dict = {name: value for name, value in config_dict.items() if name not in _DROPPED}
         result = super().from_dict(config_dict, **kwargs)
         config = result[0] if isinstance(result, tuple) else result
         config.validate_steering()
@@ -87,11 +103,11 @@ class ClasConfigMixin:
     @classmethod
     def code_map(cls) -> dict[str, str]:
         """`auto_map` of `config.json`: the class that each Auto class loads from the files in the checkpoint."""
-        prefix = cls.__name__.removesuffix("Config")
-        models = {auto: f"modeling_clas_{cls.family}.{prefix}{suffix}" for auto, suffix in MODEL_CLASSES.items()}
+        file, prefix = cls.__module__.rpartition(".")[2], cls.__name__.removesuffix("Config")
+        models = {auto: f"{file}.{prefix}{suffix}" for auto, suffix in MODEL_CLASSES.items()}
         # The one Auto class through which `transformers serve` loads such code; it takes any causal language model.
         models["AutoModelForDecision"] = models["AutoModelForCausalLM"]
-        return {"AutoConfig": f"configuration_clas.{cls.__name__}", **models}
+        return {"AutoConfig": f"{file}.{cls.__name__}", **models}
 
     def save_pretrained(self, *args: Any, **kwargs: Any) -> Any:
         """As in the base class; what is written says which code wrote it, and where each Auto class finds it."""
@@ -114,14 +130,14 @@ class ClasConfigMixin:
                 f"anchor_language: {self.anchor_language!r} is not among the languages {', '.join(self.languages)}"
             )
         self.bridge_layers = _layers(self.bridge_layers, "bridge_layers", self.num_hidden_layers)
-        self.overwrite_layers = _layers(self.overwrite_layers, "overwrite_layers", self.num_hidden_layers)
-        if not isinstance(self.overwrite, bool):
-            raise TypeError(
-                f"overwrite: {self.overwrite!r} is of type {type(self.overwrite).__name__}; allowed is a bool"
-            )
-        self.alpha = _alpha(self.alpha, self.languages, self.anchor_language)
+        self.vector_layers = _layers(self.vector_layers, "vector_layers", self.num_hidden_layers)
+        self.vector_positions = checked_positions(self.vector_positions, "vector_positions")
+        self.alpha = _by_language(self.alpha, "alpha", self.languages, self.anchor_language)
         self.beta = _strength(self.beta, "beta")
         self.gamma = _strength(self.gamma, "gamma")
+        self.vector_strength = _by_language(
+            self.vector_strength, "vector_strength", self.languages, self.anchor_language
+        )
         self._validate_language()
 
     def _validate_language(self) -> None:
@@ -129,37 +145,52 @@ class ClasConfigMixin:
             self.detector_languages = _languages(self.detector_languages, "detector_languages")
             if self.anchor_language in self.detector_languages:
                 raise ValueError(
-                    f"detector_languages: {self.anchor_language!r} is the anchor language, which the detector tells all others "
-                    "from; leave it out"
+                    f"detector_languages: {self.anchor_language!r} is the anchor language, which the detector tells "
+                    "all others from; leave it out"
                 )
         if is_auto(self.language):
             self.language = AUTO
             if self.detector_languages is None:
                 raise ValueError(
-                    'language: "auto", but the checkpoint has no language detector (detector_languages is None); name a '
-                    'language such as "de", or add a detector with convert.py'
+                    'language: "auto", but the checkpoint has no language detector (detector_languages is None); name '
+                    'a language such as "de", or add a detector with convert.py'
                 )
         elif self.language is not None:
             self.language = language_code(self.language, "language")
 
+    def with_strengths(self, **strengths: Any) -> Any:
+        """A copy with other strengths, checked; None leaves one as it is.
+
+        Args:
+            strengths: any of STRENGTHS.
+
+        Raises:
+            TypeError, ValueError: there is no such strength, or the value is not allowed.
+        """
+        if unknown := sorted(set(strengths) - set(STRENGTHS)):
+            raise TypeError(f"{', '.join(unknown)}: no strength; allowed are {', '.join(STRENGTHS)}")
+        config = deepcopy(self)
+        for name, value in strengths.items():
+            if value is not None:
+                setattr(config, name, dict(value) if isinstance(value, Mapping) else value)
+        config.validate_steering()
+        return config
+
     @property
-    def strengths(self) -> Strengths:
-        """The strengths of every language id, as these fields say."""
-        return Strengths.of(self.languages, self.anchor_language, self.alpha, self.beta, self.gamma)
+    def scale_rule(self) -> Scale:
+        """CLAS, as these fields say."""
+        alpha = by_language_id(self.alpha, self.languages, self.anchor_language)
+        strengths = Strengths(alpha, float(self.beta), float(self.gamma))
+        return Scale(tuple(self.bridge_layers), strengths, self.intermediate_size)
+
+    @property
+    def add_rule(self) -> Add:
+        """The vectors, as these fields say."""
+        strengths = by_language_id(self.vector_strength, self.languages, self.anchor_language)
+        return Add(tuple(self.vector_layers), strengths, self.vector_positions, self.hidden_size)
 
 
-class ClasLlamaConfig(ClasConfigMixin, LlamaConfig):
-    """A steered Llama: `LlamaConfig` and the fields of `ClasConfigMixin`."""
-
-    model_type = "clas_llama"
-    family = "llama"
-
-
-class ClasQwen2Config(ClasConfigMixin, Qwen2Config):
-    """A steered Qwen2: `Qwen2Config` and the fields of `ClasConfigMixin`."""
-
-    model_type = "clas_qwen2"
-    family = "qwen2"
+STEERING_FIELDS = tuple(field.name for field in fields(ClasConfigMixin))
 
 
 def _languages(value: object, name: str) -> list[str]:
@@ -201,23 +232,24 @@ def _strength(value: object, name: str) -> float:
     return number
 
 
-def _alpha(value: object, languages: list[str], anchor: str) -> float | dict[str, float]:
+def _by_language(value: object, name: str, languages: list[str], anchor: str) -> float | dict[str, float]:
+    """A strength for all languages, or by language."""
     if not isinstance(value, Mapping):
         if isinstance(value, bool) or not isinstance(value, Real):
-            raise TypeError(f"alpha: {value!r} is of type {type(value).__name__}; allowed is a number or a mapping")
-        return _strength(value, "alpha")
+            raise TypeError(f"{name}: {value!r} is of type {type(value).__name__}; allowed is a number or a mapping")
+        return _strength(value, name)
     by_code: dict[str, float] = {}
     for key, number in value.items():
-        code = key if key == "default" else language_code(key, "alpha")
+        code = key if key == "default" else language_code(key, name)
         if code in by_code:
-            raise ValueError(f"alpha: {code!r} more than once in {value!r}; each language may stand there once")
-        by_code[code] = _strength(number, f"alpha[{code!r}]")
+            raise ValueError(f"{name}: {code!r} more than once in {value!r}; each language may stand there once")
+        by_code[code] = _strength(number, f"{name}[{code!r}]")
         if code not in (*languages, "default"):
             raise ValueError(
-                f"alpha: {code!r} is not among the languages {', '.join(languages)}, nor the key 'default'"
+                f"{name}: {code!r} is not among the languages {', '.join(languages)}, nor the key 'default'"
             )
     if "default" not in by_code:
-        raise ValueError(f"alpha: {value!r} lacks the key 'default', the strength of languages that it does not name")
+        raise ValueError(f"{name}: {value!r} lacks the key 'default', the strength of languages that it does not name")
     if by_code.get(anchor):
-        raise ValueError(f"alpha: the anchor language {anchor!r} is never steered; allowed is 0, or leave it out")
+        raise ValueError(f"{name}: the anchor language {anchor!r} is never steered; allowed is 0, or leave it out")
     return by_code

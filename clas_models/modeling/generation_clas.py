@@ -13,6 +13,7 @@ from transformers import GenerationConfig
 
 from .auto_language import decide, is_auto, remember, remembered
 from .language import Language, language_code, resolve_language
+from .positions import PromptEnd, checked_positions
 
 
 class ClasGenerationMixin:
@@ -24,6 +25,7 @@ class ClasGenerationMixin:
         generation_config: GenerationConfig | None = None,
         *args: Any,
         language: Language = None,
+        positions: str | None = None,
         **kwargs: Any,
     ) -> Any:
         """As in the base class, with `language` as in `ClasModelMixin.forward`, one entry a prompt.
@@ -33,9 +35,13 @@ class ClasGenerationMixin:
 
         Beams and returned sequences follow their prompt's language.  What "auto" decides from the prompt holds for
         the whole generation, and for later ones that continue with its cache.
+
+        `positions` names the tokens that the checkpoint's vectors are added to, "last" of the prompt, "generated" (from
+        there on) or "all"; by default `config.vector_positions`.
         """
         prompt = inputs if inputs is not None else kwargs.get("input_ids")
         rows = prompt if prompt is not None else kwargs.get("inputs_embeds")
+        kwargs |= self._prompt_end(positions, prompt, kwargs.get("inputs_embeds"))
         for source in (generation_config, self.generation_config, self.config):
             language = getattr(source, "language", None) if language is None else language
         if is_auto(language):
@@ -50,6 +56,31 @@ class ClasGenerationMixin:
             rows = torch.empty(1, 0) if rows is None else rows
             language = resolve_language(self.config, language, rows, check_values=True)
         return super().generate(inputs, generation_config, *args, language=language, **kwargs)
+
+    def _prompt_end(self, positions: str | None, prompt: Tensor | None, embeds: Tensor | None) -> dict[str, PromptEnd]:
+        """What every step needs to know of the prompt; nothing where no vector acts."""
+        acting = checked_positions(self.config.vector_positions if positions is None else positions, "positions")
+        if not self.config.add_rule.acts:
+            return {}
+        known = 0 if prompt is None else prompt.shape[1]
+        length = known if embeds is None else embeds.shape[1]
+        # Without a prompt generate() begins with the token that begins every text.
+        return {"positions": PromptEnd(acting, length or 1, embedded=max(length - known, 0))}
+
+    def prepare_inputs_for_generation(
+        self,
+        input_ids: Tensor,
+        *args: Any,
+        inputs_embeds: Tensor | None = None,
+        positions: PromptEnd | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """As in the base class, with the tokens of the step that vectors act on."""
+        inputs = super().prepare_inputs_for_generation(input_ids, *args, inputs_embeds=inputs_embeds, **kwargs)
+        if positions is not None:
+            step = next(inputs[name] for name in ("inputs_embeds", "input_ids") if inputs.get(name) is not None)
+            inputs["positions"] = positions.mask(input_ids.shape[1], *step.shape[:2], step.device)
+        return inputs
 
     def _auto_language(self, prompt: Tensor | None, rows: Tensor | None, kwargs: dict[str, Any]) -> Tensor:
         """Ids int64 `[prompts]`: those that the cache was filled under, or else what the prompt says."""
@@ -68,9 +99,11 @@ class ClasGenerationMixin:
     def _get_candidate_generator(
         self, *args: Any, model_kwargs: dict[str, Any], assistant_model: Any = None, **kwargs: Any
     ) -> Any:
-        # A plain assistant knows no language, and one with other languages has other ids.
+        # A plain assistant knows no language and no vectors, and one with other languages has other ids.
         if assistant_model is not None and getattr(assistant_model.config, "languages", None) != self.config.languages:
-            model_kwargs = {name: value for name, value in model_kwargs.items() if name != "language"}
+            model_kwargs = {
+                name: value for name, value in model_kwargs.items() if name not in ("language", "positions")
+            }
         return super()._get_candidate_generator(
             *args, model_kwargs=model_kwargs, assistant_model=assistant_model, **kwargs
         )

@@ -6,8 +6,8 @@ for one language, so that an English instruction around foreign content dilutes 
 integers: the answer does not depend on padding, batch or device, and no cast of the model to another dtype touches
 the tables.
 
-How the tables are made is `profiling/detector`'s business, when the detector is asked is `auto_language.py`'s; this module
-needs nothing but torch.
+How the tables are made is `profiling/detector`'s business, when the detector is asked is `auto_language.py`'s; this
+module needs nothing but torch.
 
 Source: E. S. Page, "Continuous inspection schemes", Biometrika 41 (1954), for the sum that finds the stretch.
 """
@@ -183,4 +183,5 @@ class LanguageDetector(nn.Module):
         return words, (words.amax(-1) < 0) & ~name
 
     def extra_repr(self) -> str:
-        return f"vocab_size={len(self.kinds)}, detector_languages={list(self.detector_languages)}, anchor_id={self.anchor_id}"
+        languages = list(self.detector_languages)
+        return f"vocab_size={len(self.kinds)}, detector_languages={languages}, anchor_id={self.anchor_id}"

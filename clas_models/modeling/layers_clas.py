@@ -1,82 +1,58 @@
-"""The layers that every steered family shares: the MLP with its rules, and the decoder layer around it.
+"""The layers that every steered family shares: the gated MLP and the decoder layer, each with slots for rules.
 
-What travels to the MLP is one tensor, `language_ids` `[batch]`, an explicit keyword: no hooks, no module state, no
-globals.  Under tensor parallelism every rank holds whole tables, so that they are counted, changed and saved as ever,
-and reads the part for the neurons that it computes.
+What travels to them is the language of each row, int64 `[batch]`, and on which tokens vectors act, bool `[batch,
+tokens]`:  explicit keywords, no hooks, no module state, no globals.  Under tensor parallelism every rank holds whole
+tables, so that they are counted, changed and saved as ever, and reads the part for the neurons that it computes.
 
-Source: "Cross-Lingual Activation Steering for Multilingual Language Models", sections 2.4 and 2.5.
+A family's decoder layer has one of the topologies below: how attention, MLP and norms follow each other.  There is one
+forward for each topology; `family_check.py` refuses a family that has another one.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache
 
-from .overwrite import Overwrite
-from .steering import Strengths, steer
+from .add import AddInLayer
+from .scale import ScaleInLayer
+from .write import WriteInLayer
 
 
 class ClasMLPMixin(nn.Module):
-    """Before a family's gated MLP: two masks, and the steering rule in front of `down_proj`.
+    """Before a family's gated MLP with separate projections: the rules `Write` and `Scale` at their sites.
 
     Args:
         layer_idx: the layer's place in the model; without one it is a bridge layer.
 
-    Buffers:
-        shared_mask, specific_mask: bool `[intermediate_size]`, saved with the weights of a bridge layer; neurons of
-            the categories partial-shared and language-specific.
-        row_scales: `[languages + 1, 2, 1, 1]`, made from the strengths, not saved; float32, or float64 in a float64
-            model.
+    Slots, None where the layer has no such rule:
+        scale: in front of `down_proj`.
+        write: behind `act_fn`.
     """
-
-    shared_mask: Tensor
-    specific_mask: Tensor
-    row_scales: Tensor
 
     def __init__(self, config: Any, layer_idx: int | None = None) -> None:
         super().__init__(config)
-        self.strengths: Strengths = config.strengths
-        self.is_bridge = layer_idx is None or layer_idx in config.bridge_layers
-        for name in ("shared_mask", "specific_mask"):
-            mask = torch.zeros(config.intermediate_size, dtype=torch.bool)
-            self.register_buffer(name, mask, persistent=self.is_bridge)
-        self.register_buffer("row_scales", self._row_scales(self.shared_mask.device), persistent=False)
-        self.overwrite: Overwrite | None = None
-        if layer_idx in config.overwrite_layers:
-            self.overwrite = Overwrite(len(config.languages) + 1, config.intermediate_size, config.overwrite)
+        self.scale: ScaleInLayer | None = None
+        self.write: WriteInLayer | None = None
+        if layer_idx is None or layer_idx in config.bridge_layers:
+            self.scale = config.scale_rule.in_layer(layer_idx or 0, config.languages)
 
-    def forward(self, x: Tensor, language_ids: Tensor) -> Tensor:
-        """`[batch, tokens, hidden]` to the same shape; `language_ids` is int64 `[batch]`."""
+    def forward(self, x: Tensor, language_ids: Tensor | None = None) -> Tensor:
+        """`[batch, tokens, hidden]` to the same shape; `language_ids` is int64 `[batch]`, needed by a rule."""
         activated = self.act_fn(self.gate_proj(x))
-        shared, specific = self.shared_mask, self.specific_mask
-        neurons = None
-        if activated.shape[-1] != len(shared):
-            neurons = neurons_of_rank(self.down_proj, activated.shape[-1], len(shared))
-            shared, specific = shared[neurons], specific[neurons]
-        if self.overwrite is not None:
-            activated = self.overwrite(activated, language_ids, neurons)
+        if self.write is None and self.scale is None:
+            return self.down_proj(activated * self.up_proj(x))
+        part = None
+        if activated.shape[-1] != self.config.intermediate_size:
+            part = neurons_of_rank(self.down_proj, activated.shape[-1], self.config.intermediate_size)
+        if self.write is not None:
+            activated = self.write(activated, language_ids, part)
         h = activated * self.up_proj(x)
-        if self.is_bridge:
-            h = steer(h, shared, specific, self.row_scales, language_ids)
+        if self.scale is not None:
+            h = self.scale(h, language_ids, part)
         return self.down_proj(h)
-
-    def set_strengths(self, strengths: Strengths) -> None:
-        """Put other strengths in force.  In place: a compiled graph stays valid."""
-        self.strengths = strengths
-        self.row_scales.copy_(strengths.row_scales())
-
-    def _row_scales(self, device: torch.device) -> Tensor:
-        dtype = torch.float64 if self.down_proj.weight.dtype == torch.float64 else torch.float32
-        return self.strengths.row_scales().to(device=device, dtype=dtype)
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        # Module.to(dtype) would round the strengths to a half-precision format for good, so they are made anew.
-        super()._apply(fn, recurse)
-        self.row_scales = self._row_scales(self.row_scales.device)
-        return self
 
 
 def neurons_of_rank(down_proj: nn.Module, count: int, total: int) -> slice:
@@ -100,13 +76,27 @@ def neurons_of_rank(down_proj: nn.Module, count: int, total: int) -> slice:
 
 
 class ClasDecoderLayerMixin(nn.Module):
-    """Before a family's decoder layer: a layer that hands the rows' languages to its MLP."""
+    """Before a family's decoder layer: an MLP with rules, and the rule `Add` at the layer's end.
 
+    Slots, None where the layer has no such rule:
+        add: behind the layer.
+    """
+
+    topology: ClassVar[str]
     mlp_class: type[ClasMLPMixin]
 
     def __init__(self, config: Any, layer_idx: int) -> None:
         super().__init__(config, layer_idx)
         self.mlp = self.mlp_class(config, layer_idx)
+        self.add: AddInLayer | None = None
+        if layer_idx in config.vector_layers:
+            self.add = config.add_rule.in_layer(layer_idx, config.languages)
+
+
+class PreNormLayerMixin(ClasDecoderLayerMixin):
+    """Attention, then the MLP, each behind a norm of its own and added to the residual stream, as in Llama."""
+
+    topology = "pre-norm"
 
     def forward(
         self,
@@ -117,9 +107,15 @@ class ClasDecoderLayerMixin(nn.Module):
         use_cache: bool | None = False,
         position_embeddings: tuple[Tensor, Tensor] | None = None,
         language_ids: Tensor | None = None,
+        positions: Tensor | None = None,
         **kwargs: Any,
     ) -> Tensor:
-        """As in the base class, with `language_ids`, int64 `[batch]`, for the MLP."""
+        """As in the base class.
+
+        Args:
+            language_ids: int64 `[batch]`, for the rules.
+            positions: bool `[batch, tokens]`, the tokens that vectors act on; None are all.
+        """
         attended, _ = self.self_attn(
             hidden_states=self.input_layernorm(hidden_states),
             attention_mask=attention_mask,
@@ -130,4 +126,18 @@ class ClasDecoderLayerMixin(nn.Module):
             **kwargs,
         )
         hidden_states = hidden_states + attended
-        return hidden_states + self.mlp(self.post_attention_layernorm(hidden_states), language_ids)
+        hidden_states = hidden_states + self.mlp(self.post_attention_layernorm(hidden_states), language_ids)
+        if self.add is not None:
+            hidden_states = self.add(hidden_states, language_ids, positions)
+        return hidden_states
+
+
+def put_in_slot(layer: ClasDecoderLayerMixin, name: str, rule: nn.Module | None) -> None:
+    """Put a rule, or None, into the slot of this name; a rule goes to the layer's device and mode."""
+    owner = layer if name == "add" else layer.mlp
+    if rule is not None:
+        weight = layer.mlp.down_proj.weight
+        device = weight.device if weight.device.type != "meta" else torch.device("cpu")  # offloaded: see the hook
+        hook = getattr(layer.mlp.down_proj, "_hf_hook", None)
+        rule = rule.to(getattr(hook, "execution_device", None) or device).train(layer.training)
+    setattr(owner, name, rule)

@@ -1,34 +1,31 @@
-"""The decoder and the causal language model that every steered family shares: how a row's language reaches the layers.
-
-A family (`modeling_clas_llama.py`, `modeling_clas_qwen2.py`) only combines these mixins, and those of `layers_clas.py`,
-`generation_clas.py` and `pretrained_clas.py`, with its base classes.
-"""
+"""The decoder that every steered family shares: how a row's language reaches the layers."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.cache_utils import Cache
 
 from .auto_language import decide, is_auto, is_packed
-from .generation_clas import ClasGenerationMixin
 from .language import Language, resolve_language
 from .language_detector import LanguageDetector
 from .layers_clas import ClasDecoderLayerMixin
+from .positions import ALL
 from .pretrained_clas import ClasPreTrainedMixin
+from .write import Write
 
 
 class ClasModelMixin(ClasPreTrainedMixin):
-    """Before a family's decoder: bridge layers where the configuration says, and the languages of the rows."""
+    """Before a family's decoder: layers with rules, and the languages of the rows."""
 
     layer_class: type[ClasDecoderLayerMixin]
 
     def __init__(self, config: Any) -> None:
         config.validate_steering()
         super().__init__(config)
-        for index in sorted({*config.bridge_layers, *config.overwrite_layers}):
-            self.layers[index] = self.layer_class(config, index)
+        self.layers = nn.ModuleList(self.layer_class(config, index) for index in range(config.num_hidden_layers))
+        self.writes: tuple[Write, ...] = ()
         self.language_detector = None
         if config.detector_languages is not None:
             self.language_detector = LanguageDetector(
@@ -45,6 +42,7 @@ class ClasModelMixin(ClasPreTrainedMixin):
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
         language: Language = None,
+        positions: Tensor | None = None,
         **kwargs: Any,
     ) -> Any:
         """As in the base class.
@@ -52,9 +50,12 @@ class ClasModelMixin(ClasPreTrainedMixin):
         Args:
             language: a code, a list of codes (one a row), int64 ids `[batch]`, or "auto": decided by the detector from
                 `input_ids`, which must then be the whole sequence; by default `config.language`.
+            positions: bool `[batch, tokens]`, the tokens that the checkpoint's vectors are added to.  It may be left
+                out where there are none, or where they act on all tokens; `generate` makes it from `vector_positions`.
 
         Raises:
-            TypeError, ValueError: `language` is none of these, does not fit the batch, or cannot be decided.
+            TypeError, ValueError: `language` is none of these, does not fit the batch, or cannot be decided; or
+                `positions` is needed, or does not fit.
             IndexError: an id outside the vocabulary.
         """
         rows = input_ids if input_ids is not None else inputs_embeds
@@ -68,6 +69,7 @@ class ClasModelMixin(ClasPreTrainedMixin):
             language = decide(self.language_detector, input_ids, attention_mask, past_key_values)
         if rows is not None:  # else the base class says what is missing
             kwargs["language_ids"] = resolve_language(self.config, language, rows)
+            kwargs["positions"] = self._checked_positions(positions, rows)
         return super().forward(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -78,33 +80,20 @@ class ClasModelMixin(ClasPreTrainedMixin):
             **kwargs,
         )
 
-
-class ClasForCausalLMMixin(ClasGenerationMixin, ClasPreTrainedMixin):
-    """Before a family's causal language model: `language=` on `forward` and `generate`."""
-
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        past_key_values: Cache | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        use_cache: bool | None = None,
-        logits_to_keep: int | Tensor = 0,
-        language: Language = None,
-        **kwargs: Any,
-    ) -> Any:
-        """As in the base class, with `language` as in `ClasModelMixin.forward`."""
-        return super().forward(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            past_key_values=past_key_values,
-            inputs_embeds=inputs_embeds,
-            labels=labels,
-            use_cache=use_cache,
-            logits_to_keep=logits_to_keep,
-            language=language,
-            **kwargs,
-        )
+    def _checked_positions(self, positions: Tensor | None, rows: Tensor) -> Tensor | None:
+        if not self.config.vector_layers:
+            return None
+        if positions is not None:
+            if positions.shape != rows.shape[:2]:
+                raise ValueError(
+                    f"positions: shape {list(positions.shape)} for a batch of {list(rows.shape[:2])}; allowed is a "
+                    "bool tensor [batch, tokens]"
+                )
+            return positions.to(rows.device).bool()
+        if self.config.vector_positions != ALL and self.config.add_rule.acts:
+            raise ValueError(
+                f"positions: the checkpoint's vectors act on some tokens ({self.config.vector_positions}), and forward "
+                "cannot know where the prompt ends; give a bool tensor [batch, tokens], call generate(), or switch the "
+                "vectors off with set_steering(vector_strength=0)"
+            )
+        return None

@@ -1,35 +1,34 @@
-"""What every model of a steered family can do: load with its masks, tell and change what is in force, detect
-languages, and overwrite neurons.
+"""What every model of a steered family can do: load with its tables, tell and change what is in force, detect
+languages, and run with neurons that are written over.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import initialization as init
 
+from .add import AddInLayer
 from .auto_language import DetectedLanguage, detect
+from .configuration_clas import STRENGTHS
 from .language_detector import LanguageDetector
-from .layers_clas import ClasDecoderLayerMixin, ClasMLPMixin
-from .overwrite import Overwrite, check_tables, filled
-
-_MASKS = (".shared_mask", ".specific_mask")
-_DETECTOR = ("language_detector.evidence", "language_detector.kinds", "language_detector.limits")
-_OVERWRITE = (".overwrite.mask", ".overwrite.values")
+from .layers_clas import put_in_slot
+from .rule import Rule
+from .scale import ScaleInLayer
+from .tensor_names import DETECTOR_PREFIX, MASKS, OVERWRITE_TABLES, RENAMED
+from .write import Write
 
 
 @dataclass(frozen=True)
 class Steering:
     """What is in force on a loaded model.
 
-    `alpha` holds a number for every profiled language and for "default", all others; `neurons` the shared and the
-    specific ones of each bridge layer that are rescaled, of `intermediate_size`.
+    `alpha` and `vector_strength` hold a number for every profiled language and for "default", all others; `neurons` the
+    shared and the specific ones of each bridge layer that are rescaled, of `intermediate_size`.
     """
 
     languages: tuple[str, ...]
@@ -40,46 +39,58 @@ class Steering:
     gamma: float
     neurons: dict[int, tuple[int, int]]
     intermediate_size: int
+    vector_layers: tuple[int, ...] = ()
+    vector_strength: dict[str, float] | None = None
+    vector_positions: str | None = None
 
     @property
     def bridge_layers(self) -> tuple[int, ...]:
         return tuple(self.neurons)
 
     def __str__(self) -> str:
-        alpha = ", ".join(f"{code} {value:g}" for code, value in self.alpha.items())
         share = ", ".join(f"layer {i}: {s} shared, {p} specific" for i, (s, p) in self.neurons.items())
-        return (
-            f"alpha {alpha}; beta {self.beta:g}; gamma {self.gamma:g}; default language {self.language}; "
+        scaled = (
+            f"alpha {_listed(self.alpha)}; beta {self.beta:g}; gamma {self.gamma:g}; default language {self.language}; "
             f"of {self.intermediate_size} neurons {share or 'none (no bridge layers)'}"
         )
+        if self.vector_strength is None:
+            return scaled
+        layers = ", ".join(map(str, self.vector_layers))
+        return f"{scaled}; vectors in layers {layers} ({self.vector_positions}): {_listed(self.vector_strength)}"
 
 
 class ClasPreTrainedMixin:
     """Before any class of a family: how strengths are read and changed, and how the buffers come to life."""
 
+    _keys_to_ignore_on_load_unexpected = [OVERWRITE_TABLES]
+
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, ClasMLPMixin):
+        if isinstance(module, ScaleInLayer):
             init.zeros_(module.shared_mask)
             init.zeros_(module.specific_mask)
-            init.copy_(module.row_scales, module.strengths.row_scales())
+            init.copy_(module.row_scales, module.strengths.scales())
+        elif isinstance(module, AddInLayer):
+            init.zeros_(module.vectors)
+            init.copy_(module.row_strengths, module.row_strengths.new_tensor(module.strengths, device="cpu"))
         elif isinstance(module, LanguageDetector):
             for buffer in module.buffers():
                 init.zeros_(buffer)
-        elif isinstance(module, Overwrite):
-            init.zeros_(module.mask)
-            init.zeros_(module.values)
-            init.constant_(module.enabled, self.config.overwrite)
 
     @classmethod
-    def from_pretrained(cls, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
-        """As in the base class, but masks or a detector that are missing are an error: the model would run unsteered.
+    def from_pretrained(
+        cls, *args: Any, output_loading_info: bool = False, key_mapping: dict[str, str] | None = None, **kwargs: Any
+    ) -> Any:
+        """As in the base class, but tables that are missing are an error: the model would run unsteered.
+
+        Reads what version 0.1 wrote.
 
         Raises:
-            ValueError: the checkpoint has no masks for a bridge layer, or no detector, that the configuration or an
-                override asks for.
+            ValueError: the checkpoint has no masks for a bridge layer, no vectors or no detector, that the
+                configuration or an override asks for.
         """
-        model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        mapping = {**RENAMED, **(key_mapping or {})}
+        model, info = super().from_pretrained(*args, output_loading_info=True, key_mapping=mapping, **kwargs)
         _check_missing(model.config, info["missing_keys"])
         return (model, info) if output_loading_info else model
 
@@ -92,25 +103,118 @@ class ClasPreTrainedMixin:
         self.config.validate_steering()
         return super().save_pretrained(*args, **kwargs)
 
+    # ---- what is in force
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules in force: `Scale` where there are bridge layers, `Add` where there are vectors, and the `Write`s of
+        the blocks of `intervening` that this runs in.
+        """
+        config, decoder = self.config, self.base_model
+        scale, add = self._in_layers(ScaleInLayer), self._in_layers(AddInLayer)
+        rules: list[Rule] = []
+        if scale:
+            rules.append(replace(config.scale_rule, strengths=scale[0].strengths))
+        if add:
+            rules.append(replace(config.add_rule, strengths=add[0].strengths))
+        return (*rules, *decoder.writes)
+
     @property
     def steering(self) -> Steering:
-        """What is in force: strengths for every language, and the neurons that they act on."""
+        """What is in force of the checkpoint's own rules: strengths for every language, and what they act on."""
         config = self.config
-        mlps = [module for module in self.modules() if isinstance(module, ClasMLPMixin) and module.is_bridge]
-        strengths = mlps[0].strengths if mlps else config.strengths
+        scales, adds = self._in_layers(ScaleInLayer), self._in_layers(AddInLayer)
+        strengths = scales[0].strengths if scales else config.scale_rule.strengths
+        codes = [*config.languages, "default"]
         return Steering(
             languages=tuple(config.languages),
             anchor_language=config.anchor_language,
             language=config.language,
-            alpha=dict(zip([*config.languages, "default"], strengths.alpha, strict=True)),
+            alpha=dict(zip(codes, strengths.alpha, strict=True)),
             beta=strengths.beta,
             gamma=strengths.gamma,
             neurons={
-                index: (int(mlp.shared_mask.sum()), int(mlp.specific_mask.sum()))
-                for index, mlp in zip(config.bridge_layers, mlps, strict=True)
+                index: (int(scale.shared_mask.sum()), int(scale.specific_mask.sum()))
+                for index, scale in zip(config.bridge_layers, scales, strict=True)
             },
             intermediate_size=config.intermediate_size,
+            vector_layers=tuple(config.vector_layers),
+            vector_strength=dict(zip(codes, adds[0].strengths, strict=True)) if adds else None,
+            vector_positions=config.vector_positions if adds else None,
         )
+
+    def _in_layers(self, kind: type[nn.Module]) -> list[Any]:
+        """A rule in every layer that has it, in the order of the layers."""
+        return [module for module in self.base_model.layers.modules() if isinstance(module, kind)]
+
+    def set_steering(
+        self,
+        *,
+        alpha: float | Mapping[str, float] | None = None,
+        beta: float | None = None,
+        gamma: float | None = None,
+        vector_strength: float | Mapping[str, float] | None = None,
+    ) -> None:
+        """Change strengths on the loaded model; what is not given stays as it is.
+
+        A number for `alpha` or `vector_strength` holds for every language but the anchor; a mapping needs the key
+        "default".  Masks, vectors and layers are part of the checkpoint and do not change.
+
+        Raises:
+            TypeError, ValueError: a value is not allowed; then nothing has changed.
+        """
+        wanted = self.config.with_strengths(alpha=alpha, beta=beta, gamma=gamma, vector_strength=vector_strength)
+        for module in self.modules():
+            if isinstance(module, ClasPreTrainedMixin):
+                for name in STRENGTHS:
+                    setattr(module.config, name, getattr(wanted, name))
+            elif isinstance(module, ScaleInLayer):
+                module.set_strengths(wanted.scale_rule.strengths)
+            elif isinstance(module, AddInLayer):
+                module.set_strengths(wanted.add_rule.strengths)
+
+    @contextmanager
+    def temporary_steering(
+        self,
+        *,
+        alpha: float | Mapping[str, float] | None = None,
+        beta: float | None = None,
+        gamma: float | None = None,
+        vector_strength: float | Mapping[str, float] | None = None,
+    ) -> Iterator[None]:
+        """`set_steering` for the length of a `with` block; what was in force comes back, also after an exception."""
+        before = {name: getattr(self.config, name) for name in STRENGTHS}
+        self.set_steering(alpha=alpha, beta=beta, gamma=gamma, vector_strength=vector_strength)
+        try:
+            yield
+        finally:
+            self.set_steering(**before)
+
+    @contextmanager
+    def intervening(self, write: Write) -> Iterator[None]:
+        """Write over neurons for the length of a `with` block, beside the rules of the checkpoint.
+
+        For experiments: it is in force for every caller of the model meanwhile, also from other threads, and nothing of
+        it is saved.
+
+        Raises:
+            ValueError: the tables do not fit the model, or another `Write` is in force.
+        """
+        config, decoder = self.config, self.base_model
+        write.check_fits(config.languages, config.num_hidden_layers, config.intermediate_size)
+        if decoder.writes:
+            raise ValueError("write: another one is in force; leave its block first, or put both into one table")
+        try:
+            for layer in write.layers:
+                put_in_slot(decoder.layers[layer], write.name, write.in_layer(layer, config.languages))
+            decoder.writes = (write,)
+            yield
+        finally:
+            for layer in write.layers:
+                put_in_slot(decoder.layers[layer], write.name, None)
+            decoder.writes = ()
+
+    # ---- the language detector
 
     def detect_language(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> list[DetectedLanguage]:
         """What `language="auto"` takes every row of a batch for, and how sure it is.
@@ -135,108 +239,24 @@ class ClasPreTrainedMixin:
             self.base_model.language_detector.resize(self.config.vocab_size)
         return embeddings
 
-    def set_steering(
-        self,
-        *,
-        alpha: float | Mapping[str, float] | None = None,
-        beta: float | None = None,
-        gamma: float | None = None,
-        overwrite: bool | None = None,
-    ) -> None:
-        """Change strengths on the loaded model; what is not given stays as it is.
 
-        A number for `alpha` holds for every language but the anchor; a mapping needs the key "default".  `overwrite`
-        says whether the rule of `set_overwrite` is in force.  The masks and the bridge layers are part of the
-        checkpoint and do not change.
-
-        Raises:
-            TypeError, ValueError: a value is not allowed; then nothing has changed.
-        """
-        given = {"alpha": alpha, "beta": beta, "gamma": gamma, "overwrite": overwrite}
-        given = {name: value for name, value in given.items() if value is not None}
-        wanted = deepcopy(self.config)
-        for name, value in given.items():
-            setattr(wanted, name, dict(value) if isinstance(value, Mapping) else value)
-        wanted.validate_steering()
-        for module in self.modules():
-            if isinstance(module, ClasPreTrainedMixin):
-                for name in given:
-                    setattr(module.config, name, getattr(wanted, name))
-            elif isinstance(module, ClasMLPMixin):
-                module.set_strengths(wanted.strengths)
-            elif isinstance(module, Overwrite):
-                module.enabled.fill_(wanted.overwrite)
-
-    def set_overwrite(self, masks: Tensor, values: Tensor) -> None:
-        """Overwrite `act(gate)` of chosen neurons in every layer, for the rows of a language.
-
-        The rule is in force at once, saved with the checkpoint, and switched by `set_steering(overwrite=…)`.
-
-        Args:
-            masks: bool `[languages, layers, neurons]`: which neurons; the anchor's are left alone whatever it says.
-            values: floating, the same shape: what they are overwritten with.
-
-        Raises:
-            ValueError: another shape or dtype, or a value that is not finite.
-        """
-        config, decoder = self.config, self.base_model
-        check_tables(masks, values, (len(config.languages), config.num_hidden_layers, config.intermediate_size))
-        layers = list(range(config.num_hidden_layers))
-        for module in self.modules():
-            if isinstance(module, ClasPreTrainedMixin):
-                module.config.overwrite_layers, module.config.overwrite = layers, True
-        masks = masks.clone()
-        masks[config.languages.index(config.anchor_language)] = False
-        for index, layer in enumerate(decoder.layers):
-            if not isinstance(layer, ClasDecoderLayerMixin):
-                layer = decoder.layers[index] = self._patched(layer, index)
-            layer.mlp.overwrite = filled(masks[:, index], values[:, index]).to(layer.mlp.down_proj.weight.device)
-
-    def _patched(self, layer: nn.Module, index: int) -> ClasDecoderLayerMixin:
-        """A layer of this family around the modules of a plain one, which may be quantised or have an adapter."""
-        weight = layer.mlp.down_proj.weight
-        with torch.device("meta"):
-            patched = self.base_model.layer_class(self.config, index)
-        for old, new in ((layer, patched), (layer.mlp, patched.mlp)):
-            for name, module in old.named_children():
-                if module is not layer.mlp:
-                    setattr(new, name, module)
-        for name in ("shared_mask", "specific_mask"):
-            mask = getattr(patched.mlp, name)
-            setattr(patched.mlp, name, torch.zeros_like(mask, device=weight.device))
-        patched.mlp.row_scales = patched.mlp._row_scales(weight.device)
-        return patched.train(layer.training)
-
-    @contextmanager
-    def temporary_steering(
-        self,
-        *,
-        alpha: float | Mapping[str, float] | None = None,
-        beta: float | None = None,
-        gamma: float | None = None,
-        overwrite: bool | None = None,
-    ) -> Iterator[None]:
-        """`set_steering` for the length of a `with` block; what was in force comes back, also after an exception."""
-        config = self.config
-        before = {name: getattr(config, name) for name in ("alpha", "beta", "gamma", "overwrite")}
-        self.set_steering(alpha=alpha, beta=beta, gamma=gamma, overwrite=overwrite)
-        try:
-            yield
-        finally:
-            self.set_steering(**before)
+def _listed(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{code} {value:g}" for code, value in values.items())
 
 
 def _check_missing(config: Any, missing_keys: Iterable[str]) -> None:
     """Raises ValueError where a checkpoint lacks what its configuration, or an override, promises."""
+    detector = tuple(f"{DETECTOR_PREFIX.partition('.')[2]}{name}" for name in ("evidence", "kinds", "limits"))
+    masks = tuple(f".scale.{mask}" for mask in MASKS)
     for endings, promise, remedy in (
         (
-            _DETECTOR,
+            detector,
             f"detector_languages: {config.detector_languages}",
             "convert.py adds a detector to a steered checkpoint",
         ),
-        (_OVERWRITE, f"overwrite_layers: {config.overwrite_layers}", "allowed are the layers that were saved with it"),
+        ((".add.vectors",), f"vector_layers: {config.vector_layers}", "allowed are layers with vectors"),
         (
-            _MASKS,
+            masks,
             f"bridge_layers: {config.bridge_layers}",
             "allowed are layers with masks, and convert.py makes masks for other layers from the profile that it "
             "carries",

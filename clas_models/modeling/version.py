@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 
 _FORM = re.compile(r"\d+\.\d+\.\d+")
 

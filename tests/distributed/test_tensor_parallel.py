@@ -142,9 +142,9 @@ def test_a_real_model(tmp_path: Path) -> None:
     model.load_state_dict(plain.state_dict(), strict=False)
     for layer in model.config.bridge_layers:
         mlp = model.model.layers[layer].mlp
-        draw = torch.rand(mlp.shared_mask.shape, generator=torch.Generator().manual_seed(layer))
-        mlp.shared_mask.copy_(draw < 0.35)
-        mlp.specific_mask.copy_(draw > 0.65)
+        draw = torch.rand(mlp.scale.shared_mask.shape, generator=torch.Generator().manual_seed(layer))
+        mlp.scale.shared_mask.copy_(draw < 0.35)
+        mlp.scale.specific_mask.copy_(draw > 0.65)
     model.save_pretrained(tmp_path / "steered")
     names = ["codes", "english"]
     (tmp_path / "plain").symlink_to(smollm2())

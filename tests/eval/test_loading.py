@@ -42,7 +42,7 @@ def test_a_plain_checkpoint_is_one_too(tmp_path: Path) -> None:
 
 def _flip_a_mask(folder: Path) -> None:
     def flip(tensors: dict[str, torch.Tensor]) -> None:
-        tensors["model.layers.2.mlp.shared_mask"][0] ^= True
+        tensors["model.layers.2.mlp.scale.shared_mask"][0] ^= True
 
     change_tensors(max(folder.glob("model-*.safetensors")), flip)
 

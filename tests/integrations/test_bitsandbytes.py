@@ -67,7 +67,7 @@ def test_a_bridge_layer_rescales_what_its_quantised_weights_give(folder: Path, k
     x, ids = torch.randn(4, 5, 64, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 4])
     with torch.no_grad():
         h = mlp.act_fn(mlp.gate_proj(x)) * mlp.up_proj(x)
-        expected = mlp.down_proj(steer(h, mlp.shared_mask, mlp.specific_mask, mlp.row_scales, ids))
+        expected = mlp.down_proj(steer(h, mlp.scale.shared_mask, mlp.scale.specific_mask, mlp.scale.row_scales, ids))
         assert torch.equal(mlp(x, ids), expected)
         assert not torch.equal(mlp(x, ids), mlp.down_proj(h))
 

@@ -44,7 +44,7 @@ def small_detector(languages: list[str] | None = None, anchor: str = "en") -> La
     return fill(LanguageDetector(260, DETECTOR_LANGUAGES, languages or ["en", "de", "zh", "hi"], anchor))
 
 
-def gated(family: Any, **overrides: Any) -> Any:
+def with_detector(family: Any, **overrides: Any) -> Any:
     """`tiny_steered` with the detector in it, and `language="auto"`."""
     model = tiny_steered(family, **{"detector_languages": DETECTOR_LANGUAGES, "language": "auto", **overrides})
     fill(model.base_model.language_detector)

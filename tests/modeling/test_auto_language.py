@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import tiny_plain, tiny_steered
-from detector_helpers import BEGIN, CHINESE, ENGLISH, FRENCH, GERMAN, NEUTRAL, PAD, STRANGE, gated, rows
+from detector_helpers import BEGIN, CHINESE, ENGLISH, FRENCH, GERMAN, NEUTRAL, PAD, STRANGE, with_detector, rows
 from modeling_helpers import one_thread  # noqa: F401
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, DynamicCache, pipeline
 
@@ -33,7 +33,7 @@ def _no_gradients() -> Iterator[None]:
 
 @pytest.mark.parametrize("left", [False, True])
 def test_mixed_batch_equals_rows_alone_with_their_language_named(family: Any, left: bool) -> None:
-    model = gated(family).double()
+    model = with_detector(family).double()
     ids, mask = rows(*CONTENTS[SOME], left=left)
     mixed = model(ids, attention_mask=mask).logits
     for row, (content, language) in enumerate(zip(CONTENTS[SOME], LANGUAGES, strict=False)):
@@ -48,12 +48,12 @@ def test_mixed_batch_equals_rows_alone_with_their_language_named(family: Any, le
 def test_anchor_rows_are_the_plain_models_bit_for_bit(family: Any, dtype: torch.dtype) -> None:
     ids, mask = rows(*CONTENTS[SOME])
     plain = tiny_plain(family).to(dtype)(ids, attention_mask=mask).logits
-    auto = gated(family).to(dtype)(ids, attention_mask=mask).logits
+    auto = with_detector(family).to(dtype)(ids, attention_mask=mask).logits
     assert [torch.equal(a, b) for a, b in zip(auto, plain, strict=True)] == [True, False, False, False]
 
 
 def test_an_explicit_language_wins(family: Any) -> None:
-    model, (ids, _) = gated(family), rows([GERMAN] * 9)
+    model, (ids, _) = with_detector(family), rows([GERMAN] * 9)
     expected = {code: tiny_steered(family)(ids, language=code).logits for code in ("en", "de", "zh")}
     for code, logits in expected.items():
         assert torch.equal(model(ids, language=code).logits, logits)
@@ -69,7 +69,7 @@ def test_an_explicit_language_wins(family: Any) -> None:
 @pytest.mark.parametrize("left", [True, False])
 def test_generation_keeps_what_the_prompt_decided(family: Any, options: dict[str, Any], left: bool) -> None:
     """Whatever is generated: with the language named, the same tokens come out."""
-    model = gated(family)
+    model = with_detector(family)
     ids, mask = rows(*CONTENTS[SOME], left=left)
     auto = generate(model, ids, attention_mask=mask, **options)
     named = generate(model, ids, attention_mask=mask, language=LANGUAGES[SOME], **options)
@@ -79,14 +79,14 @@ def test_generation_keeps_what_the_prompt_decided(family: Any, options: dict[str
 
 
 def test_generation_without_a_mask_and_with_keywords(family: Any) -> None:
-    model, (ids, mask) = gated(family), rows(*CONTENTS[SOME], left=True)
+    model, (ids, mask) = with_detector(family), rows(*CONTENTS[SOME], left=True)
     expected = generate(model, ids, attention_mask=mask, language=LANGUAGES[SOME])
     assert torch.equal(generate(model, ids), expected)  # generate() finds the padding by itself
     assert torch.equal(generate(model, input_ids=ids, attention_mask=mask, language="auto"), expected)
 
 
 def test_returned_samples_follow_their_prompt(family: Any) -> None:
-    model, (ids, mask) = gated(family), rows(*CONTENTS[SOME], left=True)
+    model, (ids, mask) = with_detector(family), rows(*CONTENTS[SOME], left=True)
 
     def sample(language: Any) -> Any:
         torch.manual_seed(3)
@@ -98,7 +98,7 @@ def test_returned_samples_follow_their_prompt(family: Any) -> None:
 
 
 def test_generation_from_nothing_is_the_anchor(family: Any) -> None:
-    plain, model = tiny_plain(family), gated(family)
+    plain, model = tiny_plain(family), with_detector(family)
     assert torch.equal(generate(model), generate(plain))
     assert torch.equal(generate(model, torch.tensor([[BEGIN]])), generate(plain, torch.tensor([[BEGIN]])))
 
@@ -107,7 +107,7 @@ def test_generation_from_nothing_is_the_anchor(family: Any) -> None:
 @pytest.mark.parametrize("given", [True, False], ids=["cache of the caller", "cache that was returned"])
 def test_continued_chat_keeps_the_first_decision(family: Any, first: list[int], given: bool) -> None:
     """The second turn is in a third language, which a look at the whole chat would find."""
-    model, language = gated(family), "de" if first[0] == GERMAN else "en"
+    model, language = with_detector(family), "de" if first[0] == GERMAN else "en"
     prompt, turn = torch.tensor([first]), torch.tensor([[CHINESE] * 8])
 
     def chat(language: str) -> Any:
@@ -123,7 +123,7 @@ def test_continued_chat_keeps_the_first_decision(family: Any, first: list[int], 
 
 
 def test_a_cache_that_was_emptied_is_decided_anew(family: Any) -> None:
-    model, cache = gated(family), DynamicCache()
+    model, cache = with_detector(family), DynamicCache()
     generate(model, torch.tensor([[GERMAN] * 4]), past_key_values=cache)
     cache.crop(0)
     prompt = torch.tensor([[CHINESE] * 4])
@@ -131,7 +131,7 @@ def test_a_cache_that_was_emptied_is_decided_anew(family: Any) -> None:
 
 
 def test_what_cannot_be_decided_is_an_error_that_names_the_remedy(family: Any) -> None:
-    model, (ids, _) = gated(family), rows([GERMAN] * 9)
+    model, (ids, _) = with_detector(family), rows([GERMAN] * 9)
     embeddings = model.get_input_embeddings()(ids)
     with pytest.raises(ValueError, match=r"inputs_embeds alone; pass language="):
         model(inputs_embeds=embeddings)
@@ -146,7 +146,7 @@ def test_what_cannot_be_decided_is_an_error_that_names_the_remedy(family: Any) -
 
 
 def test_ids_outside_the_vocabulary_are_an_error(family: Any) -> None:
-    model = gated(family)
+    model = with_detector(family)
     for bad in (-1, 260):
         ids = torch.tensor([[GERMAN, bad]])
         for call in (model, model.generate, model.detect_language):
@@ -166,7 +166,7 @@ def test_without_a_detector_auto_is_refused_and_all_else_works(family: Any) -> N
 
 
 def test_detect_language_names_what_it_would_do(family: Any) -> None:
-    model = gated(family)
+    model = with_detector(family)
     ids, mask = rows(*CONTENTS, [STRANGE] * 3)
     found = model.detect_language(ids, mask)
     assert [row.code for row in found] == [*LANGUAGES, "other"]
@@ -180,7 +180,7 @@ def test_detect_language_names_what_it_would_do(family: Any) -> None:
 
 @pytest.mark.slow
 def test_compiled_model_decides_in_its_graph(family: Any) -> None:
-    model = gated(family)
+    model = with_detector(family)
     compiled = torch.compile(model, fullgraph=True, backend="eager")
     for contents in (CONTENTS[SOME], [[CHINESE] * 3, [ENGLISH] * 5, [GERMAN] * 4, [NEUTRAL] * 3]):
         ids, mask = rows(*contents)
@@ -190,7 +190,7 @@ def test_compiled_model_decides_in_its_graph(family: Any) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_save_and_reload(family: Any, dtype: torch.dtype, tmp_path: Path) -> None:
-    model, (ids, mask) = gated(family), rows(*CONTENTS[SOME])
+    model, (ids, mask) = with_detector(family), rows(*CONTENTS[SOME])
     model.save_pretrained(tmp_path)
     again = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=dtype)
     assert again.config.language == "auto"
@@ -209,7 +209,7 @@ def test_save_and_reload(family: Any, dtype: torch.dtype, tmp_path: Path) -> Non
 
 
 def test_other_heads_decide_too(family: Any, tmp_path: Path) -> None:
-    gated(family).save_pretrained(tmp_path)
+    with_detector(family).save_pretrained(tmp_path)
     classifier = AutoModelForSequenceClassification.from_pretrained(tmp_path, num_labels=3).eval()
     ids, mask = rows(*CONTENTS[SOME])
     auto = classifier(ids, attention_mask=mask).logits
@@ -228,7 +228,7 @@ def test_a_detector_that_is_missing_is_refused_on_load(family: Any, tmp_path: Pa
 
 
 def test_resized_embeddings_take_the_detector_with_them(family: Any, tmp_path: Path) -> None:
-    model, (ids, mask) = gated(family), rows(*CONTENTS[SOME])
+    model, (ids, mask) = with_detector(family), rows(*CONTENTS[SOME])
     expected = model.detect_language(ids, mask)
     model.resize_token_embeddings(270)
     assert model.detect_language(ids, mask) == expected
@@ -239,13 +239,13 @@ def test_resized_embeddings_take_the_detector_with_them(family: Any, tmp_path: P
 
 def test_more_languages_than_the_detector_knows(family: Any) -> None:
     """What the detector says is mapped by code: Hindi is profiled and never found, French is found and not profiled."""
-    model = gated(family, languages=["hi", "en", "zh"], alpha=1.0)
+    model = with_detector(family, languages=["hi", "en", "zh"], alpha=1.0)
     found = model.detect_language(*rows(*CONTENTS))
     assert [(row.code, row.language_id) for row in found] == [("en", 1), ("de", 3), ("zh", 2), ("fr", 3), ("en", 1)]
 
 
 def test_pipeline_needs_no_language(family: Any, tokenizer: Any) -> None:
-    model = gated(family)
+    model = with_detector(family)
     model.generation_config.pad_token_id = PAD
     text = tokenizer.decode([GERMAN] * 4)
     generator = pipeline("text-generation", model=model, tokenizer=tokenizer)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import tiny_plain, tiny_steered
-from detector_helpers import GERMAN, gated
+from detector_helpers import GERMAN, with_detector
 from modeling_helpers import one_thread  # noqa: F401
 from torch import Tensor
 from transformers import ContinuousBatchingConfig, GenerationConfig
@@ -48,7 +48,7 @@ def test_the_keyword_comes_before_any_entry(family: Any, tokens: Tensor) -> None
 
 
 def test_an_entry_may_leave_it_to_the_detector(family: Any) -> None:
-    steered = gated(family, language="zh")
+    steered = with_detector(family, language="zh")
     prompt = torch.tensor([[GERMAN] * 6])
     config = GenerationConfig(language="auto", **EXACTLY)
     german = generate(steered, prompt, language="de")
@@ -66,7 +66,7 @@ def test_an_entry_that_is_no_language(family: Any, tokens: Tensor) -> None:
 
 @pytest.mark.parametrize("language", ["de", ["zh"], "auto"], ids=str)
 def test_a_plain_assistant_changes_nothing(family: Any, language: Any, tokens: Tensor) -> None:
-    steered, assistant = gated(family), tiny_plain(family, num_hidden_layers=2)
+    steered, assistant = with_detector(family), tiny_plain(family, num_hidden_layers=2)
     expected = generate(steered, tokens[:1], language=language)
     assert torch.equal(generate(steered, tokens[:1], language=language, assistant_model=assistant), expected)
 
@@ -115,14 +115,14 @@ def test_requests_are_in_the_language_of_the_configuration(family: Any) -> None:
     ("language", "named"), [("auto", None), ("en", "de"), ("en", ["en", "de", "en"]), (None, "de")], ids=str
 )
 def test_languages_that_requests_cannot_have(family: Any, language: str | None, named: Any) -> None:
-    steered = gated(family, language=language)
+    steered = with_detector(family, language=language)
     with pytest.raises(ValueError, match=r"language: .* continuous batching.*; set config.language"):
         in_one_batch(steered, language=named)
 
 
 def test_a_server_that_would_batch_is_told(family: Any) -> None:
     with pytest.raises(ValueError, match="'auto' cannot be kept for each request"):
-        gated(family, language="auto").init_continuous_batching()
+        with_detector(family, language="auto").init_continuous_batching()
     steered = tiny_steered(family, language="en")
     with pytest.raises(ValueError, match="'de' cannot be kept for each request"):
         steered.init_continuous_batching(GenerationConfig(language="de", eos_token_id=-1))
@@ -139,7 +139,7 @@ def test_a_server_that_would_batch_is_told(family: Any) -> None:
 def test_the_detector_is_not_asked_about_several_sequences_in_a_row(
     family: Any, packed: dict[str, Any], tokens: Tensor
 ) -> None:
-    steered = gated(family, language="auto")
+    steered = with_detector(family, language="auto")
     with pytest.raises(ValueError, match="several sequences share a row; name the one language"):
         steered(tokens[:1], **packed)
     steered(tokens[:1], language="de", **packed)

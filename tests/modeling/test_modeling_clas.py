@@ -46,7 +46,7 @@ def padding_mask(tokens: Tensor, side: str) -> Tensor:
 def test_a_bridge_mlp_equals_the_papers_three_steps(family: Any, alpha: float) -> None:
     mlp = bridge_mlps(tiny_steered(family, alpha=alpha).double())[0]
     x = torch.randn(2, 5, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-    shared, specific = mlp.shared_mask.double(), mlp.specific_mask.double()
+    shared, specific = mlp.scale.shared_mask.double(), mlp.scale.specific_mask.double()
 
     h = mlp.act_fn(mlp.gate_proj(x)) * mlp.up_proj(x)
     h1 = h * (1 + STEERING["beta"] * shared)
@@ -252,7 +252,7 @@ def test_masks_are_boolean_buffers_beside_the_plain_weights(family: Any) -> None
 
 def test_a_new_model_has_empty_masks(family: Any, tokens: Tensor) -> None:
     model = family.causal_lm(tiny_steered(family).config)
-    assert not any(mlp.shared_mask.any() or mlp.specific_mask.any() for mlp in bridge_mlps(model))
+    assert not any(mlp.scale.shared_mask.any() or mlp.scale.specific_mask.any() for mlp in bridge_mlps(model))
 
 
 # ---- inside the layers
@@ -390,7 +390,7 @@ def test_temporary_steering_comes_to_an_end_after_an_exception(family: Any, toke
 def test_steering_tells_what_is_in_force(family: Any) -> None:
     steered = tiny_steered(family, language="hi")
     neurons = {
-        index: (int(mlp.shared_mask.sum()), int(mlp.specific_mask.sum()))
+        index: (int(mlp.scale.shared_mask.sum()), int(mlp.scale.specific_mask.sum()))
         for index, mlp in zip((2, 3), bridge_mlps(steered), strict=True)
     }
 
@@ -428,7 +428,7 @@ def test_steering_tells_what_acts_not_what_was_written_into_the_configuration(fa
 
 
 def strengths_in(model: Any) -> list[list[list[float]]]:
-    return [mlp.row_scales.tolist() for mlp in bridge_mlps(model)]
+    return [mlp.scale.row_scales.tolist() for mlp in bridge_mlps(model)]
 
 
 @pytest.mark.parametrize("dtype", HALF, ids=str)
@@ -436,17 +436,19 @@ def test_strengths_survive_a_half_precision_format(family: Any, dtype: torch.dty
     steered = tiny_steered(family, alpha=1 / 3, beta=0.1, gamma=0.7)
     before = strengths_in(steered)
     steered.to(dtype)
-    assert all(mlp.shared_mask.dtype == mlp.specific_mask.dtype == torch.bool for mlp in bridge_mlps(steered))
+    assert all(
+        mlp.scale.shared_mask.dtype == mlp.scale.specific_mask.dtype == torch.bool for mlp in bridge_mlps(steered)
+    )
     assert strengths_in(steered) == before
     assert strengths_in(steered.to(torch.float32)) == before
 
 
 def test_strengths_are_exact_in_float64(family: Any) -> None:
-    exact = tiny_steered(family).config.strengths.row_scales().tolist()
+    exact = tiny_steered(family).config.scale_rule.strengths.scales().tolist()
     for model in (tiny_steered(family).double(), tiny_steered(family).bfloat16().double()):
         assert strengths_in(model) == [exact, exact]
         model.set_steering(alpha=1 / 3)
-        assert strengths_in(model) == [model.config.strengths.row_scales().tolist()] * 2
+        assert strengths_in(model) == [model.config.scale_rule.strengths.scales().tolist()] * 2
 
 
 def test_strengths_that_were_changed_survive_a_change_of_dtype(family: Any, tokens: Tensor) -> None:
@@ -462,7 +464,7 @@ def test_a_copy_is_steered_on_its_own(family: Any, tokens: Tensor) -> None:
     assert torch.equal(copy(tokens, language=MIXED).logits, before)
 
     copy.set_steering(alpha=0)
-    bridge_mlps(copy)[0].shared_mask.zero_()
+    bridge_mlps(copy)[0].scale.shared_mask.zero_()
     assert torch.equal(original(tokens, language=MIXED).logits, before)
     assert original.steering == tiny_steered(family).steering
 

@@ -12,7 +12,7 @@ import torch
 import transformers
 from bare_environment import BareEnvironment, make_bare_environment
 from conftest import byte_tokenizer
-from detector_helpers import CHINESE, GERMAN, gated, rows
+from detector_helpers import CHINESE, GERMAN, with_detector, rows
 from one_thread import one_thread  # noqa: F401 the other process has one, too
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
@@ -59,7 +59,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> BareEnvironment:
 
 def saved(family: Any, folder: Path) -> Any:
     """A steered model with a detector, on disk with a tokenizer."""
-    model = gated(family)
+    model = with_detector(family)
     model.save_pretrained(folder)
     byte_tokenizer().save_pretrained(folder)
     return model

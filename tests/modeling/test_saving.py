@@ -166,8 +166,8 @@ def test_loading_in_another_dtype(
     assert_same_masks(loaded, steered)
     assert_anchor_rows_are_plain(logits(loaded, tokens), unsteered(tokens).logits)
     for mlp in bridge_mlps(loaded):
-        exact = loaded.config.strengths.row_scales()
-        assert torch.equal(mlp.row_scales, exact if dtype == torch.float64 else exact.float())
+        exact = loaded.config.scale_rule.strengths.scales()
+        assert torch.equal(mlp.scale.row_scales, exact if dtype == torch.float64 else exact.float())
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)

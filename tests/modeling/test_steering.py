@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from clas_models.modeling.steering import Strengths, steer
+from clas_models.modeling.steering import Strengths, by_language_id, neuron_factors
 
 NEURONS = 64
 
@@ -27,7 +27,12 @@ def random_masks(generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 def scales(alphas: list[float], beta: float, gamma: float) -> Tensor:
-    return Strengths(tuple(alphas), beta, gamma).row_scales()
+    return Strengths(tuple(alphas), beta, gamma).scales()
+
+
+def steer(h: Tensor, shared: Tensor, specific: Tensor, row_scales: Tensor, language_ids: Tensor) -> Tensor:
+    """The product that a layer computes, `[batch, tokens, neurons]`."""
+    return h * neuron_factors(shared, specific, row_scales[language_ids].to(h.dtype))[:, None]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -92,26 +97,18 @@ def test_gradients_are_those_of_the_three_steps() -> None:
     torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-12)
 
 
-def test_an_id_without_strengths_is_an_error() -> None:
-    masks = random_masks(torch.Generator().manual_seed(0))
-    with pytest.raises(IndexError):
-        steer(torch.ones(1, 1, NEURONS), *masks, scales([0.0, 1.0], 0.4, 0.2), torch.tensor([2]))
-
-
 def test_a_number_for_alpha_holds_for_all_but_the_anchor() -> None:
-    strengths = Strengths.of(["de", "en", "zh"], "en", -2, 0.4, 0.2)
-    assert strengths == Strengths((-2.0, 0.0, -2.0, -2.0), 0.4, 0.2)
+    assert by_language_id(-2, ["de", "en", "zh"], "en") == (-2.0, 0.0, -2.0, -2.0)
 
 
 def test_a_mapping_for_alpha_names_languages_and_a_default() -> None:
-    strengths = Strengths.of(["en", "de", "zh"], "en", {"de": -2, "default": 0.5}, 0.4, 0.2)
-    assert strengths.alpha == (0.0, -2.0, 0.5, 0.5)
+    assert by_language_id({"de": -2, "default": 0.5}, ["en", "de", "zh"], "en") == (0.0, -2.0, 0.5, 0.5)
 
 
-def test_row_scales_are_exact_and_on_the_cpu_wherever_tensors_are_made() -> None:
+def test_scales_are_exact_and_on_the_cpu_wherever_tensors_are_made() -> None:
     with torch.device("meta"):
-        row_scales = Strengths((0.0, 1.5, -2.0), beta=0.4, gamma=0.2).row_scales()
+        row_scales = Strengths((0.0, 1.5, -2.0), beta=0.4, gamma=0.2).scales()
     assert row_scales.device.type == "cpu"
     assert row_scales.dtype == torch.float64
     expected = [[1.0, 1.0], [1 + 1.5 * 0.4, 1 - 1.5 * 0.2], [1 - 2.0 * 0.4, 1 + 2.0 * 0.2]]
-    assert row_scales.flatten(1).tolist() == expected
+    assert row_scales.tolist() == expected

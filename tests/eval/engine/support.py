@@ -63,4 +63,4 @@ def generated(model: Any, prompt: Sequence[int], language: str, max_new_tokens: 
 def strengths(model: Any) -> list[tuple[Strengths, list[float]]]:
     """What is in force on a steered model: of every steered MLP the strengths and the table made of them."""
     mlps = [model.model.layers[index].mlp for index in model.config.bridge_layers]
-    return [(mlp.strengths, mlp.row_scales.flatten().tolist()) for mlp in mlps]
+    return [(mlp.strengths, mlp.scale.row_scales.flatten().tolist()) for mlp in mlps]

@@ -1,0 +1,93 @@
+"""The steered Llama family: its base classes with what all families share before them."""
+
+# mypy: disable-error-code="misc"
+# What the mixins define stands before what the base classes of transformers define.
+
+from __future__ import annotations
+
+from transformers import LlamaConfig
+from transformers.models.llama.modeling_llama import (
+    LlamaDecoderLayer,
+    LlamaForCausalLM,
+    LlamaForQuestionAnswering,
+    LlamaForSequenceClassification,
+    LlamaForTokenClassification,
+    LlamaMLP,
+    LlamaModel,
+)
+
+from .configuration_clas import ClasConfigMixin
+from .family import Family
+from .heads_clas import (
+    ClasForCausalLMMixin,
+    ClasForQuestionAnsweringMixin,
+    ClasForSequenceClassificationMixin,
+    ClasForTokenClassificationMixin,
+)
+from .layers_clas import ClasMLPMixin, PreNormLayerMixin
+from .modeling_clas import ClasModelMixin
+
+
+class ClasLlamaConfig(ClasConfigMixin, LlamaConfig):
+    """A steered Llama: `LlamaConfig` and the fields of `ClasConfigMixin`."""
+
+    model_type = "clas_llama"
+
+
+class ClasLlamaMLP(ClasMLPMixin, LlamaMLP):
+    """The gated MLP of Llama with rules."""
+
+
+class ClasLlamaDecoderLayer(PreNormLayerMixin, LlamaDecoderLayer):
+    """A layer of Llama with rules."""
+
+    mlp_class = ClasLlamaMLP
+
+
+class ClasLlamaModel(ClasModelMixin, LlamaModel):
+    """The decoder of Llama, steered."""
+
+    config_class = ClasLlamaConfig
+    layer_class = ClasLlamaDecoderLayer
+    _no_split_modules = ["ClasLlamaDecoderLayer"]
+
+
+class ClasLlamaForCausalLM(ClasForCausalLMMixin, LlamaForCausalLM):
+    """The causal language model of Llama, steered."""
+
+    config_class = ClasLlamaConfig
+    model_class = ClasLlamaModel
+
+
+class ClasLlamaForSequenceClassification(ClasForSequenceClassificationMixin, LlamaForSequenceClassification):
+    """LlamaForSequenceClassification on a steered decoder."""
+
+    config_class = ClasLlamaConfig
+    model_class = ClasLlamaModel
+
+
+class ClasLlamaForTokenClassification(ClasForTokenClassificationMixin, LlamaForTokenClassification):
+    """LlamaForTokenClassification on a steered decoder."""
+
+    config_class = ClasLlamaConfig
+    model_class = ClasLlamaModel
+
+
+class ClasLlamaForQuestionAnswering(ClasForQuestionAnsweringMixin, LlamaForQuestionAnswering):
+    """LlamaForQuestionAnswering on a steered decoder."""
+
+    config_class = ClasLlamaConfig
+    model_class = ClasLlamaModel
+
+
+LLAMA = Family(
+    base="llama",
+    config=ClasLlamaConfig,
+    model=ClasLlamaModel,
+    causal_lm=ClasLlamaForCausalLM,
+    sequence_classification=ClasLlamaForSequenceClassification,
+    token_classification=ClasLlamaForTokenClassification,
+    question_answering=ClasLlamaForQuestionAnswering,
+    gguf="llama",
+    vllm="vllm.model_executor.models.llama:LlamaForCausalLM",
+)

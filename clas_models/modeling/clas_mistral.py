@@ -1,0 +1,93 @@
+"""The steered Mistral family: its base classes with what all families share before them."""
+
+# mypy: disable-error-code="misc"
+# What the mixins define stands before what the base classes of transformers define.
+
+from __future__ import annotations
+
+from transformers import MistralConfig
+from transformers.models.mistral.modeling_mistral import (
+    MistralDecoderLayer,
+    MistralForCausalLM,
+    MistralForQuestionAnswering,
+    MistralForSequenceClassification,
+    MistralForTokenClassification,
+    MistralMLP,
+    MistralModel,
+)
+
+from .configuration_clas import ClasConfigMixin
+from .family import Family
+from .heads_clas import (
+    ClasForCausalLMMixin,
+    ClasForQuestionAnsweringMixin,
+    ClasForSequenceClassificationMixin,
+    ClasForTokenClassificationMixin,
+)
+from .layers_clas import ClasMLPMixin, PreNormLayerMixin
+from .modeling_clas import ClasModelMixin
+
+
+class ClasMistralConfig(ClasConfigMixin, MistralConfig):
+    """A steered Mistral: `MistralConfig` and the fields of `ClasConfigMixin`."""
+
+    model_type = "clas_mistral"
+
+
+class ClasMistralMLP(ClasMLPMixin, MistralMLP):
+    """The gated MLP of Mistral with rules."""
+
+
+class ClasMistralDecoderLayer(PreNormLayerMixin, MistralDecoderLayer):
+    """A layer of Mistral with rules."""
+
+    mlp_class = ClasMistralMLP
+
+
+class ClasMistralModel(ClasModelMixin, MistralModel):
+    """The decoder of Mistral, steered."""
+
+    config_class = ClasMistralConfig
+    layer_class = ClasMistralDecoderLayer
+    _no_split_modules = ["ClasMistralDecoderLayer"]
+
+
+class ClasMistralForCausalLM(ClasForCausalLMMixin, MistralForCausalLM):
+    """The causal language model of Mistral, steered."""
+
+    config_class = ClasMistralConfig
+    model_class = ClasMistralModel
+
+
+class ClasMistralForSequenceClassification(ClasForSequenceClassificationMixin, MistralForSequenceClassification):
+    """MistralForSequenceClassification on a steered decoder."""
+
+    config_class = ClasMistralConfig
+    model_class = ClasMistralModel
+
+
+class ClasMistralForTokenClassification(ClasForTokenClassificationMixin, MistralForTokenClassification):
+    """MistralForTokenClassification on a steered decoder."""
+
+    config_class = ClasMistralConfig
+    model_class = ClasMistralModel
+
+
+class ClasMistralForQuestionAnswering(ClasForQuestionAnsweringMixin, MistralForQuestionAnswering):
+    """MistralForQuestionAnswering on a steered decoder."""
+
+    config_class = ClasMistralConfig
+    model_class = ClasMistralModel
+
+
+MISTRAL = Family(
+    base="mistral",
+    config=ClasMistralConfig,
+    model=ClasMistralModel,
+    causal_lm=ClasMistralForCausalLM,
+    sequence_classification=ClasMistralForSequenceClassification,
+    token_classification=ClasMistralForTokenClassification,
+    question_answering=ClasMistralForQuestionAnswering,
+    gguf="mistral",
+    vllm="vllm.model_executor.models.mistral:MistralForCausalLM",
+)

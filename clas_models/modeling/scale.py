@@ -1,0 +1,107 @@
+"""The rule of CLAS: the neurons of a bridge layer times a factor of the row's language.
+
+Source: "Cross-Lingual Activation Steering for Multilingual Language Models", sections 2.4 and 2.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from .derived import DerivedTable
+from .rule import NEURONS
+from .steering import Strengths, neuron_factors
+
+
+@dataclass(frozen=True)
+class Scale:
+    """CLAS in a model: the layers that are steered, and how strongly in each language.
+
+    The masks belong to the layers: `model.base_model.layers[i].mlp.scale`.
+
+    Attributes:
+        layers: the bridge layers, ascending.
+        strengths: what is in force, by language id.
+        neurons: neurons a layer.
+    """
+
+    name: ClassVar[str] = "scale"
+    site: ClassVar[str] = NEURONS
+
+    layers: tuple[int, ...]
+    strengths: Strengths
+    neurons: int
+
+    def in_layer(self, layer: int, languages: Sequence[str]) -> ScaleInLayer:
+        """The rule in a bridge layer, with empty masks."""
+        return ScaleInLayer(self.strengths, self.neurons)
+
+
+class ScaleInLayer(nn.Module):
+    """The rule in one layer.
+
+    Buffers:
+        shared_mask, specific_mask: bool `[neurons]`, saved with the weights; the neurons of the categories
+            partial-shared and language-specific.
+        row_scales: `[languages + 1, 2]`, made from the strengths, not saved; float32, or float64 in a float64 model.
+    """
+
+    shared_mask: Tensor
+    specific_mask: Tensor
+    row_scales: Tensor
+
+    def __init__(self, strengths: Strengths, neurons: int) -> None:
+        super().__init__()
+        self.strengths = strengths
+        self.register_buffer("shared_mask", torch.zeros(neurons, dtype=torch.bool))
+        self.register_buffer("specific_mask", torch.zeros(neurons, dtype=torch.bool))
+        scales = wide(strengths.scales(), torch.get_default_dtype()).to(self.shared_mask.device)
+        self.register_buffer("row_scales", scales, persistent=False)
+        self._factors = DerivedTable()
+
+    def forward(self, h: Tensor, language_ids: Tensor, part: slice | None = None) -> Tensor:
+        """Rescale the input of `down_proj`.
+
+        Args:
+            h: `[batch, tokens, neurons]`, any floating dtype.
+            language_ids: int64 `[batch]`, values in `0 .. languages`.
+            part: which neurons `h` has, where they are not all.
+
+        Returns:
+            `[batch, tokens, neurons]` in the dtype of `h`; a row whose alpha is 0 keeps its bits.
+
+        Raises:
+            IndexError: an id is out of range (on an accelerator, the device's own assertion).
+        """
+        return h * self.factors(h.dtype, part).index_select(0, language_ids).unsqueeze(1)
+
+    def factors(self, dtype: torch.dtype, part: slice | None = None) -> Tensor:
+        """What each neuron is multiplied by in each language: `[languages + 1, neurons]`, rounded to `dtype` once."""
+        everything = slice(None) if part is None else part
+
+        def make() -> Tensor:
+            masks = self.shared_mask[everything], self.specific_mask[everything]
+            return neuron_factors(*masks, self.row_scales.to(dtype))
+
+        form = (dtype, everything.start, everything.stop)
+        return self._factors.get((self.shared_mask, self.specific_mask, self.row_scales), form, make)
+
+    def set_strengths(self, strengths: Strengths) -> None:
+        """Put other strengths in force.  In place: a compiled graph stays valid."""
+        self.strengths = strengths
+        self.row_scales.copy_(strengths.scales())
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        # Module.to(dtype) would round the strengths to a half-precision format for good, so they are made anew.
+        super()._apply(fn, recurse)
+        self.row_scales = wide(self.strengths.scales(), self.row_scales.dtype).to(self.row_scales.device)
+        return self
+
+
+def wide(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """Strengths in the precision that they are kept in: float32, or float64 in a model of `dtype` float64."""
+    return values.to(torch.float64 if dtype == torch.float64 else torch.float32)
