@@ -25,7 +25,6 @@ TRANSFORMATIONS = (
     "embedding_multiplier", "attention_multiplier",
 )  # fmt: skip
 _SIZES = {
-    "vocab_size": 8,
     "hidden_size": 8,
     "intermediate_size": 8,
     "num_hidden_layers": 1,
