@@ -98,6 +98,7 @@ def load_in_another_process(source, environment):
     return said, float(seconds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "remedy"), [("xquad", "--data-dir"), ("xnli", "--data-dir"), ("org/name", "JSON Lines file")]
 )
@@ -110,6 +111,7 @@ def test_unreachable_hub_is_found_out_within_seconds(tmp_path, source, remedy):
     assert seconds < 15
 
 
+@pytest.mark.slow
 def test_hub_that_never_answers_is_found_out_within_seconds(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         environment = {"HF_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}", "HF_HOME": str(tmp_path)}
