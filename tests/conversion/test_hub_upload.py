@@ -167,7 +167,7 @@ def test_upload_goes_on_after_an_interruption(world: World, checkpoint: Path) ->
         assert world.hub.half.wait(DEADLINE)
         world.hub.held = False
         process.send_signal(signal.SIGINT)
-        time.sleep(0.5)  # until it has let go of the files that were to follow
+        time.sleep(3)  # until it has let go of the files that were to follow
         world.hub.released.set()
         out, err = process.communicate(timeout=DEADLINE)
     finally:
