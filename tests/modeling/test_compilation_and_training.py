@@ -154,8 +154,8 @@ def test_a_step_of_training_leaves_masks_and_strengths_alone(family: Any, tokens
     for mlp, old in zip(bridge_mlps(steered), bridge_mlps(before), strict=True):
         assert not torch.equal(mlp.gate_proj.weight, old.gate_proj.weight)
         for name in ("shared_mask", "specific_mask", "row_scales"):
-            assert torch.equal(getattr(mlp, name), getattr(old, name))
-            assert not getattr(mlp, name).requires_grad
+            assert torch.equal(getattr(mlp.scale, name), getattr(old.scale, name))
+            assert not getattr(mlp.scale, name).requires_grad
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")

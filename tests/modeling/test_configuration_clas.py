@@ -20,8 +20,9 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], list[str]]] = [
     ({"languages": None}, TypeError, ["languages:", "None", "a list of language codes"]),
     ({"languages": []}, ValueError, ["languages:", "empty", "at least one language"]),
     ({"language": "auto"}, ValueError, ["language:", '"auto"', "no language detector", "convert.py"]),
-    ({"overwrite_layers": [6]}, ValueError, ["overwrite_layers[0]:", "6", "0 to 5"]),
-    ({"overwrite": "no"}, TypeError, ["overwrite:", "'no'", "str", "bool"]),
+    ({"vector_layers": [6]}, ValueError, ["vector_layers[0]:", "6", "0 to 5"]),
+    ({"vector_strength": {"de": 1.0}}, ValueError, ["vector_strength:", "{'de': 1.0}", "'default'"]),
+    ({"vector_positions": "first"}, ValueError, ["vector_positions:", "'first'", "last, generated, all"]),
     ({"detector_languages": []}, ValueError, ["detector_languages:", "empty", "at least one language"]),
     ({"detector_languages": "de"}, TypeError, ["detector_languages:", "'de'", "str", "list"]),
     ({"detector_languages": ["de", "en"]}, ValueError, ["detector_languages:", "'en'", "anchor", "leave it out"]),
@@ -160,8 +161,9 @@ def test_defaults_steer_nothing(family: Any) -> None:
         "gamma": 0.2,
         "language": None,
         "detector_languages": None,
-        "overwrite_layers": [],
-        "overwrite": True,
+        "vector_layers": [],
+        "vector_strength": 1.0,
+        "vector_positions": "last",
         "clas_version": VERSION,
     }
 
@@ -186,10 +188,10 @@ def test_codes_layers_and_numbers_take_their_normal_form(family: Any) -> None:
 
 
 def test_every_language_has_a_strength_and_the_last_is_for_all_others(family: Any) -> None:
-    strengths = config_of(family).strengths
+    strengths = config_of(family).scale_rule.strengths
     assert strengths.alpha == (0.0, -2.0, 1.5, 1.0, 1.0)
     assert (strengths.beta, strengths.gamma) == (0.4, 0.2)
-    assert config_of(family, alpha=-3, anchor_language="de").strengths.alpha == (-3.0, 0.0, -3.0, -3.0, -3.0)
+    assert config_of(family, alpha=-3, anchor_language="de").scale_rule.strengths.alpha == (-3.0, 0.0, -3.0, -3.0, -3.0)
 
 
 @pytest.mark.parametrize("steering", [{}, STEERING, {**STEERING, "alpha": -1.0, "language": "de"}])

@@ -129,7 +129,7 @@ def test_with_the_package_no_code_of_the_checkpoint_runs(family: Any, kind: str,
     for path in tmp_path.glob("*.py"):
         path.write_text("raise SystemExit('code of the checkpoint ran')\n")
     model = getattr(transformers, kind).from_pretrained(tmp_path, trust_remote_code=True)
-    assert type(model).__module__ == f"clas_models.modeling.modeling_clas_{family.base}"
+    assert type(model).__module__ == f"clas_models.modeling.clas_{family.base}"
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import STEERING, tiny_steered
+from detector_helpers import DETECTOR_LANGUAGES, GERMAN, with_detector
 from modeling_helpers import (
     MIXED,
     assert_anchor_rows_are_plain,
@@ -29,7 +30,9 @@ from transformers import (
 )
 
 MASKS = [
-    f"layers.{index}.mlp.{mask}" for index in STEERING["bridge_layers"] for mask in ("shared_mask", "specific_mask")
+    f"layers.{index}.mlp.scale.{mask}"
+    for index in STEERING["bridge_layers"]
+    for mask in ("shared_mask", "specific_mask")
 ]
 AUTO_CLASSES = {
     "model": AutoModel,
@@ -196,7 +199,7 @@ def test_tied_embeddings(family: Any, tokens: Tensor, tmp_path: Path) -> None:
 def test_a_model_made_without_memory_and_filled_later(family: Any, steered: Any, tokens: Tensor) -> None:
     with torch.device("meta"):
         empty = family.causal_lm(steered.config).eval()
-    assert bridge_mlps(empty)[0].row_scales.device.type == "meta"
+    assert bridge_mlps(empty)[0].scale.row_scales.device.type == "meta"
     filled = empty.to_empty(device="cpu")
     filled.model.rotary_emb.inv_freq.copy_(steered.model.rotary_emb.inv_freq)
     filled.load_state_dict(steered.state_dict())
@@ -206,7 +209,7 @@ def test_a_model_made_without_memory_and_filled_later(family: Any, steered: Any,
 def test_masks_that_are_missing_are_refused(plain: Any, folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     save_file({key: weights[key] for key in plain.state_dict()}, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(ValueError, match=r"no 'model\.layers\.2\.mlp\.shared_mask'"):
+    with pytest.raises(ValueError, match=r"no 'model\.layers\.2\.mlp\.scale\.shared_mask'"):
         AutoModelForCausalLM.from_pretrained(folder)
 
 
@@ -281,6 +284,59 @@ def test_a_pipeline_from_a_folder(steered: Any, folder: Path, tokenizer: Any) ->
     assert from_folder("Guten Tag!", **options) == in_memory("Guten Tag!", **options)
 
 
+# ---- checkpoints of version 0.1
+
+
+def as_version_0_1(folder: Path, **fields: Any) -> None:
+    """Give a saved checkpoint the names that version 0.1 had."""
+    weights = load_file(folder / "model.safetensors")
+    old = {
+        key.replace(".mlp.scale.", ".mlp.").replace("language_detector.", "language_gate."): value
+        for key, value in weights.items()
+    }
+    old |= {"model.layers.1.mlp.overwrite.mask": torch.ones(5, 48, dtype=torch.bool)}
+    save_file(old, folder / "model.safetensors", {"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    config = {name: value for name, value in config.items() if not name.startswith("vector_")}
+    config["gate_languages"] = config.pop("detector_languages")
+    config |= {"clas_version": "0.1.0", "overwrite_layers": [], "overwrite": True, **fields}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@every_auto_class
+def test_a_checkpoint_of_version_0_1_gives_the_same_bits(
+    family: Any, kind: str, tokens: Tensor, tmp_path: Path
+) -> None:
+    model = with_detector(family)
+    model.save_pretrained(tmp_path / "new")
+    model.save_pretrained(tmp_path / "old")
+    as_version_0_1(tmp_path / "old")
+    found, report = AUTO_CLASSES[kind].from_pretrained(tmp_path / "old", output_loading_info=True)
+    assert not report["unexpected_keys"]
+    expected = AUTO_CLASSES[kind].from_pretrained(tmp_path / "new")
+    states = [each.base_model(tokens, language=MIXED)[0] for each in (found, expected)]
+    assert torch.equal(*states)
+    german = torch.full((1, 9), GERMAN)
+    assert found.detect_language(german) == expected.detect_language(german)
+
+    found.save_pretrained(tmp_path / "again")
+    again = AUTO_CLASSES[kind].from_pretrained(tmp_path / "again")
+    assert torch.equal(again.base_model(tokens, language=MIXED)[0], states[0])
+    assert json.loads((tmp_path / "again/config.json").read_text())["detector_languages"] == DETECTOR_LANGUAGES
+
+
+@pytest.mark.parametrize(("switched_on", "warned"), [(True, True), (False, False)])
+def test_stored_overwriting_of_version_0_1_is_left_out_with_a_warning(
+    family: Any, switched_on: bool, warned: bool, tokens: Tensor, tmp_path: Path, caplog: Any
+) -> None:
+    model = tiny_steered(family)
+    model.save_pretrained(tmp_path)
+    as_version_0_1(tmp_path, overwrite_layers=[1], overwrite=switched_on)
+    found = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert torch.equal(logits(found, tokens), logits(model, tokens))
+    assert ("overwrite_layers: this version reads no stored overwriting" in caplog.text) is warned
+
+
 # ---- overrides
 
 
@@ -318,7 +374,7 @@ def test_an_override_travels_when_the_model_is_saved(folder: Path, tokens: Tenso
 @pytest.mark.parametrize("layers", [[2, 3, 4], [0]])
 def test_bridge_layers_without_masks_are_refused(family: Any, tmp_path: Path, layers: list[int]) -> None:
     tiny_steered(family).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"bridge_layers: .*no 'model\.layers\.\d\.mlp\.shared_mask'"):
+    with pytest.raises(ValueError, match=r"bridge_layers: .*no 'model\.layers\.\d\.mlp\.scale\.shared_mask'"):
         AutoModelForCausalLM.from_pretrained(tmp_path, bridge_layers=layers)
 
 
