@@ -216,6 +216,7 @@ def kill_and_go_on(arguments: list[object], run: Path, total: int, kills: int, s
     assert ended.status == 0, ended.err
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_a_run_ends_as_if_never_stopped(
     arguments: list[object], evaluation: Any, tmp_path: Path
 ) -> None:
@@ -224,6 +225,7 @@ def test_killed_at_random_moments_a_run_ends_as_if_never_stopped(
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_killed_while_it_generates_a_run_ends_as_if_never_stopped(
     steered: Path, data: Path, templates: Path, evaluation: Any, tmp_path: Path
 ) -> None:

@@ -178,6 +178,7 @@ def test_detect_language_names_what_it_would_do(family: Any) -> None:
     assert model.base_model.detect_language(ids, mask) == found
 
 
+@pytest.mark.slow
 def test_compiled_model_decides_in_its_graph(family: Any) -> None:
     model = with_detector(family)
     compiled = torch.compile(model, fullgraph=True, backend="eager")

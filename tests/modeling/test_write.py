@@ -138,6 +138,7 @@ def test_generation_with_beams(family: Any, tokens: Any) -> None:
     assert torch.equal(mixed[0], tiny_plain(family).generate(tokens, **options)[0])
 
 
+@pytest.mark.slow
 def test_compiled_to_one_graph(family: Any, tokens: Any) -> None:
     torch.compiler.reset()
     model, ids = unsteered(family), torch.tensor([0, 1, 2, 4])
