@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from clas_models.profiling.lape import lape
 from run_helpers import one_thread, save_plain, steered_fixture  # noqa: F401
 from torch import Tensor
 
 from clas_models.errors import InputError
+from clas_models.profiling.lape import lape
 from clas_models.profiling.neuron_profile import NeuronProfile
 from eval.engine.choices import choose
 from eval.loading import Checkpoint, open_checkpoint
