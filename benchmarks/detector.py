@@ -1,8 +1,8 @@
 """`python -m benchmarks.detector`: does the language detector recognise text that it never saw, and what does it cost?
 
-The detector is made from the built-in corpus alone and asked about XQuAD and XNLI, by language, with the tokenizer of each
-model; Lingua, a language identifier from PyPI, is asked about the same texts decoded.  The texts are data that is not
-part of the project: give the folder that holds `xquad/` and `xnli/`.
+The detector is made from the built-in corpus alone and asked about XQuAD and XNLI, by language, with the tokenizer of
+each model; Lingua, a language identifier from PyPI, is asked about the same texts decoded.  The texts are data that is
+not part of the project: give the folder that holds `xquad/` and `xnli/`.
 """
 
 from __future__ import annotations

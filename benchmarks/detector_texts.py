@@ -1,4 +1,4 @@
-"""The texts that the detector is asked about: XQuAD and XNLI, bare, and inside an English instruction and chat template."""
+"""The texts that the detector is asked about: XQuAD and XNLI, bare, and inside an English instruction and template."""
 
 from __future__ import annotations
 

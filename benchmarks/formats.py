@@ -73,8 +73,9 @@ def measure(plain: Any, label: str, batch: int, rounds: int, clock: Callable[[],
     """Rows of the table, prefill and decoding."""
     steered = steered_twin(plain)
     masks = {
-        layer: (steered.model.layers[layer].mlp.shared_mask.cpu(), steered.model.layers[layer].mlp.specific_mask.cpu())
+        layer: (scale.shared_mask.cpu(), scale.specific_mask.cpu())
         for layer in steered.config.bridge_layers
+        for scale in [steered.model.layers[layer].mlp.scale]
     }
     factors = scaling(steered.config, masks, LANGUAGE)
     folded, adapted, hooked = folded_twin(plain, factors), adapted_twin(plain, factors), Hooked(plain)

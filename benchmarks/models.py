@@ -52,10 +52,10 @@ def steered_twin(plain: Any) -> Any:
     twin.load_state_dict(plain.state_dict(), strict=False, assign=True)
     generator = torch.Generator().manual_seed(0)
     for index in bridge:
-        mlp = twin.model.layers[index].mlp
-        draw = torch.rand(mlp.intermediate_size, generator=generator).to(plain.device)
-        mlp.shared_mask, mlp.specific_mask = draw < SHARED, draw > 1 - SPECIFIC
-        mlp.row_scales = mlp.strengths.row_scales().to(plain.device, torch.float32)
+        scale = twin.model.layers[index].mlp.scale
+        draw = torch.rand(len(scale.shared_mask), generator=generator).to(plain.device)
+        scale.shared_mask, scale.specific_mask = draw < SHARED, draw > 1 - SPECIFIC
+        scale.row_scales = scale.strengths.scales().to(plain.device, torch.float32)
     twin.model.rotary_emb = plain.model.rotary_emb
     twin.generation_config = plain.generation_config
     return twin.eval()

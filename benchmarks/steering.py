@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from clas_models.modeling.steering import neuron_factors
+
 from .models import steered_twin
 from .timing import interleaved
 
@@ -56,10 +58,9 @@ class Hooked:
 
     def learn(self, steered: Any) -> None:
         for index in steered.config.bridge_layers:
-            mlp = steered.model.layers[index].mlp
-            shared, specific = mlp.row_scales[1].flatten().tolist()
-            factor = 1 + (shared - 1) * mlp.shared_mask.float() + (specific - 1) * mlp.specific_mask.float()
-            self.factors[index] = factor.to(self.plain.dtype)
+            scale = steered.model.layers[index].mlp.scale
+            factors = neuron_factors(scale.shared_mask, scale.specific_mask, scale.row_scales[1])
+            self.factors[index] = factors.to(self.plain.dtype)
 
     def run(self, run: Callable[..., None], tokens: torch.Tensor) -> None:
         handles = [

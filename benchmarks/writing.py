@@ -13,7 +13,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from clas_models.atomic import fsync_path
-from clas_models.conversion.conversion import Options, plan
+from clas_models.conversion.conversion import plan
+from clas_models.conversion.options import ConversionOptions
 from clas_models.conversion.source import open_source
 from clas_models.conversion.weights import read_shards
 from clas_models.profiling.neuron_profile import SUMS, TOTALS, NeuronProfile, Provenance
@@ -51,7 +52,7 @@ def measure_writing(folder: Path, rounds: int) -> str:
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         out, copy = Path(scratch) / "out", Path(scratch) / "copy"
         source = open_source(str(folder), Path(scratch))
-        checkpoint, _, _ = plan(Options(str(folder)), source, profile)
+        checkpoint, _, _ = plan(ConversionOptions(str(folder)), source, profile)
 
         def write() -> None:
             shutil.rmtree(out, ignore_errors=True)

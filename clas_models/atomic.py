@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and folders that one process at a time writes to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
+
+from .errors import InputError
+
+LOCK_NAME = ".lock"
 
 
 def fsync_path(path: Path) -> None:
@@ -43,3 +48,21 @@ def atomic_file(path: Path) -> Iterator[Path]:
             raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
         raise
     fsync_path(path.parent)
+
+
+@contextmanager
+def folder_lock(folder: Path, busy: str) -> Iterator[None]:
+    """The folder is this process's alone for the length of a `with` block, by a file `.lock` in it.
+
+    Raises:
+        InputError: another process has it; the message is `busy`.
+    """
+    lock = FileLock(folder / LOCK_NAME)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(busy) from error
+    try:
+        yield
+    finally:
+        lock.release()

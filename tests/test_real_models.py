@@ -11,7 +11,8 @@ from conftest import DATA
 from real_models import REAL_MODELS
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from clas_models.conversion.conversion import Options, Result, convert
+from clas_models.conversion.conversion import Result, convert
+from clas_models.conversion.options import ConversionOptions
 
 pytestmark = pytest.mark.real
 
@@ -31,9 +32,9 @@ def converted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     xquad = DATA / "xquad"
     corpus: dict[str, Any] = {"corpus": "xquad", "data_dir": xquad} if xquad.is_dir() else {"corpus": "builtin"}
     out = tmp_path_factory.mktemp("real") / "steered"
-    # The layers that a full profile gives (docs/results.md): three samples are too few to choose them by.
+    # The layers that a full profile gives (docs/results/layers.md): three samples are too few to choose them by.
     layers = {"smollm2": "24-27", "qwen_coder": "18-21"}[request.param]
-    options = Options(
+    options = ConversionOptions(
         str(base), out=out, languages=tuple(PROMPTS), samples=3, max_length=96, bridge_layers=layers, **corpus
     )
     result = convert(options)

@@ -1,4 +1,4 @@
-"""Small tokenizers of both kinds, trained on the built-in corpus: enough real pieces that a language detector has words."""
+"""Small tokenizers of both kinds, trained on the built-in corpus: enough real pieces for a language detector."""
 
 from __future__ import annotations
 

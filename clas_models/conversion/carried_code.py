@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transformers.dynamic_module_utils import get_relative_import_files
 
-from ..modeling.families import Family
+from ..modeling.family import Family
 
 
 def code_files(family: Family) -> list[Path]:

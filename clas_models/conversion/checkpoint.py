@@ -1,4 +1,4 @@
-"""The steered checkpoint on disk: base weights untouched, masks and detector in a shard of their own, the configuration,
+"""The steered checkpoint on disk: base weights untouched, what steering adds in a shard of its own, the configuration,
 and the code that runs it.
 
 Everything is written into the folder that it is given; making that folder appear under its final name, whole or not
@@ -8,28 +8,26 @@ at all, is `staging.py`'s business.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import Tensor
 
-from ..atomic import atomic_file
 from ..errors import InputError
 from ..modeling.language_detector import LanguageDetector
+from ..modeling.tensor_names import DETECTOR_PREFIX, MASKS, mask_name, vectors_name
 from ..modeling.version import VERSION
 from ..profiling.neuron_profile import NeuronProfile
 from .carried_code import code_files
-from .copying import copy_companions, copy_shard, place, write_json, write_text
+from .copying import copy_companions, place, write_json, write_text, write_weights
 from .source import PROFILE_NAME, Source
-from .weights import DETECTOR_PREFIX, INDEX_NAME, is_added
 
 
 @dataclass(frozen=True)
 class SteeredCheckpoint:
-    """What is written: `masks` by layer as (`shared_mask`, `specific_mask`), `fields` the steering fields, and the
-    language detector, if there is one.
+    """What is written: `masks` by layer as (`shared_mask`, `specific_mask`), `fields` the steering fields, the language
+    detector, if there is one, and the vectors of a steered source by layer, floating `[languages, hidden]`.
     """
 
     source: Source
@@ -38,11 +36,12 @@ class SteeredCheckpoint:
     profile: NeuronProfile
     card: str
     detector: LanguageDetector | None = None
+    vectors: Mapping[int, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         neurons = self.source.num_neurons
         for layer, pair in self.masks.items():
-            for name, mask in zip(("shared_mask", "specific_mask"), pair, strict=True):
+            for name, mask in zip(MASKS, pair, strict=True):
                 if tuple(mask.shape) != (neurons,):
                     raise InputError(
                         f"layer {layer}: {name} has {list(mask.shape)} entries, the model {neurons} neurons a layer; "
@@ -53,16 +52,12 @@ class SteeredCheckpoint:
         steered_config(self.source, self.fields)
 
     def added_tensors(self) -> dict[str, Tensor]:
-        """The masks and the detector's tables under the names that they have in the checkpoint."""
-        tensors = (
-            {f"{DETECTOR_PREFIX}{name}": table for name, table in self.detector.named_buffers()}
-            if self.detector
-            else {}
-        )
-        for layer, (shared, specific) in self.masks.items():
-            tensors[f"model.layers.{layer}.mlp.shared_mask"] = shared
-            tensors[f"model.layers.{layer}.mlp.specific_mask"] = specific
-        return tensors
+        """What steering adds, under the names that it has in the checkpoint."""
+        tables = self.detector.named_buffers() if self.detector is not None else ()
+        tensors = {f"{DETECTOR_PREFIX}{name}": table for name, table in tables}
+        for layer, pair in self.masks.items():
+            tensors |= {mask_name(layer, name): mask for name, mask in zip(MASKS, pair, strict=True)}
+        return tensors | {vectors_name(layer): vectors for layer, vectors in self.vectors.items()}
 
     def write(self, folder: Path, progress: Callable[[int], Any] | None = None) -> None:
         """Write every file into `folder`, which exists; `progress` is called with the bytes of weights done.
@@ -71,34 +66,14 @@ class SteeredCheckpoint:
             OSError: the disk is full or not writable.
         """
         write_json(folder / "config.json", steered_config(self.source, self.fields))
-        self._write_weights(folder, progress)
+        source, added = self.source, self.added_tensors()
+        write_weights(folder, source.shards, link=source.from_hub, added=added, done=progress)
         if not (folder / PROFILE_NAME).is_file():
             self.profile.save(folder / PROFILE_NAME)
         write_text(folder / "README.md", self.card)
         for path in code_files(self.source.family):
             place(path, folder / path.name, link=False)
         copy_companions(self.source.folder, folder)
-
-    def _write_weights(self, folder: Path, progress: Callable[[int], Any] | None) -> None:
-        shards = [shard for shard in self.source.shards if not all(map(is_added, shard.tensors))]
-        total = len(shards) + 1
-        weight_map: dict[str, str] = {}
-        for number, shard in enumerate(shards, start=1):
-            name = f"model-{number:05d}-of-{total:05d}.safetensors"
-            copy_shard(shard, folder / name, link=self.source.from_hub)
-            weight_map.update({tensor: name for tensor in shard.tensors if not is_added(tensor)})
-            if progress is not None:
-                progress(shard.size)
-        name = f"model-{total:05d}-of-{total:05d}.safetensors"
-        added = self.added_tensors()
-        with atomic_file(folder / name) as partial:
-            save_file(added, partial, metadata={"format": "pt"})
-        weight_map.update(dict.fromkeys(added, name))
-        weights = (info for shard in shards for name, info in shard.tensors.items() if not is_added(name))
-        size = sum(info.stop - info.start for info in weights)
-        size += sum(tensor.nbytes for tensor in added.values())
-        index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
-        write_json(folder / INDEX_NAME, index)
 
 
 def steered_config(source: Source, fields: dict[str, Any]) -> dict[str, Any]:
@@ -108,9 +83,7 @@ def steered_config(source: Source, fields: dict[str, Any]) -> dict[str, Any]:
         InputError: a field cannot be used; the message names the field, the value and what is allowed.
     """
     family = source.family
-    # Overwritten neurons of a steered source are not taken over.
-    dropped = ("overwrite_layers", "overwrite")
-    config = {key: value for key, value in source.raw_config.items() if key not in dropped}
+    config = source.base_fields
     config.update(
         fields,
         model_type=family.model_type,

@@ -21,7 +21,7 @@ _EXAMPLES = """examples:
   convert.py Qwen/Qwen2.5-0.5B-Instruct
   convert.py ./Llama-3.1-8B-Instruct --corpus xquad --languages en,de,hi,th --out ./llama-clas
   convert.py ./llama-clas --bridge-layers 24-29 --alpha de=-2,default=1 --out ./llama-clas-2    (no forward pass)
-  convert.py ./llama-clas --detector-corpus builtin --out ./llama-clas-auto    (adds a language detector; no forward pass)
+  convert.py ./llama-clas --detector-corpus builtin --out ./llama-auto    (adds a language detector; no forward pass)
   convert.py ./llama-clas --format folded --language de --out ./llama-de    (plain, steered as German for good)
   convert.py ./llama-clas --format ia3 --out ./llama-ia3    (a PEFT adapter for each language)
   convert.py ./Llama-3.1-8B-Instruct --out ./llama-clas --push-to-hub me/llama-clas
@@ -53,7 +53,7 @@ def parse_languages(text: str) -> tuple[str, ...]:
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="convert.py",
-        description="Turn a plain Llama or Qwen2 checkpoint into one that steers its neurons by language.",
+        description="Turn a plain checkpoint into one that steers its neurons by language.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -62,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("model", metavar="MODEL", nargs="?", help="a Hub id, a folder with safetensors, or a .gguf file; a steered "
         "checkpoint gets new masks from the profile that it carries")  # fmt: skip
     add("--out", type=Path, metavar="DIR", help="where the checkpoint goes (default: ./NAME-clas)")
-    add("--corpus", metavar="SOURCE", help="builtin (default), xquad, xnli, FILE.jsonl with a language code a key, or "
+    add("--corpus", metavar="CORPUS", help="builtin (default), xquad, xnli, FILE.jsonl with a language code a key, or "
         "a Hub data set with a configuration a language")  # fmt: skip
     add("--data-dir", type=Path, metavar="DIR", help="folder with the published files of XQuAD or XNLI")
     add("--languages", type=parse_languages, metavar="de,zh,…", help="languages to profile beside the anchor (default: "
@@ -79,8 +79,8 @@ def build_parser() -> argparse.ArgumentParser:
         "as de=-2,zh=1,default=0.5 (default: 1)")  # fmt: skip
     add("--beta", type=float, default=0.4, metavar="B", help="boost of shared neurons (default: %(default)s)")
     add("--gamma", type=float, default=0.2, metavar="C", help="damping of specific neurons (default: %(default)s)")
-    add("--detector-corpus", metavar="SOURCE", help="what the language detector learns from (default: the profiled corpus), or "
-        "none for a checkpoint without a detector")  # fmt: skip
+    add("--detector-corpus", metavar="CORPUS", help="what the language detector learns from (default: the profiled "
+        "corpus), or none for a checkpoint without a detector")  # fmt: skip
     add("--language", metavar="CODE", help="language of inputs that come without one: auto (default where there is a "
         "detector), a code, or none for an unnamed language that is not the anchor")  # fmt: skip
     add("--profile", type=Path, metavar="FILE", help="use this finished profile instead of a corpus")
@@ -144,10 +144,12 @@ def _fault(parser: argparse.ArgumentParser, args: argparse.Namespace) -> str:
 
 
 def _run(args: argparse.Namespace, given: dict[str, Any], ranks: Ranks | None) -> int:
-    from .conversion import Options, convert
+    from .conversion import convert
     from .demo import run_demo
-    from .formats.export import ExportOptions, export, summarize_export
+    from .formats.export import export, summarize_export
+    from .formats.options import ExportOptions
     from .hub_upload import check_new, prepare_repository, upload, upload_finished
+    from .options import ConversionOptions
     from .progress import Progress
     from .source import check_name
     from .summary import summarize
@@ -163,7 +165,7 @@ def _run(args: argparse.Namespace, given: dict[str, Any], ranks: Ranks | None) -
         print(upload_finished(chosen["out"].expanduser(), repository, private=private, quiet=quiet))
         return 0
     exporting = chosen.pop("format") != "steered"
-    options: Options | ExportOptions = ExportOptions.of(given) if exporting else Options(**chosen)
+    options: ConversionOptions | ExportOptions = ExportOptions.of(given) if exporting else ConversionOptions(**chosen)
     destination = None
     if repository is not None:
         options.check()

@@ -25,12 +25,13 @@ from .checkpoint import SteeredCheckpoint, steered_config
 from .detector import NONE, MadeDetector, carried_detector, make_detector, open_detector_corpus
 from .export_record import refuse_folded
 from .model_card import FIGURE_STEM, model_card, short_name
-from .options import Options
+from .options import ConversionOptions
 from .profile_step import REQUEST_NAME, obtain_profile
 from .progress import Progress
 from .ranks import Ranks
 from .source import PROFILE_NAME, Source, open_source
 from .staging import check_target, staged
+from .vectors import VECTOR_FIELDS, carried_vectors, has_vectors
 from .verification import verify
 
 _SCRATCH_NAME = "dequantized"
@@ -49,7 +50,7 @@ class Result:
     detector: MadeDetector | None
 
 
-def convert(options: Options, progress: Progress | None = None, ranks: Ranks | None = None) -> Result:
+def convert(options: ConversionOptions, progress: Progress | None = None, ranks: Ranks | None = None) -> Result:
     """Make a steered checkpoint and check it.
 
     Args:
@@ -62,8 +63,6 @@ def convert(options: Options, progress: Progress | None = None, ranks: Ranks | N
     progress = progress or Progress(quiet=True)
     options.check()
     out = options.target()
-    if out.resolve() == Path(options.model).expanduser().resolve():
-        raise InputError(f"{out}: MODEL and --out are the same folder; give another --out")
     check_target(out, overwrite=options.overwrite)
     with staged(out, overwrite=options.overwrite, keep=(_SCRATCH_NAME, REQUEST_NAME, PROFILE_NAME)) as folder:
         source = open_source(options.model, folder / _SCRATCH_NAME, options.dtype, quiet=progress.quiet)
@@ -75,6 +74,8 @@ def convert(options: Options, progress: Progress | None = None, ranks: Ranks | N
         checkpoint, table, bridge = plan(options, source, profile, detector)
         if source.raw_config.get("overwrite_layers"):
             progress.say("note: the neurons that this checkpoint overwrites (set_overwrite) are not taken over")
+        if has_vectors(source) and not checkpoint.vectors:
+            progress.say("note: its vectors are not taken over, they are for other languages or another anchor")
         if bridge.warning:
             progress.say(f"warning: {bridge.warning}")
         save_layer_figure(table, folder / FIGURE_STEM, bridge_layers=bridge.layers, title=short_name(source))
@@ -86,7 +87,9 @@ def convert(options: Options, progress: Progress | None = None, ranks: Ranks | N
     return Result(out, table, bridge, profile, dict(checkpoint.masks), checkpoint.fields, detector)
 
 
-def _detector(options: Options, source: Source, languages: Sequence[str], progress: Progress) -> MadeDetector | None:
+def _detector(
+    options: ConversionOptions, source: Source, languages: Sequence[str], progress: Progress
+) -> MadeDetector | None:
     """The detector of a steered source as it is, unless a corpus is named; else one that is made now."""
     anchor = options.anchor.lower()
     if _keeps_detector(options, source):
@@ -110,12 +113,12 @@ def _detector(options: Options, source: Source, languages: Sequence[str], progre
     return made
 
 
-def _keeps_detector(options: Options, source: Source) -> bool:
+def _keeps_detector(options: ConversionOptions, source: Source) -> bool:
     return source.is_steered and options.detector_corpus is None and options.corpus is None
 
 
 def _fields(
-    options: Options, languages: Sequence[str], bridge_layers: Sequence[int], detector: MadeDetector | None
+    options: ConversionOptions, languages: Sequence[str], bridge_layers: Sequence[int], detector: MadeDetector | None
 ) -> dict[str, Any]:
     language = options.wanted_language() or (AUTO if detector is not None and detector.is_trusted else None)
     return {
@@ -130,7 +133,7 @@ def _fields(
     }
 
 
-def _check_early(options: Options, source: Source, languages: tuple[str, ...]) -> None:
+def _check_early(options: ConversionOptions, source: Source, languages: tuple[str, ...]) -> None:
     """What a long profiling pass must not be wasted on: languages, strengths, the statistic, the bridge layers."""
     if len(languages) < 2:
         raise InputError(
@@ -147,7 +150,7 @@ def _check_early(options: Options, source: Source, languages: tuple[str, ...]) -
     steered_config(source, {**fields, "language": None if fields["language"] == AUTO else fields["language"]})
 
 
-def _check_detector(options: Options, source: Source, languages: tuple[str, ...]) -> None:
+def _check_detector(options: ConversionOptions, source: Source, languages: tuple[str, ...]) -> None:
     """That a detector is sound, or its corpus can be used, and that there is one where inputs shall be left to it."""
     reason = ""
     if _keeps_detector(options, source):
@@ -160,7 +163,7 @@ def _check_detector(options: Options, source: Source, languages: tuple[str, ...]
 
 
 def plan(
-    options: Options, source: Source, profile: NeuronProfile, detector: MadeDetector | None = None
+    options: ConversionOptions, source: Source, profile: NeuronProfile, detector: MadeDetector | None = None
 ) -> tuple[SteeredCheckpoint, LayerTable, BridgeLayers]:
     """What a profile and the options make of a source, with nothing written yet.
 
@@ -170,11 +173,13 @@ def plan(
     categories = categorize(profile, options.statistic, options.threshold)
     table = layer_table(categories)
     bridge = choose_bridge_layers(table, source.num_layers, options.bridge_layers)
+    vectors = carried_vectors(source, profile.languages, options.anchor.lower())
     fields = _fields(options, profile.languages, bridge.layers, detector)
+    fields |= {name: getattr(source.config, name) for name in VECTOR_FIELDS if vectors}
     card = model_card(source, fields, profile, table, bridge, options.statistic, options.threshold, detector)
     masks = {layer: categories.masks(layer) for layer in bridge.layers}
     tables = detector.detector if detector is not None else None
-    return SteeredCheckpoint(source, masks, fields, profile, card, tables), table, bridge
+    return SteeredCheckpoint(source, masks, fields, profile, card, tables, vectors), table, bridge
 
 
 def _tidy(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Files of a source in a new folder: its shards without what steering added, its tokenizer, its licence.
+"""Files of a source in a new folder: its weights without what steering added, its tokenizer, its licence.
 
 Tensors are copied byte for byte, or changed one at a time, so memory holds the largest of them and not a shard.
 """
@@ -8,16 +8,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
-from ..atomic import fsync_path
-from .weights import Shard, TensorInfo, is_added
+from ..atomic import atomic_file, fsync_path
+from ..modeling.tensor_names import is_added
+from .weights import INDEX_NAME, SINGLE_NAME, Shard, TensorInfo
 
 Change = Callable[[Tensor], Tensor]
 
@@ -48,6 +50,52 @@ def place(source: Path, target: Path, *, link: bool) -> None:
             pass  # another file system, or one without hard links: a copy does as well
     shutil.copyfile(source, target)
     fsync_path(target)
+
+
+def write_weights(
+    folder: Path,
+    shards: Sequence[Shard],
+    *,
+    link: bool,
+    changes: Mapping[str, Change] | None = None,
+    added: Mapping[str, Tensor] | None = None,
+    done: Callable[[int], Any] | None = None,
+) -> None:
+    """Write a source's weights without what steering added to them, and an index where they are several files.
+
+    Args:
+        shards: the source's.
+        link, changes: see `copy_shard`.
+        added: tensors that go into one more shard, the last.
+        done: is called with the bytes of each of the source's shards, one after the other.
+
+    Raises:
+        OSError: the disk is full or not writable.
+    """
+    total = sum(not all(map(is_added, shard.tensors)) for shard in shards) + bool(added)
+    names = iter(
+        [SINGLE_NAME] if total == 1 else [f"model-{n:05d}-of-{total:05d}.safetensors" for n in range(1, total + 1)]
+    )
+    weight_map: dict[str, str] = {}
+    size = 0
+    for shard in shards:
+        kept = {name: info for name, info in shard.tensors.items() if not is_added(name)}
+        if kept:
+            name = next(names)
+            copy_shard(shard, folder / name, link=link, changes=changes)
+            weight_map.update(dict.fromkeys(kept, name))
+            size += sum(info.stop - info.start for info in kept.values())
+        if done is not None:
+            done(shard.size)
+    if added:
+        name = next(names)
+        with atomic_file(folder / name) as partial:
+            save_file(dict(added), partial, metadata={"format": "pt"})
+        weight_map.update(dict.fromkeys(added, name))
+        size += sum(tensor.nbytes for tensor in added.values())
+    if total > 1:
+        index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
+        write_json(folder / INDEX_NAME, index)
 
 
 def copy_shard(shard: Shard, target: Path, *, link: bool, changes: Mapping[str, Change] | None = None) -> None:

@@ -1,24 +1,26 @@
 """`convert.py --demo`: a small model converted, and what a newcomer wants to see of it.
 
 Profiles the first rows of the built-in corpus, then shows one prompt in five languages answered by the base model and
-by the steered one, and the perplexity of held-back rows by language for a few strengths.
+by the steered one, and the perplexity of held-back rows by language for a few strengths, which the evaluation's engine
+computes.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ..errors import InputError
 from ..profiling.corpora import ParallelCorpus, load_corpus
-from .conversion import Options, convert
+from .conversion import convert
 from .demo_model import demo_model
+from .options import ConversionOptions
 from .progress import Progress
 from .summary import summarize
 
@@ -45,7 +47,9 @@ def run_demo(*, model: str | None, out: Path | None, overwrite: bool, progress: 
     chosen = model or demo_model(progress)
     # Without --out the folder is the demo's own, and a second run replaces it.
     target = out or Path("clas-demo")
-    options = Options(chosen, out=target, samples=PROFILED_ROWS, corpus="builtin", overwrite=overwrite or out is None)
+    options = ConversionOptions(
+        chosen, out=target, samples=PROFILED_ROWS, corpus="builtin", overwrite=overwrite or out is None
+    )
     result = convert(options, progress)
     print(summarize(result, time.monotonic() - start))
     steered = AutoModelForCausalLM.from_pretrained(result.out, dtype=torch.float32).eval()
@@ -91,42 +95,36 @@ def _encode_prompt(tokenizer: Any, prompt: str) -> Any:
 
 
 def perplexity_table(model: Any, tokenizer: Any, corpus: ParallelCorpus, alphas: Sequence[float]) -> str:
-    """Perplexity by language for the base model (alpha 0) and each of `alphas`, as text."""
+    """Perplexity by language for the base model (alpha 0) and each of `alphas`, as text.
+
+    Raises:
+        InputError: a text of the corpus has no token beside its first.
+    """
     columns = (0.0, *alphas)
-    rows = {}
-    for code in corpus.languages:
-        batch = tokenizer_batch(tokenizer, [row[code] for row in corpus.rows])
-        values = []
-        for alpha in columns:
-            with model.temporary_steering(alpha=alpha):
-                values.append(perplexity(model, *batch, language=code))
-        rows[code] = values
     lines = ["Perplexity of sentences that were not profiled (lower is better), by alpha:", ""]
     lines.append("  language" + "".join(f"{'base' if a == 0 else f'{a:+g}':>10}" for a in columns))
-    anchor = model.config.anchor_language
-    for code, values in rows.items():
-        same = "   identical" if code == anchor and len(set(values)) == 1 else ""
+    for code in corpus.languages:
+        values = perplexities(model, [tokenizer(row[code])["input_ids"] for row in corpus.rows], code, columns)
+        same = "   identical" if code == model.config.anchor_language else ""
         lines.append(f"  {code:<8}" + "".join(f"{value:>10.2f}" for value in values) + same)
-    if len(set(rows[anchor])) != 1:
-        raise RuntimeError(f"the anchor language {anchor!r} was changed by steering")
     return "\n".join(lines) + "\n"
 
 
-def tokenizer_batch(tokenizer: Any, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and attention mask, int64 `[rows, tokens]`, padded on the right."""
-    encoded = [tokenizer(text)["input_ids"] for text in texts]
-    longest = max(map(len, encoded))
-    if longest < 2:
+def perplexities(model: Any, texts: Sequence[Sequence[int]], language: str, alphas: Sequence[float]) -> list[float]:
+    """For each alpha, exp of the mean negative log-likelihood of every token after the first of its text.
+
+    Raises:
+        InputError: there is no such token.
+    """
+    try:
+        from clas_eval.engine.perplexity import negative_log_likelihood
+    except ModuleNotFoundError:  # a clone that is not installed has the package under its folder's name
+        from eval.engine.perplexity import negative_log_likelihood
+
+    nats, tokens = [0.0] * len(alphas), 0
+    for _, sums, counts in negative_log_likelihood(model, texts, language, [{"alpha": alpha} for alpha in alphas]):
+        nats = [before + sum(of_alpha) for before, of_alpha in zip(nats, sums, strict=True)]
+        tokens += sum(counts)
+    if not tokens:
         raise InputError("perplexity needs texts of at least two tokens")
-    ids = torch.tensor([row + [0] * (longest - len(row)) for row in encoded])
-    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in encoded])
-    return ids, mask
-
-
-@torch.inference_mode()
-def perplexity(model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, language: str) -> float:
-    """exp of the mean negative log-likelihood of every token after the first of its row, padding left out."""
-    logits = model(input_ids, attention_mask=attention_mask, language=language, use_cache=False).logits[:, :-1]
-    losses = F.cross_entropy(logits.flatten(0, 1).float(), input_ids[:, 1:].flatten(), reduction="none")
-    counted = attention_mask[:, 1:].flatten().bool()
-    return float(losses[counted].double().mean().exp())
+    return [math.exp(each / tokens) for each in nats]

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from ..errors import InputError
 from ..modeling.language_detector import LanguageDetector
+from ..modeling.tensor_names import DETECTOR_PREFIX
 from ..profiling.corpora import ParallelCorpus, load_corpus
 from ..profiling.detector.detector_building import build_detector
 from ..profiling.detector.held_out import DetectorAccuracy, held_out_accuracy
 from .loading import load_tokenizer
 from .source import Source
-from .weights import DETECTOR_PREFIX
+from .weights import read_tensor
 
 BUILTIN = "builtin"
 NONE = "none"
@@ -102,26 +102,19 @@ def carried_detector(source: Source, languages: Sequence[str], anchor: str) -> M
     Raises:
         InputError: a table is missing, of another shape or dtype, or damaged.
     """
-    codes = source.detector_languages
-    if codes is None or getattr(source.config, "anchor_language", None) != anchor:
+    config = source.config
+    if not source.is_steered or config.detector_languages is None or config.anchor_language != anchor:
         return None
-    detector = LanguageDetector(int(source.config.vocab_size), codes, languages, anchor)
-    where = {name: shard for shard in source.shards for name in shard.tensors}
+    detector = LanguageDetector(config.vocab_size, config.detector_languages, languages, anchor)
     for name, table in detector.named_buffers():
-        full = f"{DETECTOR_PREFIX}{name}"
-        if full not in where:
-            raise InputError(f"{source.folder}: no tensor {full!r}, which its configuration promises")
-        try:
-            with safe_open(where[full].path, "pt") as file:
-                found = file.get_tensor(full)
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"{where[full].path}: tensor {full!r} cannot be read ({error})") from error
-        if found.dtype != table.dtype or found.shape != table.shape:
-            raise InputError(
-                f"{source.folder}: tensor {full!r} is {found.dtype} {list(found.shape)}, expected {table.dtype} "
-                f"{list(table.shape)}; make the detector anew with --detector-corpus"
-            )
+        found = read_tensor(
+            source.shards,
+            f"{DETECTOR_PREFIX}{name}",
+            table.dtype,
+            tuple(table.shape),
+            remedy="make the detector anew with --detector-corpus",
+        )
         with torch.no_grad():
             table.copy_(found)
     # Without a default the source did not trust its detector, or its user did not want it.
-    return MadeDetector(detector, "taken over from the source", source.config.language is not None)
+    return MadeDetector(detector, "taken over from the source", config.language is not None)

@@ -79,7 +79,8 @@ def _check_architecture(path: Path) -> None:
         architecture = None if field is None else str(field.contents())
     except (ValueError, IndexError, KeyError, OverflowError) as error:
         raise InputError(f"{path}: a damaged GGUF file ({error}); download it again") from error
-    if architecture not in FAMILIES:
+    supported = [family.gguf for family in FAMILIES.values() if family.gguf is not None]
+    if architecture not in supported:
         raise InputError(
-            f"{path}: GGUF architecture {architecture!r} is not supported; supported are {', '.join(FAMILIES)}"
+            f"{path}: GGUF architecture {architecture!r} is not supported; supported are {', '.join(supported)}"
         )

@@ -1,15 +1,20 @@
-"""A checked source as a model in memory: on which device, in which precision, and with every tensor."""
+"""A checkpoint as a model: on which device, in which precision, with every tensor, in memory or left on disk."""
 
 from __future__ import annotations
 
+import logging
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from ..errors import InputError
+from ..errors import InputError, VerificationError
+from ..modeling.tensor_names import is_added
 from .source import Source
-from .weights import is_added
 
 
 def pick_device(name: str) -> torch.device:
@@ -66,6 +71,35 @@ def load_model(source: Source, dtype: str, device: torch.device, **overrides: An
     if missing := sorted(name for name in info["missing_keys"] if not is_added(name)):
         raise InputError(f"{source.name}: no tensor {missing[0]!r} in its weights; download the model again")
     return model.eval()
+
+
+@contextmanager
+def on_disk(folder: Path, *, may_be_left: Callable[[str], bool] = is_added, **kwargs: Any) -> Iterator[Any]:
+    """The causal language model in a folder, in eval mode.
+
+    Its weights stay on disk and are read layer by layer, so that this needs no more memory than the largest of them.
+
+    Args:
+        may_be_left: which tensors of the folder the model may have no use for.
+        kwargs: of `from_pretrained`.
+
+    Raises:
+        VerificationError: it cannot be loaded, or a tensor is missing, left over or of another shape.
+    """
+    logging.getLogger("accelerate.big_modeling").setLevel(logging.ERROR)  # it warns that weights stay on disk
+    with tempfile.TemporaryDirectory() as offload:
+        try:
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                folder, device_map={"": "disk"}, offload_folder=offload, output_loading_info=True, **kwargs
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise VerificationError(f"{folder}: cannot be loaded ({type(error).__name__}: {error})") from error
+        model, info = loaded
+        left = {name for name in info["unexpected_keys"] if not may_be_left(name)}
+        for problem, found in {**info, "unexpected_keys": left}.items():
+            if found:
+                raise VerificationError(f"{folder}: {problem} on loading: {sorted(map(str, found))[:3]}")
+        yield model.eval()
 
 
 def _unusable(source: Source, error: Exception, part: str = "") -> InputError:

@@ -77,7 +77,7 @@ Without `language=` {default}. Strengths can be changed on a loaded model with
 | alpha | {alpha} |
 | beta (shared neurons) | {beta:g} |
 | gamma (language-specific neurons) | {gamma:g} |
-| profiled languages | {languages} |
+{vectors}| profiled languages | {languages} |
 | profiled on | {corpus}, {samples} samples in each language, {tokens:,} tokens in all, at most {max_length} a sample |
 | active means | {statistic} of the activation above {threshold:g} |
 | language detector | {detector} |
@@ -155,6 +155,7 @@ def model_card(
         alpha=_alpha(fields["alpha"]),
         beta=fields["beta"],
         gamma=fields["gamma"],
+        vectors=_vectors(fields),
         languages=" ".join(fields["languages"]),
         corpus=", ".join(profile.provenance.corpus),
         samples=profile.provenance.samples,
@@ -198,6 +199,15 @@ def _detector(detector: MadeDetector | None) -> str:
         return "none: somebody must name the language of each input"
     known = f"knows {' '.join(detector.detector.detector_languages)}; {detector.corpus}"
     return known if detector.accuracy is None else f"{known}: {detector.accuracy}"
+
+
+def _vectors(fields: dict[str, Any]) -> str:
+    """A row of the table for a model that is steered by vectors, too."""
+    if not fields.get("vector_layers"):
+        return ""
+    layers, tokens = format_layers(fields["vector_layers"]), fields["vector_positions"]
+    strength = _alpha(fields["vector_strength"])
+    return f"| vectors of the source | after layers {layers}, on tokens: {tokens}; strength {strength} |\n"
 
 
 def _alpha(alpha: float | dict[str, float]) -> str:

@@ -14,12 +14,13 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
-class Options:
+class ConversionOptions:
     """What a user can choose; the defaults are the command line's.
 
     `corpus` None is the profile that a steered MODEL carries, or else the built-in corpus; `languages` None is all that
-    the corpus or the profile has; `samples` None is 100, or all where a corpus has fewer.  `detector_corpus` None is the
-    profiled corpus, "none" no detector; `language` None is "auto" where there is a detector, "none" an unnamed language.
+    the corpus or the profile has; `samples` None is 100, or all where a corpus has fewer.  `detector_corpus` None is
+    the profiled corpus, "none" no detector; `language` None is "auto" where there is a detector, "none" an unnamed
+    language.
     """
 
     model: str
@@ -81,9 +82,21 @@ class Options:
             raise InputError(str(error)) from error
 
     def target(self) -> Path:
-        """Where the checkpoint goes."""
-        if self.out is not None:
-            return self.out.expanduser()
-        model = Path(self.model).expanduser()
-        name = model.resolve().name if model.name in ("", "..") else model.name  # "." has no name of its own
-        return Path(f"{name.removesuffix('.gguf').removesuffix('-clas')}-clas")
+        """Where the checkpoint goes; see `target_folder`."""
+        return target_folder(self.out, self.model, "-clas")
+
+
+def target_folder(out: Path | None, model: str, ending: str) -> Path:
+    """Where a result goes: `out`, or else a folder here with the model's name and an ending.
+
+    Raises:
+        InputError: it is the model itself.
+    """
+    path = Path(model).expanduser()
+    if out is None:
+        name = path.resolve().name if path.name in ("", "..") else path.name  # "." has no name of its own
+        out = Path(f"{name.removesuffix('.gguf').removesuffix('-clas')}{ending}")
+    out = out.expanduser()
+    if out.resolve() == path.resolve():
+        raise InputError(f"{out}: MODEL and --out are the same folder; give another --out")
+    return out

@@ -18,15 +18,14 @@ from typing import Any
 import torch
 
 from ..atomic import atomic_file
-from ..errors import InputError
 from ..profiling.corpora import ParallelCorpus, load_corpus
 from ..profiling.neuron_profile import FORMATS, NeuronProfile
 from ..profiling.profiler import profile_neurons
 from .loading import load_model, load_tokenizer, pick_device, pick_dtype
-from .options import Options
+from .options import ConversionOptions
 from .progress import Progress
 from .ranks import Ranks
-from .source import PROFILE_NAME, Source
+from .source import PROFILE_NAME, Source, check_profile_fits
 
 DEFAULT_CORPUS = "builtin"
 DEFAULT_SAMPLES = 100  # as in the paper, section 2.3
@@ -37,7 +36,12 @@ Check = Callable[[tuple[str, ...]], None]
 
 
 def obtain_profile(
-    options: Options, source: Source, folder: Path, check: Check, progress: Progress, ranks: Ranks | None = None
+    options: ConversionOptions,
+    source: Source,
+    folder: Path,
+    check: Check,
+    progress: Progress,
+    ranks: Ranks | None = None,
 ) -> NeuronProfile:
     """The profile that the user names, that the source carries, or that is made now, by all `ranks` together."""
     given = options.profile
@@ -47,7 +51,7 @@ def obtain_profile(
         profile = _make_profile(options, source, folder, check, progress, ranks)
     else:
         profile = NeuronProfile.load(given)
-        _check_fits(profile, source, given)
+        check_profile_fits(profile, source, given)
         if options.languages is not None:
             profile = profile.select(options.wanted_languages() or ())
         check(profile.languages)
@@ -56,22 +60,8 @@ def obtain_profile(
     return profile
 
 
-def _check_fits(profile: NeuronProfile, source: Source, path: Path) -> None:
-    mine = (source.family.base, source.num_layers, source.num_neurons, source.fingerprint)
-    model_type = profile.provenance.model_type.removeprefix("clas_")
-    theirs = (model_type, profile.num_model_layers, profile.num_neurons, profile.provenance.fingerprint or mine[3])
-    for what, expected, found in zip(
-        ("type", "number of layers", "neurons a layer", "weights"), mine, theirs, strict=True
-    ):
-        if expected != found:
-            raise InputError(
-                f"{path}: a profile of another model ({profile.provenance.model}): its {what} {found} differ from "
-                f"{expected} of {source.name}"
-            )
-
-
 def _make_profile(
-    options: Options, source: Source, folder: Path, check: Check, progress: Progress, ranks: Ranks | None
+    options: ConversionOptions, source: Source, folder: Path, check: Check, progress: Progress, ranks: Ranks | None
 ) -> NeuronProfile:
     corpus = load_corpus(
         options.corpus or DEFAULT_CORPUS,
@@ -122,8 +112,8 @@ class Profiling:
         """
         mine = self.corpus.languages if ranks is None else share_languages(self.corpus, ranks.size)[ranks.rank]
         device = pick_device(self.device) if ranks is None else _device_of_rank(pick_device(self.device), ranks)
-        # A steered source is profiled as its base model: with alpha 0 the two are the same, bit for bit.
-        unsteered = {"alpha": 0.0} if self.source.is_steered else {}
+        # A steered source is profiled as its base model: with strengths of 0 the two are the same, bit for bit.
+        unsteered = {"alpha": 0.0, "vector_strength": 0.0} if self.source.is_steered else {}
         tokenizer = load_tokenizer(self.source)
         model = load_model(self.source, self.dtype, device, **unsteered)
         rows = len(self.corpus.rows) * len(mine)  # type: ignore[arg-type]
@@ -180,7 +170,7 @@ def _save_profile(profile: NeuronProfile, folder: Path, request: dict[str, Any] 
             path.write_text(json.dumps(request))
 
 
-def _request(options: Options, source: Source, corpus: ParallelCorpus, dtype: str) -> dict[str, Any]:
+def _request(options: ConversionOptions, source: Source, corpus: ParallelCorpus, dtype: str) -> dict[str, Any]:
     """All that a profile depends on."""
     texts = hashlib.sha256()
     for row in corpus.rows:

@@ -14,11 +14,15 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from ..errors import InputError
-from ..modeling.families import FAMILIES, Family
+from ..modeling.configuration_clas import OLD_FIELDS, STEERING_FIELDS
+from ..modeling.families import family_of
+from ..modeling.family import Family
+from ..modeling.tensor_names import is_mask, layer_weight
+from ..profiling.neuron_profile import NeuronProfile
 from . import gguf_source
 from .export_record import refuse_adapter
 from .hub_models import download_model, is_hub_id
-from .weights import Shard, fingerprint, is_mask, read_shards
+from .weights import Shard, fingerprint, read_shards
 
 PROFILE_NAME = "neuron_profile.safetensors"
 
@@ -44,15 +48,16 @@ class Source:
         return self.raw_config["model_type"] == self.family.model_type
 
     @property
+    def base_fields(self) -> dict[str, Any]:
+        """`config.json` without the fields of steering, in this version and in older ones."""
+        dropped = {*STEERING_FIELDS, *OLD_FIELDS, "auto_map"}
+        return {name: value for name, value in self.raw_config.items() if name not in dropped}
+
+    @property
     def profile_path(self) -> Path | None:
         """The profile that a steered checkpoint carries."""
         path = self.folder / PROFILE_NAME
         return path if self.is_steered and path.is_file() else None
-
-    @property
-    def detector_languages(self) -> list[str] | None:
-        """The languages that the detector of a steered checkpoint knows; None if it has none."""
-        return getattr(self.config, "detector_languages", None) if self.is_steered else None
 
     @property
     def fingerprint(self) -> str:
@@ -98,7 +103,10 @@ def check_name(model: str) -> None:
 
 def _from_folder(folder: Path, name: str, *, from_hub: bool) -> Source:
     raw = read_config(folder)
-    family = _family(raw, folder)
+    try:
+        family = family_of(raw.get("model_type"))
+    except ValueError as error:
+        raise InputError(f"{folder}: {error}") from error
     config_class = family.config if raw["model_type"] == family.model_type else family.base_config
     try:
         config = config_class.from_dict(dict(raw))
@@ -129,13 +137,25 @@ def read_config(folder: Path) -> dict[str, Any]:
     return raw
 
 
-def _family(raw: dict[str, Any], folder: Path) -> Family:
-    model_type = raw.get("model_type")
-    for family in FAMILIES.values():
-        if model_type in (family.base, family.model_type):
-            return family
-    supported = ", ".join(f"{family.base} and {family.model_type}" for family in FAMILIES.values())
-    raise InputError(f"{folder}: model type {model_type!r} is not supported; supported are {supported}")
+def check_profile_fits(profile: NeuronProfile, source: Source, place: Path) -> None:
+    """Raises InputError: the profile, whose file is `place`, is of another model than the source."""
+    theirs = profile.provenance
+    try:
+        base = family_of(theirs.model_type).base
+    except ValueError:
+        base = theirs.model_type
+    for what, found, expected in (
+        ("model type", base, source.family.base),
+        ("number of layers", profile.num_model_layers, source.num_layers),
+        ("number of neurons in a layer", profile.num_neurons, source.num_neurons),
+        # One that was made outside of a conversion may not know its weights.
+        ("fingerprint of the weights", theirs.fingerprint or source.fingerprint, source.fingerprint),
+    ):
+        if found != expected:
+            raise InputError(
+                f"{place}: a profile of another model ({theirs.model}): its {what} is {found}, that of {source.name} "
+                f"{expected}; convert it again, with --corpus"
+            )
 
 
 def _check_neurons(source: Source) -> None:
@@ -148,7 +168,7 @@ def _check_neurons(source: Source) -> None:
             ("up_proj", (neurons, hidden)),
             ("down_proj", (hidden, neurons)),
         ):
-            name = f"model.layers.{layer}.mlp.{part}.weight"
+            name = layer_weight(layer, f"mlp.{part}")
             if name not in tensors:
                 raise InputError(f"{source.folder}: no tensor {name!r}; only causal language models can be converted")
             if tensors[name].shape != shape:

@@ -8,15 +8,11 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from ..atomic import fsync_path
+from ..atomic import LOCK_NAME, folder_lock, fsync_path
 from ..errors import InputError
 from ..modeling.families import FAMILIES
 from .export_record import read_record
 from .source import read_config
-
-_LOCK = ".lock"
 
 
 def staging_folder(out: Path) -> Path:
@@ -65,29 +61,22 @@ def staged(out: Path, *, overwrite: bool, keep: Collection[str] = ()) -> Iterato
     check_target(out, overwrite=overwrite)
     folder = staging_folder(out)
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / _LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise InputError(f"{out}: another conversion is writing it; wait for it, or give another --out") from error
-    try:
-        _discard_leftovers(folder, keep)
-        yield folder
-    except InputError:
-        _remove_if_useless(folder, keep)
-        raise
-    else:
-        (folder / _LOCK).unlink(missing_ok=True)
+    with folder_lock(folder, f"{out}: another conversion is writing it; wait for it, or give another --out"):
+        try:
+            _discard_leftovers(folder, keep)
+            yield folder
+        except InputError:
+            _remove_if_useless(folder, keep)
+            raise
+        (folder / LOCK_NAME).unlink(missing_ok=True)
         fsync_path(folder)
         _publish(folder, out, overwrite=overwrite)
-    finally:
-        lock.release()
 
 
 def _discard_leftovers(folder: Path, keep: Collection[str]) -> None:
     """What an earlier attempt, perhaps at another model, left unfinished must not be published with this one."""
     for path in folder.iterdir():
-        if path.name == _LOCK or path.name in keep:
+        if path.name == LOCK_NAME or path.name in keep:
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

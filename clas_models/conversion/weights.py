@@ -1,6 +1,6 @@
-"""Safetensors weights on disk, read without loading them: headers, checks, and a fingerprint.
+"""Safetensors weights on disk, read without loading them: headers, checks, single tensors, and a fingerprint.
 
-Nothing here needs a model or holds a tensor in memory; what a checkpoint's folder means is `source.py`'s business.
+Nothing here needs a model; what a checkpoint's folder means is `source.py`'s business.
 """
 
 from __future__ import annotations
@@ -8,19 +8,19 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from ..errors import InputError
+from ..modeling.tensor_names import current_name, is_added
 
 INDEX_NAME = "model.safetensors.index.json"
 SINGLE_NAME = "model.safetensors"
-MASK_SUFFIXES = (".mlp.shared_mask", ".mlp.specific_mask")
-OVERWRITE_SUFFIXES = (".mlp.overwrite.mask", ".mlp.overwrite.values")
-DETECTOR_PREFIX = "model.language_detector."
 _FINGERPRINT_BYTES = 4096  # of every tensor
 _MAX_HEADER = 100_000_000
 _BITS = {
@@ -127,14 +127,39 @@ def _refuse_without_safetensors(folder: Path) -> None:
     raise InputError(f"{folder}: no weights; expected {SINGLE_NAME}, or shards with {INDEX_NAME}")
 
 
-def is_mask(name: str) -> bool:
-    """Whether a tensor says which neurons are steered."""
-    return name.endswith(MASK_SUFFIXES)
+def current_names(shards: Iterable[Shard]) -> dict[str, tuple[Shard, str]]:
+    """All tensors by the names that this version uses: the shard of each, and its name there."""
+    return {current_name(name): (shard, name) for shard in shards for name in shard.tensors}
 
 
-def is_added(name: str) -> bool:
-    """Whether a tensor is one that steering added: a mask, a table of overwritten neurons or of the language detector."""
-    return is_mask(name) or name.endswith(OVERWRITE_SUFFIXES) or name.startswith(DETECTOR_PREFIX)
+def read_tensor(
+    shards: Sequence[Shard],
+    name: str,
+    dtype: torch.dtype | None = None,
+    shape: tuple[int, ...] | None = None,
+    remedy: str = "convert the model again",
+) -> Tensor:
+    """One tensor, by the name that this version uses.
+
+    Raises:
+        InputError: it is missing, cannot be read, or is not of the dtype and the shape that are given.
+    """
+    found = current_names(shards).get(name)
+    if found is None:
+        raise InputError(f"{shards[0].path.parent}: no tensor {name!r}, which its configuration promises; {remedy}")
+    path, stored = found[0].path, found[1]
+    try:
+        with safe_open(path, "pt") as file:
+            tensor = file.get_tensor(stored)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: tensor {stored!r} cannot be read ({error}); {remedy}") from error
+    expected = (dtype or tensor.dtype, list(tensor.shape if shape is None else shape))
+    if expected != (tensor.dtype, list(tensor.shape)):
+        raise InputError(
+            f"{path}: tensor {stored!r} is {tensor.dtype} {list(tensor.shape)}, expected {expected[0]} {expected[1]}; "
+            f"{remedy}"
+        )
+    return tensor
 
 
 def fingerprint(shards: Iterable[Shard]) -> str:

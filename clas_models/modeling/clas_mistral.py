@@ -88,6 +88,6 @@ MISTRAL = Family(
     sequence_classification=ClasMistralForSequenceClassification,
     token_classification=ClasMistralForTokenClassification,
     question_answering=ClasMistralForQuestionAnswering,
-    gguf="mistral",
+    gguf=None,  # files of it name "llama", and are read as a Llama
     vllm="vllm.model_executor.models.mistral:MistralForCausalLM",
 )

@@ -38,6 +38,7 @@ STRENGTHS = ("alpha", "beta", "gamma", "vector_strength")
 # Fields that version 0.1 had under another name, or has no use for any more.
 _RENAMED = {"gate_languages": "detector_languages"}
 _DROPPED = ("overwrite_layers", "overwrite")
+OLD_FIELDS = (*_RENAMED, *_DROPPED)
 
 
 @dataclass(kw_only=True, repr=False, eq=False)

@@ -1,21 +1,20 @@
-"""The steered MLP of a bridge layer in vLLM: its masks, sharded with the neurons, and the product before `down_proj`.
+"""The steered MLP of a bridge layer in vLLM: the factors of its neurons, sharded with them, and the product before
+`down_proj`.
 
 Source: "Cross-Lingual Activation Steering for Multilingual Language Models", sections 2.4 and 2.5.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from vllm.model_executor.utils import set_weight_attrs
 
 from ..errors import InputError
-from ..modeling.steering import Strengths
+from ..modeling.steering import Strengths, neuron_factors
 from .languages import TokenLanguages
-
-MASKS = ("shared_mask", "specific_mask")
 
 
 class SteeredMLP(nn.Module):
@@ -27,31 +26,21 @@ class SteeredMLP(nn.Module):
         languages: the languages of a step's tokens, shared by all bridge layers.
         dtype: of the model's activations.
 
-    Parameters:
-        shared_mask, specific_mask: bool `[neurons of this rank]`.
-
     Buffers:
         factors: `[languages + 1, neurons of this rank]`, in the dtype of the activations: what a neuron is multiplied
-            by.  One table instead of masks and two numbers: a lookup and a product are all that a step adds.
+            by.
     """
 
     gate_up_proj: Any
     act_fn: Any
     down_proj: Any
-    shared_mask: Tensor
-    specific_mask: Tensor
     factors: Tensor
 
     def __init__(self, plain: Any, strengths: Strengths, languages: TokenLanguages, dtype: torch.dtype) -> None:
         super().__init__()
         self.gate_up_proj, self.act_fn, self.down_proj = plain.gate_up_proj, plain.act_fn, plain.down_proj
         self.strengths, self.languages = strengths, languages
-        neurons = self.down_proj.input_size_per_partition
-        for name in MASKS:
-            mask = nn.Parameter(torch.zeros(neurons, dtype=torch.bool), requires_grad=False)
-            set_weight_attrs(mask, {"weight_loader": self._load_mask})
-            self.register_parameter(name, mask)
-        factors = torch.ones(len(strengths.alpha), neurons, dtype=dtype)
+        factors = torch.ones(len(strengths.alpha), self.down_proj.input_size_per_partition, dtype=dtype)
         self.register_buffer("factors", factors, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,35 +51,30 @@ class SteeredMLP(nn.Module):
         out, _ = self.down_proj(h)
         return out
 
-    def fill_factors(self) -> None:
-        """Make the table from the masks that were loaded; in place, so that captured graphs stay valid."""
-        # Rounded as in `ClasMLPMixin`: through float32, whatever the dtype of the model.
-        scales = self.strengths.row_scales()[..., 0].to(self.factors.device, torch.float32)
-        shared, specific = scales.to(self.factors.dtype).unbind(1)
-        self.factors.copy_(torch.where(self.shared_mask, shared, torch.where(self.specific_mask, specific, 1.0)))
+    def fill_factors(self, masks: Sequence[Tensor]) -> None:
+        """Make the table from the shared and the specific mask, bool `[neurons]`; in place, so that graphs stay valid.
 
-    def _load_mask(self, mask: nn.Parameter, loaded: Tensor) -> None:
-        size, part = self.down_proj.input_size, len(mask)
-        if loaded.dtype != torch.bool or loaded.shape != (size,):
-            raise InputError(
-                f"a mask of {loaded.dtype} and shape {list(loaded.shape)} in the checkpoint; masks are torch.bool and "
-                f"[{size}]; convert the model again"
-            )
-        mask.data.copy_(loaded.narrow(0, self.down_proj.tp_rank * part, part))
-
-
-def mask_layer(name: str) -> int | None:
-    """The layer of a mask, from its name in a checkpoint; None for any other weight."""
-    parts = name.split(".")
-    is_mask = parts[-1] in MASKS and parts[-2:-1] == ["mlp"]
-    return int(parts[-3]) if is_mask else None
+        Raises:
+            InputError: a mask has another dtype or shape.
+        """
+        size, part = self.down_proj.input_size, self.factors.shape[1]
+        for mask in masks:
+            if mask.dtype != torch.bool or mask.shape != (size,):
+                raise InputError(
+                    f"a mask of {mask.dtype} and shape {list(mask.shape)} in the checkpoint; masks are torch.bool and "
+                    f"[{size}]; convert the model again"
+                )
+        shared, specific = (mask.cpu().narrow(0, self.down_proj.tp_rank * part, part) for mask in masks)
+        # Rounded as on a model of transformers: through float32, whatever the dtype of the activations.
+        scales = self.strengths.scales().to(torch.float32).to(self.factors.dtype)
+        self.factors.copy_(neuron_factors(shared, specific, scales))
 
 
 def steer_layers(decoder: Any, config: Any, languages: TokenLanguages, dtype: torch.dtype) -> dict[int, SteeredMLP]:
     """Put a steered MLP into every bridge layer that this rank of the pipeline runs."""
-    steered = {}
+    steered, strengths = {}, config.scale_rule.strengths
     for index in config.bridge_layers:
         if decoder.start_layer <= index < decoder.end_layer:
             layer = decoder.layers[index]
-            layer.mlp = steered[index] = SteeredMLP(layer.mlp, config.strengths, languages, dtype)
+            layer.mlp = steered[index] = SteeredMLP(layer.mlp, strengths, languages, dtype)
     return steered

@@ -1,24 +1,24 @@
 """The steered families as models of vLLM: its own classes, with a steered MLP in the bridge layers.
 
 The decoder, its compilation and its graphs are vLLM's; this file adds what a steered checkpoint has more: masks, the
-language detector, and the languages of the tokens.
+language detector, and the languages of the tokens.  The classes have the names of `modeling/`'s and are made when they
+are asked for, `models.ClasLlamaForCausalLM`, from what the table of families says of vLLM's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from typing import Any
 
 from torch import Tensor
 from vllm.config import VllmConfig
-from vllm.model_executor.models.llama import LlamaForCausalLM
-from vllm.model_executor.models.qwen2 import Qwen2ForCausalLM
 
 from ..errors import InputError
+from ..modeling.families import FAMILIES
+from ..modeling.tensor_names import DETECTOR_PREFIX, MASKS, current_name, is_added, mask_name
 from .languages import TokenLanguages
-from .layers import MASKS, mask_layer, steer_layers
-
-_DETECTOR = "model.language_detector."
+from .layers import steer_layers
 
 
 class SteeredForCausalLM:
@@ -32,15 +32,15 @@ class SteeredForCausalLM:
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         config = vllm_config.model_config.hf_config
         config.validate_steering()
-        if config.overwrite and config.overwrite_layers:
+        if config.add_rule.acts:
             raise InputError(
-                f"overwrite_layers: {config.overwrite_layers}: vLLM does not overwrite neurons; serve the checkpoint "
-                "with --hf-overrides '{\"overwrite\": false}', or run it with transformers"
+                f"vector_layers: {config.vector_layers}: vLLM adds no vectors; serve the checkpoint without them, with "
+                "--hf-overrides '{\"vector_strength\": 0}', or run it with transformers"
             )
         super().__init__(vllm_config=vllm_config, prefix=prefix)
         self.languages = TokenLanguages(vllm_config)
         self.steered = steer_layers(self.model, config, self.languages, vllm_config.model_config.dtype)
-        self.loaded_masks: set[str] = set()
+        self.added: dict[str, Tensor] = {}
 
     def forward(self, input_ids: Tensor | None, positions: Tensor, *args: Any, **kwargs: Any) -> Any:
         """As in the base class."""
@@ -53,54 +53,37 @@ class SteeredForCausalLM:
         Raises:
             InputError: a bridge layer has no masks, or the detector that is needed has no tables.
         """
-        detector: dict[str, Tensor] = {}
-        loaded = super().load_weights(self._base_weights(weights, detector))
-        self._check_masks()
-        for mlp in self.steered.values():
-            mlp.fill_factors()
+        loaded = super().load_weights(self._base_weights(weights))
+        for layer, mlp in self.steered.items():
+            mlp.fill_factors([self._added(mask_name(layer, mask), "bridge_layers") for mask in MASKS])
         if self.languages.rows is not None and self.languages.rows.detector is not None:
-            _load_detector(self.languages.rows.detector, detector)
+            for name, buffer in self.languages.rows.detector.named_buffers():
+                buffer.copy_(self._added(DETECTOR_PREFIX + name, "detector_languages"))
         return loaded
 
-    def _base_weights(
-        self, weights: Iterable[tuple[str, Tensor]], detector: dict[str, Tensor]
-    ) -> Iterator[tuple[str, Tensor]]:
-        """What the base class can load: without the detector, which is kept, and what other layers are steered with."""
+    def _base_weights(self, weights: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+        """What the base class can load; what steering added is kept, because weights may come in several calls."""
         for name, weight in weights:
-            layer = mask_layer(name)
-            if name.startswith(_DETECTOR):
-                detector[name.removeprefix(_DETECTOR)] = weight
-            elif layer is not None:
-                self.loaded_masks.add(name)
-                if layer in self.steered:
-                    yield name, weight
-            elif ".mlp.overwrite." not in name:
+            if is_added(name):
+                self.added[current_name(name)] = weight.clone()
+            else:
                 yield name, weight
 
-    def _check_masks(self) -> None:
-        names = [f"model.layers.{layer}.mlp.{mask}" for layer in self.steered for mask in MASKS]
-        missing = [name for name in names if name not in self.loaded_masks]
-        if missing:
+    def _added(self, name: str, field: str) -> Tensor:
+        if name not in self.added:
             raise InputError(
-                f"bridge_layers: {self.config.bridge_layers}, but the checkpoint has no {missing[0]!r}; allowed are "
-                "layers with masks, and convert.py makes masks for other layers from the profile that it carries"
+                f"{field}: {getattr(self.config, field)}, but the checkpoint has no {name!r}; leave out what it lacks, "
+                "or add it with convert.py"
             )
+        return self.added[name]
 
 
-class ClasLlamaForCausalLM(SteeredForCausalLM, LlamaForCausalLM):
-    """The steered Llama."""
-
-
-class ClasQwen2ForCausalLM(SteeredForCausalLM, Qwen2ForCausalLM):
-    """The steered Qwen2."""
-
-
-def _load_detector(detector: Any, tables: dict[str, Tensor]) -> None:
-    for name, buffer in detector.named_buffers():
-        if name in tables:
-            buffer.copy_(tables[name])
-        elif not bool(buffer.any()):
-            raise InputError(
-                f"detector_languages: {list(detector.detector_languages)}, but the checkpoint has no {_DETECTOR + name!r}; convert.py "
-                "adds a detector to a steered checkpoint"
-            )
+def __getattr__(name: str) -> Any:
+    """The steered class of a family, by its name."""
+    for family in FAMILIES.values():
+        if name == family.causal_lm.__name__ and family.vllm is not None:
+            module, _, base = family.vllm.partition(":")
+            members = {"__module__": __name__, "__doc__": f"The steered {family.base}."}
+            globals()[name] = made = type(name, (SteeredForCausalLM, getattr(import_module(module), base)), members)
+            return made
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

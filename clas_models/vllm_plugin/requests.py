@@ -3,8 +3,8 @@
 A logits processor is the place where vLLM tells a plug-in which request is in which row of the batch, with its
 sampling parameters and its prompt, before each step.  This one leaves the logits alone and keeps the rows' languages.
 A request names its language in `SamplingParams(extra_args={"language": "de"})`, over HTTP in
-`"vllm_xargs": {"language": "de"}`; without one `config.language` holds, and "auto" asks the detector, once, with the whole
-prompt.
+`"vllm_xargs": {"language": "de"}`; without one `config.language` holds, and "auto" asks the detector, once, with the
+whole prompt.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from clas_models import FAMILIES
 from clas_models.conversion.cli import main
+from clas_models.modeling.tensor_names import is_added, is_mask
 
 LLAMA, QWEN2 = FAMILIES["llama"], FAMILIES["qwen2"]
 ROWS = [
@@ -42,24 +43,32 @@ _FILES = {
     "tokenizer_config.json",
 }
 _CODE = {
+    "add.py",
     "auto_language.py",
     "configuration_clas.py",
+    "derived.py",
+    "family.py",
     "generation_clas.py",
+    "heads_clas.py",
     "language.py",
     "language_detector.py",
     "layers_clas.py",
     "modeling_clas.py",
-    "overwrite.py",
+    "positions.py",
     "pretrained_clas.py",
+    "rule.py",
+    "scale.py",
     "steering.py",
+    "tensor_names.py",
     "version.py",
+    "write.py",
 }
 DEADLINE = 120.0  # seconds, for another process that does what it should
 
 
 def checkpoint_files(family: Any = LLAMA) -> set[str]:
     """The names of a steered checkpoint's files, but for the shards."""
-    return {*_FILES, *_CODE, f"modeling_clas_{family.base}.py"}
+    return {*_FILES, *_CODE, f"clas_{family.base}.py"}
 
 
 def write_corpus(path: Path, rows: Sequence[dict[str, Any]] = ROWS) -> Path:
@@ -103,12 +112,11 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def base_only(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    added = ("_mask", "language_detector", ".overwrite.")
-    return {name: tensor for name, tensor in tensors.items() if not any(word in name for word in added)}
+    return {name: tensor for name, tensor in tensors.items() if not is_added(name)}
 
 
 def masks_only(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor for name, tensor in tensors.items() if "_mask" in name}
+    return {name: tensor for name, tensor in tensors.items() if is_mask(name)}
 
 
 def assert_same_bits(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:

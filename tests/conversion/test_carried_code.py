@@ -11,9 +11,9 @@ from clas_models.conversion.carried_code import code_files
 
 def test_a_family_s_files_and_no_other_s(family: Any) -> None:
     names = {path.name for path in code_files(family)}
-    assert f"modeling_clas_{family.base}.py" in names
-    assert not {"families.py", "__init__.py"} & names
-    assert len([name for name in names if name.startswith("modeling_clas_")]) == 1
+    assert f"clas_{family.base}.py" in names
+    assert not {"families.py", "family_check.py", "__init__.py"} & names
+    assert len([name for name in names if name.startswith("clas_")]) == 1
 
 
 def test_whatever_a_file_imports_from_beside_it_is_carried(family: Any) -> None:

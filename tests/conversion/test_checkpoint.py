@@ -52,8 +52,8 @@ def test_what_is_written_loads_with_the_masks_given(checkpoint: SteeredCheckpoin
     out = write(checkpoint, tmp_path / "out")
     model = AutoModelForCausalLM.from_pretrained(out)
     for layer, (shared, specific) in masks().items():
-        assert torch.equal(model.model.layers[layer].mlp.shared_mask, shared)
-        assert torch.equal(model.model.layers[layer].mlp.specific_mask, specific)
+        assert torch.equal(model.model.layers[layer].mlp.scale.shared_mask, shared)
+        assert torch.equal(model.model.layers[layer].mlp.scale.specific_mask, specific)
     assert model.steering.neurons == {1: (16, 6), 3: (32, 0)}
     assert (out / "README.md").read_text() == "# A card\n"
     assert NeuronProfile.load(out / PROFILE_NAME).languages == ("en", "de", "zh")

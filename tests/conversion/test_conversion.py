@@ -109,7 +109,9 @@ def test_masks_are_those_of_the_profile_which_is_that_of_the_plain_model(convert
         torch.testing.assert_close(getattr(profile, name), getattr(expected, name))
     shared, specific = categorize(expected).masks(3)
     masks = masks_only(read_weights(converted.out))
-    assert_same_bits(masks, {"model.layers.3.mlp.shared_mask": shared, "model.layers.3.mlp.specific_mask": specific})
+    assert_same_bits(
+        masks, {"model.layers.3.mlp.scale.shared_mask": shared, "model.layers.3.mlp.scale.specific_mask": specific}
+    )
     assert 0 < int(shared.sum()) < 48
     assert 0 < int(specific.sum()) < 48
 
@@ -204,7 +206,7 @@ def expected_masks(profile: NeuronProfile, layers: list[int], *settings: Any) ->
     categories = categorize(profile, *settings)
     pairs = {layer: categories.masks(layer) for layer in layers}
     kinds = ("shared_mask", "specific_mask")
-    return {f"model.layers.{layer}.mlp.{kinds[i]}": pairs[layer][i] for layer in layers for i in (0, 1)}
+    return {f"model.layers.{layer}.mlp.scale.{kinds[i]}": pairs[layer][i] for layer in layers for i in (0, 1)}
 
 
 def test_steered_checkpoint_gets_new_masks_from_its_profile(
@@ -234,7 +236,7 @@ def test_new_masks_need_neither_tokenizer_nor_corpus(
     message = converter.refused(steered_folder, "--corpus", corpus_file, "--out", tmp_path / "profiled")
     assert "steered: its tokenizer cannot be loaded" in message
     converter.made(steered_folder, "--bridge-layers", "1", "--out", tmp_path / "again")
-    assert masks_only(read_weights(tmp_path / "again"))["model.layers.1.mlp.shared_mask"].any()
+    assert masks_only(read_weights(tmp_path / "again"))["model.layers.1.mlp.scale.shared_mask"].any()
 
 
 def test_steered_checkpoint_can_be_profiled_anew_and_is_profiled_unsteered(
@@ -276,23 +278,6 @@ def test_masks_alone_in_a_shard_are_left_behind(steered_folder: Path, converter:
     ]
 
 
-def test_overwritten_neurons_of_a_source_are_left_behind_and_that_is_said(
-    steered_folder: Path, converter: Command, tmp_path: Path
-) -> None:
-    model = AutoModelForCausalLM.from_pretrained(steered_folder)
-    shape = (len(model.config.languages), model.config.num_hidden_layers, model.config.intermediate_size)
-    model.set_overwrite(torch.ones(shape, dtype=torch.bool), torch.zeros(shape))
-    saved = tmp_path / "saved"
-    model.save_pretrained(saved)
-    byte_tokenizer().save_pretrained(saved)
-    shutil.copy(steered_folder / PROFILE_NAME, saved)
-    assert any("overwrite" in name for name in read_weights(saved))
-    ended = converter.made(saved, "--out", tmp_path / "again")
-    assert "note: the neurons that this checkpoint overwrites" in ended.err
-    assert not [name for name in read_weights(tmp_path / "again") if "overwrite" in name]
-    assert_same_bits(base_only(read_weights(tmp_path / "again")), base_only(read_weights(steered_folder)))
-
-
 # --- options ----------------------------------------------------------------------------------------------------------
 
 
@@ -308,10 +293,10 @@ def test_profile_from_a_file(plain_folder: Path, steered_folder: Path, converter
 @pytest.mark.parametrize(
     ("family", "overrides", "difference"),
     [
-        ("llama", {"seed": 1}, "its weights"),
-        ("llama", {"num_hidden_layers": 5}, "its number of layers 6 differ from 5"),
-        ("llama", {"intermediate_size": 40}, "its neurons a layer 48 differ from 40"),
-        ("qwen2", {}, "its type llama differ from qwen2"),
+        ("llama", {"seed": 1}, "its fingerprint of the weights"),
+        ("llama", {"num_hidden_layers": 5}, "its number of layers is 6, that of"),
+        ("llama", {"intermediate_size": 40}, "its number of neurons in a layer is 48, that of"),
+        ("qwen2", {}, "its model type is llama, that of"),
     ],
 )
 def test_profile_of_another_model(
@@ -368,7 +353,7 @@ def test_statistic_and_threshold_decide_the_masks(
     profile = NeuronProfile.load(steered_folder / PROFILE_NAME)
     masks = masks_only(read_weights(tmp_path / "out"))
     assert_same_bits(masks, expected_masks(profile, [3], *settings))
-    assert not torch.equal(masks["model.layers.3.mlp.shared_mask"], categorize(profile).masks(3)[0])
+    assert not torch.equal(masks["model.layers.3.mlp.scale.shared_mask"], categorize(profile).masks(3)[0])
 
 
 def test_samples_length_and_precision_of_the_profile(plain_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
@@ -416,7 +401,7 @@ def test_overwrite_replaces_a_steered_checkpoint(
 
 
 def expected_masks_of_layer_0() -> set[str]:
-    return {"model.layers.0.mlp.shared_mask", "model.layers.0.mlp.specific_mask"}
+    return {"model.layers.0.mlp.scale.shared_mask", "model.layers.0.mlp.scale.specific_mask"}
 
 
 def test_remote_code_of_the_source_makes_way_for_the_code_that_steers(
@@ -426,7 +411,7 @@ def test_remote_code_of_the_source_makes_way_for_the_code_that_steers(
     rewrite_json(plain_folder / "config.json", lambda config: config.update(auto_map={"AutoConfig": "x.Y"}, note=1))
     converter.made(plain_folder, "--corpus", corpus_file, "--out", tmp_path / "out")
     config = json.loads((tmp_path / "out" / "config.json").read_text())
-    assert config["auto_map"]["AutoConfig"] == "configuration_clas.ClasLlamaConfig"
+    assert config["auto_map"]["AutoConfig"] == "clas_llama.ClasLlamaConfig"
     assert config["note"] == 1
     assert not (tmp_path / "out" / "x.py").exists()
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 from conftest import byte_tokenizer, tiny_steered
 
-from clas_models.conversion.demo import PROMPTS, perplexity, perplexity_table, side_by_side, tokenizer_batch
+from clas_models.conversion.demo import ALPHAS, PROMPTS, perplexities, perplexity_table, side_by_side
 from clas_models.conversion.demo_model import WHEEL, WHEEL_MODEL, wheel_model
 from clas_models.errors import InputError
 from clas_models.profiling.corpora import ParallelCorpus
 
-from .support import ROWS, names
+from .support import LLAMA, ROWS, names
 
 TEXTS = [row["de"] for row in ROWS]
 CORPUS = ParallelCorpus("rows", ("en", "de", "zh"), ROWS)
@@ -25,6 +25,10 @@ REAL = Path.home() / ".cache" / "clas-models" / f"{WHEEL_MODEL}.gguf"
 
 
 # --- perplexity -------------------------------------------------------------------------------------------------------
+
+
+def ids_of(texts: list[str]) -> list[list[int]]:
+    return [byte_tokenizer()(text)["input_ids"] for text in texts]
 
 
 def naive_perplexity(model: Any, texts: list[str], language: str) -> float:
@@ -41,40 +45,29 @@ def naive_perplexity(model: Any, texts: list[str], language: str) -> float:
 
 
 @pytest.mark.parametrize("language", ["en", "de", "hi", "fr"])
-def test_perplexity_is_that_of_one_token_after_the_other(family: Any, language: str) -> None:
+def test_perplexities_are_those_of_one_token_after_the_other(family: Any, language: str) -> None:
     model = tiny_steered(family)
-    batch = tokenizer_batch(byte_tokenizer(), TEXTS)
-    assert len({len(text.encode()) for text in TEXTS}) > 1, "some rows must be padded"
-    assert perplexity(model, *batch, language=language) == pytest.approx(
-        naive_perplexity(model, TEXTS, language), rel=1e-5
-    )
+    for alpha, found in zip(ALPHAS, perplexities(model, ids_of(TEXTS), language, ALPHAS), strict=True):
+        with model.temporary_steering(alpha=alpha):
+            assert found == pytest.approx(naive_perplexity(model, TEXTS, language), rel=1e-5)
 
 
 def test_perplexity_of_certainty_and_of_ignorance(family: Any) -> None:
     model = tiny_steered(family)
-    batch = tokenizer_batch(byte_tokenizer(), ["aaaa", "aa"])
     with torch.no_grad():
         model.lm_head.weight.zero_()
-    assert perplexity(model, *batch, language="de") == pytest.approx(260, rel=1e-6)
+    assert perplexities(model, ids_of(["aaaa", "aa"]), "de", [1.0]) == [pytest.approx(260, rel=1e-6)]
 
 
-def test_row_of_a_single_token_does_not_count(family: Any) -> None:
-    model = tiny_steered(family)
-    batches = [tokenizer_batch(byte_tokenizer(), texts) for texts in (["Brot", "a"], ["Brot"])]
-    one, other = (perplexity(model, *batch, language="de") for batch in batches)
+def test_text_of_a_single_token_does_not_count() -> None:
+    model = tiny_steered(LLAMA)
+    one, other = (perplexities(model, ids_of(texts), "de", [1.0]) for texts in (["Brot", "a"], ["Brot"]))
     assert one == pytest.approx(other, rel=1e-6)
-
-
-def test_batch_is_padded_on_the_right() -> None:
-    ids, mask = tokenizer_batch(byte_tokenizer(), ["abc", "d"])
-    assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
-    assert byte_tokenizer().decode(ids[0]) == "abc"
-    assert byte_tokenizer().decode(ids[1, :1]) == "d"
 
 
 def test_texts_without_a_second_token() -> None:
     with pytest.raises(InputError, match="at least two tokens"):
-        tokenizer_batch(byte_tokenizer(), ["a", "b"])
+        perplexities(tiny_steered(LLAMA), ids_of(["a", "b"]), "de", [1.0])
 
 
 def test_table_holds_the_perplexities_and_english_is_identical(family: Any) -> None:
@@ -87,10 +80,8 @@ def test_table_holds_the_perplexities_and_english_is_identical(family: Any) -> N
     assert len(set(table["en"][:3])) == 1
     for code in ("de", "zh"):
         assert len(set(table[code])) == 3
-        batch = tokenizer_batch(byte_tokenizer(), [row[code] for row in ROWS])
-        for alpha, shown in zip((0.0, -1.0, 2.0), table[code], strict=True):
-            with model.temporary_steering(alpha=alpha):
-                assert shown == f"{perplexity(model, *batch, language=code):.2f}"
+        expected = perplexities(model, ids_of([row[code] for row in ROWS]), code, (0.0, -1.0, 2.0))
+        assert table[code] == [f"{value:.2f}" for value in expected]
     assert model.config.alpha == {"de": -2.0, "zh": 1.5, "default": 1.0}, "what was in force is again"
 
 

@@ -79,53 +79,53 @@ def detected(folder: Path, **options: Any) -> dict[str, tuple[str, int]]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`plain`; `gated` and `bare`, made of it with and without a detector; the corpus of both; one that is all English."""
+    """`plain`; `detecting` and `bare`, made of it with and without a detector; their corpus; one all in English."""
     folder = tmp_path_factory.mktemp("detector")
     save_trained(folder / "plain")
     corpus = write_corpus(folder / "rows.jsonl", rows_of(*CODES))
     write_corpus(folder / "english.jsonl", [dict.fromkeys(CODES, row["en"]) for row in rows_of("en")])
     given = [folder / "plain", "--corpus", corpus, "--samples", "4", "--quiet"]
-    assert run_main([*given, "--out", folder / "gated"]) == 0
+    assert run_main([*given, "--out", folder / "detecting"]) == 0
     assert run_main([*given, "--out", folder / "bare", "--detector-corpus", "none"]) == 0
     return folder
 
 
 @pytest.fixture
-def gated(made: Path, tmp_path: Path) -> Path:
+def detecting(made: Path, tmp_path: Path) -> Path:
     """A copy that a test may damage."""
-    return Path(shutil.copytree(made / "gated", tmp_path / "gated"))
+    return Path(shutil.copytree(made / "detecting", tmp_path / "detecting"))
 
 
-# --- a new detector -------------------------------------------------------------------------------------------------------
+# --- a new detector ---------------------------------------------------------------------------------------------------
 
 
 def test_tables_are_in_the_last_shard_and_in_the_index(made: Path) -> None:
-    index = json.loads((made / "gated" / INDEX).read_text())
-    last = sorted((made / "gated").glob("model-*.safetensors"))[-1]
+    index = json.loads((made / "detecting" / INDEX).read_text())
+    last = sorted((made / "detecting").glob("model-*.safetensors"))[-1]
     assert {name for name in index["weight_map"] if "detector" in name and "proj" not in name} == TABLES
     assert {index["weight_map"][name] for name in TABLES} == {last.name}
-    assert load_file(last).keys() == TABLES | masks_only(read_weights(made / "gated")).keys()
-    assert index["metadata"]["total_size"] == sum(tensor.nbytes for tensor in read_weights(made / "gated").values())
+    assert load_file(last).keys() == TABLES | masks_only(read_weights(made / "detecting")).keys()
+    assert index["metadata"]["total_size"] == sum(tensor.nbytes for tensor in read_weights(made / "detecting").values())
 
 
 def test_tables_are_those_of_the_corpus_and_the_tokenizer(made: Path) -> None:
     detector = build_detector(byte_level_tokenizer(), rows_of(*CODES), CODES, "en", len(byte_level_tokenizer()) + 24)
     assert_same_bits(
-        detector_tables(made / "gated"),
+        detector_tables(made / "detecting"),
         {f"model.language_detector.{name}": table for name, table in detector.named_buffers()},
     )
 
 
 def test_configuration(made: Path) -> None:
-    gated, bare = config_of(made / "gated"), config_of(made / "bare")
-    assert (gated["language"], gated["detector_languages"]) == ("auto", ["de", "hi", "zh"])
+    detecting, bare = config_of(made / "detecting"), config_of(made / "bare")
+    assert (detecting["language"], detecting["detector_languages"]) == ("auto", ["de", "hi", "zh"])
     assert (bare["language"], bare["detector_languages"]) == (None, None)
-    differing = {key for key in gated.keys() | bare.keys() if gated.get(key) != bare.get(key)}
+    differing = {key for key in detecting.keys() | bare.keys() if detecting.get(key) != bare.get(key)}
     assert differing == {"language", "detector_languages"}
 
 
 def test_the_rest_of_the_checkpoint_is_the_same_without_a_detector(made: Path) -> None:
-    with_detector, without = read_weights(made / "gated"), read_weights(made / "bare")
+    with_detector, without = read_weights(made / "detecting"), read_weights(made / "bare")
     assert not TABLES & without.keys()
     assert_same_bits({name: tensor for name, tensor in with_detector.items() if name not in TABLES}, without)
     assert_same_bits(base_only(with_detector), read_weights(made / "plain"))
@@ -134,13 +134,13 @@ def test_the_rest_of_the_checkpoint_is_the_same_without_a_detector(made: Path) -
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_reloaded_model_names_the_languages(made: Path, dtype: torch.dtype) -> None:
     expected = {code: (code, CODES.index(code)) for code in CODES}
-    assert detected(made / "gated", dtype=dtype) == expected
+    assert detected(made / "detecting", dtype=dtype) == expected
 
 
 def test_a_reloaded_model_steers_each_row_in_its_own_language(made: Path) -> None:
-    model = AutoModelForCausalLM.from_pretrained(made / "gated")
+    model = AutoModelForCausalLM.from_pretrained(made / "detecting")
     plain = AutoModelForCausalLM.from_pretrained(made / "plain")
-    tokenizer = AutoTokenizer.from_pretrained(made / "gated")
+    tokenizer = AutoTokenizer.from_pretrained(made / "detecting")
     batch = tokenizer(list(NEW_TEXTS.values()), return_tensors="pt", padding=True)
     with torch.no_grad():
         decided, named = model(**batch).logits, model(**batch, language=list(NEW_TEXTS)).logits
@@ -156,7 +156,7 @@ def test_any_family_and_precision_has_the_same_detector(
 ) -> None:
     plain = save_trained(tmp_path / "plain", family, dtype)
     converter.made(plain, "--corpus", made / "rows.jsonl", "--samples", "2", "--out", tmp_path / "out")
-    assert_same_bits(detector_tables(tmp_path / "out"), detector_tables(made / "gated"))
+    assert_same_bits(detector_tables(tmp_path / "out"), detector_tables(made / "detecting"))
 
 
 def test_accuracy_is_in_the_summary_in_the_progress_and_in_the_model_card(
@@ -189,16 +189,16 @@ def test_the_built_in_corpus_has_all_its_languages(converter: Command, made: Pat
 def test_a_chosen_default_wins(
     converter: Command, made: Path, tmp_path: Path, given: str, expected: str | None
 ) -> None:
-    ended = converter.made(made / "gated", "--language", given, "--out", tmp_path / "out")
+    ended = converter.made(made / "detecting", "--language", given, "--out", tmp_path / "out")
     assert config_of(tmp_path / "out")["language"] == expected
-    assert_same_bits(detector_tables(tmp_path / "out"), detector_tables(made / "gated"))
+    assert_same_bits(detector_tables(tmp_path / "out"), detector_tables(made / "detecting"))
     assert ('language="de"' in ended.out) == (expected != "auto")
     card = (tmp_path / "out" / CARD).read_text(encoding="utf-8")
     taken_for = {"de": "is taken for `de`", None: "an unnamed language", "auto": "recognises the language"}[expected]
     assert taken_for in card
 
 
-# --- no detector, or one that is not trusted ------------------------------------------------------------------------------
+# --- no detector, or one that is not trusted --------------------------------------------------------------------------
 
 
 def test_none_makes_none(converter: Command, made: Path, tmp_path: Path) -> None:
@@ -268,26 +268,26 @@ def test_a_detector_is_added_without_a_forward_pass(converter: Command, made: Pa
     found = read_weights(tmp_path / "out")
     assert_same_bits(masks_only(found), masks_only(read_weights(made / "bare")))
     assert_same_bits(base_only(found), read_weights(made / "plain"))
-    assert_same_bits(detector_tables(tmp_path / "out"), detector_tables(made / "gated"))
+    assert_same_bits(detector_tables(tmp_path / "out"), detector_tables(made / "detecting"))
     assert (tmp_path / "out" / PROFILE_NAME).read_bytes() == (made / "bare" / PROFILE_NAME).read_bytes()
     assert detected(tmp_path / "out") == {code: (code, CODES.index(code)) for code in CODES}
 
 
 def test_a_detector_is_kept_bit_for_bit(converter: Command, made: Path, tmp_path: Path) -> None:
-    before = file_bytes(made / "gated")
-    ended = converter.made(made / "gated", "--alpha", "-1", "--bridge-layers", "1,2", "--out", tmp_path / "out")
+    before = file_bytes(made / "detecting")
+    ended = converter.made(made / "detecting", "--alpha", "-1", "--bridge-layers", "1,2", "--out", tmp_path / "out")
     assert "making the language detector" not in ended.err
     assert "\nLanguage detector (taken over from the source)\n" in ended.out
-    assert_same_bits(detector_tables(tmp_path / "out"), detector_tables(made / "gated"))
+    assert_same_bits(detector_tables(tmp_path / "out"), detector_tables(made / "detecting"))
     config = config_of(tmp_path / "out")
     assert (config["language"], config["detector_languages"]) == ("auto", ["de", "hi", "zh"])
     assert str(made) not in (tmp_path / "out" / CARD).read_text(encoding="utf-8")
-    assert file_bytes(made / "gated") == before
+    assert file_bytes(made / "detecting") == before
 
 
 def test_a_detector_is_kept_for_fewer_languages(converter: Command, made: Path, tmp_path: Path) -> None:
-    converter.made(made / "gated", "--languages", "zh,de", "--out", tmp_path / "out")
-    assert_same_bits(detector_tables(tmp_path / "out"), detector_tables(made / "gated"))
+    converter.made(made / "detecting", "--languages", "zh,de", "--out", tmp_path / "out")
+    assert_same_bits(detector_tables(tmp_path / "out"), detector_tables(made / "detecting"))
     config = config_of(tmp_path / "out")
     assert (config["languages"], config["detector_languages"]) == (["en", "zh", "de"], ["de", "hi", "zh"])
     # Hindi is no longer profiled, but still known.
@@ -296,34 +296,37 @@ def test_a_detector_is_kept_for_fewer_languages(converter: Command, made: Path, 
 
 def test_a_detector_that_somebody_saved_with_the_model_is_kept(converter: Command, made: Path, tmp_path: Path) -> None:
     """`save_pretrained` writes masks, detector and weights into one file."""
-    AutoModelForCausalLM.from_pretrained(made / "gated").save_pretrained(tmp_path / "saved")
-    shutil.copy(made / "gated" / PROFILE_NAME, tmp_path / "saved")
+    AutoModelForCausalLM.from_pretrained(made / "detecting").save_pretrained(tmp_path / "saved")
+    shutil.copy(made / "detecting" / PROFILE_NAME, tmp_path / "saved")
     converter.made(tmp_path / "saved", "--out", tmp_path / "out")
-    assert_same_bits(read_weights(tmp_path / "out"), read_weights(made / "gated"))
+    assert_same_bits(read_weights(tmp_path / "out"), read_weights(made / "detecting"))
 
 
 def test_a_detector_is_made_anew_or_left_out_where_that_is_asked_for(
     converter: Command, made: Path, tmp_path: Path
 ) -> None:
     corpus = write_corpus(tmp_path / "others.jsonl", rows_of("hi", "en", "zh", "de", count=25))
-    converter.made(made / "gated", "--detector-corpus", corpus, "--out", tmp_path / "anew")
+    converter.made(made / "detecting", "--detector-corpus", corpus, "--out", tmp_path / "anew")
     with pytest.raises(AssertionError):
-        assert_same_bits(detector_tables(tmp_path / "anew"), detector_tables(made / "gated"))
-    converter.made(made / "gated", "--detector-corpus", "none", "--out", tmp_path / "without")
+        assert_same_bits(detector_tables(tmp_path / "anew"), detector_tables(made / "detecting"))
+    converter.made(made / "detecting", "--detector-corpus", "none", "--out", tmp_path / "without")
     assert not detector_tables(tmp_path / "without")
     assert config_of(tmp_path / "without")["language"] is None
 
 
 def test_a_detector_against_another_anchor_is_not_kept(converter: Command, made: Path, tmp_path: Path) -> None:
-    converter.made(made / "gated", "--anchor", "de", "--out", tmp_path / "out")
+    converter.made(made / "detecting", "--anchor", "de", "--out", tmp_path / "out")
     assert not detector_tables(tmp_path / "out")
     assert config_of(tmp_path / "out")["detector_languages"] is None
-    message = converter.refused(made / "gated", "--anchor", "de", "--language", "auto", "--out", tmp_path / "refused")
+    message = converter.refused(
+        made / "detecting", "--anchor", "de", "--language", "auto", "--out", tmp_path / "refused"
+    )
     assert message == (
-        f"--language auto needs a language detector: {made / 'gated'} has none against de; make one with --detector-corpus"
+        f"--language auto needs a language detector: {made / 'detecting'} has none against de; make one with "
+        "--detector-corpus"
     )
     converter.made(
-        made / "gated", "--anchor", "de", "--detector-corpus", made / "rows.jsonl", "--out", tmp_path / "german"
+        made / "detecting", "--anchor", "de", "--detector-corpus", made / "rows.jsonl", "--out", tmp_path / "german"
     )
     assert set(config_of(tmp_path / "german")["detector_languages"]) == {"en", "hi", "zh"}
     assert detected(tmp_path / "german")["de"] == ("de", CODES.index("de"))
@@ -339,15 +342,15 @@ def test_a_detector_against_another_anchor_is_not_kept(converter: Command, made:
         (lambda tables: tables.pop("kinds"), "no tensor 'model.language_detector.kinds', which its configuration"),
         (
             lambda tables: tables.update(evidence=tables["evidence"][:, :-1].contiguous()),
-            "tensor 'model.language_detector.evidence' is torch.int8 [3024, 4], expected torch.int8 [3024, 5]; make the",
+            "tensor 'model.language_detector.evidence' is torch.int8 [3024, 4], expected torch.int8 [3024, 5]",
         ),
         (
             lambda tables: tables.update(kinds=tables["kinds"][:-1].contiguous()),
-            "tensor 'model.language_detector.kinds' is torch.uint8 [3023], expected torch.uint8 [3024]; make the detector anew",
+            "tensor 'model.language_detector.kinds' is torch.uint8 [3023], expected torch.uint8 [3024]",
         ),
         (
             lambda tables: tables.update(limits=tables["limits"].float()),
-            "tensor 'model.language_detector.limits' is torch.float32 [5], expected torch.int32 [5]; make the detector anew",
+            "tensor 'model.language_detector.limits' is torch.float32 [5], expected torch.int32 [5]",
         ),
     ],
     ids=["no evidence", "no kinds", "columns", "rows", "dtype"],
@@ -355,7 +358,7 @@ def test_a_detector_against_another_anchor_is_not_kept(converter: Command, made:
 def test_damaged_tables_are_refused_and_can_be_made_anew(
     converter: Command,
     made: Path,
-    gated: Path,
+    detecting: Path,
     tmp_path: Path,
     change: Callable[[dict[str, torch.Tensor]], Any],
     fault: str,
@@ -365,15 +368,16 @@ def test_damaged_tables_are_refused_and_can_be_made_anew(
         change(tables)
         tensors.update({f"model.language_detector.{name}": table for name, table in tables.items()})
 
-    last = sorted(gated.glob("model-*.safetensors"))[-1]
+    last = sorted(detecting.glob("model-*.safetensors"))[-1]
     change_tensors(last, damage)
-    kept = detector_tables(gated).keys()
-    rewrite_json(gated / INDEX, lambda index: [index["weight_map"].pop(name) for name in TABLES - kept])
-    message = converter.refused(gated, "--out", tmp_path / "out")
-    assert message.startswith(f"{gated}: {fault}")
+    kept = detector_tables(detecting).keys()
+    rewrite_json(detecting / INDEX, lambda index: [index["weight_map"].pop(name) for name in TABLES - kept])
+    message = converter.refused(detecting, "--out", tmp_path / "out")
+    assert message.startswith(str(detecting))
+    assert fault in message
     assert not (tmp_path / "out").exists()
-    converter.made(gated, "--detector-corpus", made / "rows.jsonl", "--out", tmp_path / "out")
-    assert_same_bits(detector_tables(tmp_path / "out"), detector_tables(made / "gated"))
+    converter.made(detecting, "--detector-corpus", made / "rows.jsonl", "--out", tmp_path / "out")
+    assert_same_bits(detector_tables(tmp_path / "out"), detector_tables(made / "detecting"))
 
 
 # --- what is refused before anything runs -----------------------------------------------------------------------------
@@ -422,18 +426,19 @@ def test_auto_without_a_detector(converter: Command, plain_folder: Path, corpus_
         "--language auto needs a detector, and --detector-corpus none makes none; leave one of them out"
     )
     assert converter.refused(*given) == (
-        "--language auto needs a language detector: corpus rows.jsonl has 4 rows, a detector needs 20; name another with "
-        "--detector-corpus"
+        "--language auto needs a language detector: corpus rows.jsonl has 4 rows, a detector needs 20; name another "
+        "with --detector-corpus"
     )
 
 
 def test_auto_where_a_steered_checkpoint_has_no_detector(converter: Command, made: Path, tmp_path: Path) -> None:
     message = converter.refused(made / "bare", "--language", "auto", "--out", tmp_path / "out")
     assert message == (
-        f"--language auto needs a language detector: {made / 'bare'} has none against en; make one with --detector-corpus"
+        f"--language auto needs a language detector: {made / 'bare'} has none against en; make one with "
+        "--detector-corpus"
     )
 
 
 @pytest.mark.parametrize("language", ["german!", "", "de,zh"])
 def test_a_language_that_is_none(converter: Command, made: Path, tmp_path: Path, language: str) -> None:
-    assert "language" in converter.refused(made / "gated", "--language", language, "--out", tmp_path / "out")
+    assert "language" in converter.refused(made / "detecting", "--language", language, "--out", tmp_path / "out")

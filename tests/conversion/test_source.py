@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 from conftest import tiny_plain
-from transformers import GPT2Config, MistralConfig
+from transformers import GPT2Config, Qwen3Config
 
+from clas_models import FAMILIES
 from clas_models.conversion.source import PROFILE_NAME, open_source
 from clas_models.errors import InputError
 
@@ -53,12 +54,12 @@ def test_home_is_expanded(plain_folder: Path, tmp_path: Path, monkeypatch: pytes
     assert open_source("~/plain", tmp_path).folder == plain_folder
 
 
-@pytest.mark.parametrize("config", [GPT2Config(n_layer=1), MistralConfig(num_hidden_layers=1)])
+@pytest.mark.parametrize("config", [GPT2Config(n_layer=1), Qwen3Config(num_hidden_layers=1)])
 def test_model_of_another_family_is_refused_with_those_supported(tmp_path: Path, config: Any) -> None:
     config.save_pretrained(tmp_path)
     message = refusal(tmp_path)
     assert f"model type '{config.model_type}' is not supported" in message
-    assert "llama and clas_llama, qwen2 and clas_qwen2" in message
+    assert all(f"{family.base} and {family.model_type}" in message for family in FAMILIES.values())
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import torch
 
 from clas_models.conversion.checkpoint import SteeredCheckpoint
 from clas_models.conversion.source import PROFILE_NAME, open_source
-from clas_models.conversion.verification import VerificationError, verify
-from clas_models.errors import InputError
+from clas_models.conversion.verification import verify
+from clas_models.errors import InputError, VerificationError
 from clas_models.profiling.categories import categorize
 from clas_models.profiling.neuron_profile import NeuronProfile
 
@@ -84,11 +84,11 @@ def change_a_weight(out: Path) -> None:
 
 
 def flip_a_mask(out: Path) -> None:
-    change(out, 2, lambda tensors: tensors["model.layers.3.mlp.shared_mask"][7].logical_not_())
+    change(out, 2, lambda tensors: tensors["model.layers.3.mlp.scale.shared_mask"][7].logical_not_())
 
 
 def drop_a_mask(out: Path) -> None:
-    name = "model.layers.3.mlp.shared_mask"
+    name = "model.layers.3.mlp.scale.shared_mask"
     change(out, 2, lambda tensors: tensors.pop(name))
     rewrite_json(out / "model.safetensors.index.json", lambda index: index["weight_map"].pop(name))
 
@@ -105,9 +105,9 @@ def change(out: Path, number: int, action: Callable[[dict[str, torch.Tensor]], A
     ("damage", "fault"),
     [
         (change_a_weight, "the weights written differ from those of"),
-        (flip_a_mask, "the masks of layer 3 came back changed"),
-        (drop_a_mask, r"cannot be loaded .*bridge_layers.*model\.layers\.3\.mlp\.shared_mask"),
-        (forget_a_bridge_layer, r"unexpected_keys on loading: \['model.layers.2.mlp.shared_mask'"),
+        (flip_a_mask, "the tensor 'model.layers.3.mlp.scale.shared_mask' came back changed"),
+        (drop_a_mask, r"cannot be loaded .*bridge_layers.*model\.layers\.3\.mlp\.scale\.shared_mask"),
+        (forget_a_bridge_layer, r"unexpected_keys on loading: \['model.layers.2.mlp.scale.shared_mask'"),
     ],
 )
 def test_damage_is_noticed(

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, distributed
 from transformers import AutoModelForCausalLM
 
-import clas_models  # noqa: F401
+from clas_models.modeling.write import Write
 
 GERMAN, CHINESE, ENGLISH = 10, 20, 30  # tokens that the detector of the tests knows
 CODES = ["en", "de", "zh", "fr"]
@@ -26,10 +26,10 @@ TOKENS = torch.randint(40, 250, (4, 9), generator=torch.Generator().manual_seed(
 TOKENS[:3, 3:6] = torch.tensor([[ENGLISH], [GERMAN], [CHINESE]])
 
 
-def overwrite_tables(config: Any) -> tuple[Tensor, Tensor]:
+def some_neurons_written(config: Any) -> Write:
     generator = torch.Generator().manual_seed(5)
     shape = (len(config.languages), config.num_hidden_layers, config.intermediate_size)
-    return torch.rand(shape, generator=generator) < 0.3, torch.randn(shape, generator=generator)
+    return Write(torch.rand(shape, generator=generator) < 0.3, torch.randn(shape, generator=generator))
 
 
 def _after_set_steering(model: Any) -> Tensor:
@@ -37,9 +37,9 @@ def _after_set_steering(model: Any) -> Tensor:
     return model(TOKENS, language=CODES).logits
 
 
-def _after_set_overwrite(model: Any) -> Tensor:
-    model.set_overwrite(*overwrite_tables(model.config))
-    return model(TOKENS, language=CODES).logits
+def _intervening(model: Any) -> Tensor:
+    with model.intervening(some_neurons_written(model.config)):
+        return model(TOKENS, language=CODES).logits
 
 
 def _loss(model: Any) -> Tensor:
@@ -55,14 +55,14 @@ OBSERVATIONS: dict[str, Callable[[Any], Tensor]] = {
     "loss": _loss,
     "greedy": lambda model: model.generate(TOKENS, language=CODES, max_new_tokens=8, do_sample=False),
     "beams": lambda model: model.generate(TOKENS, max_new_tokens=4, do_sample=False, num_beams=2),
+    "intervening": _intervening,
     "set_steering": _after_set_steering,
-    "set_overwrite": _after_set_overwrite,
 }
 
 
 @torch.no_grad()
 def observe(model: Any, names: list[str]) -> dict[str, Tensor]:
-    """What is asked for, in this order; the last two change the model."""
+    """What is asked for, in this order; the last changes the model."""
     return {name: OBSERVATIONS[name](model) for name in names}
 
 
@@ -83,7 +83,7 @@ def run(folder: Path, spelling: str, names: list[str]) -> None:
     distributed.all_gather_object(neurons, weight.to_local().shape[1] if hasattr(weight, "to_local") else len(weight.T))
     with torch.no_grad():
         seen = {"plain": plain(TOKENS).logits, **observe(model, names)}
-    if "set_overwrite" in names:
+    if "set_steering" in names:
         model.save_pretrained(folder / "saved")
     if distributed.get_rank() == 0:
         save_file({name: tensor.contiguous() for name, tensor in seen.items()}, folder / "seen.safetensors")

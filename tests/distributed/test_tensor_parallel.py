@@ -24,6 +24,8 @@ from clas_models.modeling.language_detector import DetectorLimits
 from .support import torchrun
 from .tensor_parallel_run import CHINESE, ENGLISH, GERMAN, OBSERVATIONS, observe
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = Path(__file__).with_name("tensor_parallel_run.py")
 # transformers 5.15 knows one spelling only, and saves only what is split evenly.
 EARLY = Version(transformers.__version__) < Version("5.23")
@@ -85,7 +87,7 @@ def test_neurons_are_split(parallel: Parallel) -> None:
     assert parallel.neurons == [(total + 1) // 2, total // 2]
 
 
-@pytest.mark.parametrize("what", ["codes", "ids", "auto", "english", "loss", "set_steering", "set_overwrite"])
+@pytest.mark.parametrize("what", ["codes", "ids", "auto", "english", "loss", "intervening", "set_steering"])
 def test_several_processes_compute_what_one_does(parallel: Parallel, what: str) -> None:
     # Logits are up to 10; sums over neurons that are split are rounded in another order.
     torch.testing.assert_close(parallel.seen[what], parallel.expected[what], rtol=0, atol=2e-4)
@@ -93,7 +95,7 @@ def test_several_processes_compute_what_one_does(parallel: Parallel, what: str) 
 
 def test_each_of_these_is_a_different_thing(parallel: Parallel) -> None:
     """Else the test above would not see what is mixed up."""
-    logits = [parallel.seen[what] for what in ("codes", "ids", "english", "set_steering", "set_overwrite")]
+    logits = [parallel.seen[what] for what in ("codes", "ids", "english", "intervening", "set_steering")]
     for place, first in enumerate(logits):
         for second in logits[place + 1 :]:
             assert (first - second).abs().max() > 0.1
@@ -117,7 +119,7 @@ def test_steering_counts_the_neurons_of_all_ranks(parallel: Parallel) -> None:
 
 def test_saves_the_whole_checkpoint(parallel: Parallel) -> None:
     again = AutoModelForCausalLM.from_pretrained(parallel.saved)
-    assert again.config.overwrite_layers == list(range(6))
+    assert again.steering == parallel.alone.steering
     found, expected = again.state_dict(), parallel.alone.state_dict()
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
@@ -139,10 +141,10 @@ def test_a_real_model(tmp_path: Path) -> None:
     model = ClasLlamaForCausalLM(ClasLlamaForCausalLM.config_class.from_dict(fields)).eval()
     model.load_state_dict(plain.state_dict(), strict=False)
     for layer in model.config.bridge_layers:
-        mlp = model.model.layers[layer].mlp
-        draw = torch.rand(mlp.scale.shared_mask.shape, generator=torch.Generator().manual_seed(layer))
-        mlp.scale.shared_mask.copy_(draw < 0.35)
-        mlp.scale.specific_mask.copy_(draw > 0.65)
+        scale = model.model.layers[layer].mlp.scale
+        draw = torch.rand(scale.shared_mask.shape, generator=torch.Generator().manual_seed(layer))
+        scale.shared_mask.copy_(draw < 0.35)
+        scale.specific_mask.copy_(draw > 0.65)
     model.save_pretrained(tmp_path / "steered")
     names = ["codes", "english"]
     (tmp_path / "plain").symlink_to(smollm2())

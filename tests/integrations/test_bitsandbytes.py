@@ -11,7 +11,8 @@ from integration_helpers import MIXED, logits, one_thread, save_plain, save_stee
 from torch import Tensor
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from clas_models.modeling.steering import steer
+from clas_models.modeling.steering import neuron_factors
+from clas_models.modeling.write import Write
 
 pytest.importorskip("bitsandbytes")
 KINDS = {
@@ -44,8 +45,8 @@ def test_weights_are_quantised_and_masks_are_not(folder: Path, kind: str) -> Non
         mlp, old = model.model.layers[index].mlp, original.model.layers[index].mlp
         assert {layer.weight.element_size() for layer in (mlp.gate_proj, mlp.up_proj, mlp.down_proj)} == {1}
         for name in ("shared_mask", "specific_mask", "row_scales"):
-            assert getattr(mlp, name).dtype == getattr(old, name).dtype
-            assert torch.equal(getattr(mlp, name), getattr(old, name))
+            assert getattr(mlp.scale, name).dtype == getattr(old.scale, name).dtype
+            assert torch.equal(getattr(mlp.scale, name), getattr(old.scale, name))
 
 
 def test_a_language_steers_and_the_anchor_is_the_quantised_plain_model(
@@ -67,7 +68,8 @@ def test_a_bridge_layer_rescales_what_its_quantised_weights_give(folder: Path, k
     x, ids = torch.randn(4, 5, 64, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 4])
     with torch.no_grad():
         h = mlp.act_fn(mlp.gate_proj(x)) * mlp.up_proj(x)
-        expected = mlp.down_proj(steer(h, mlp.scale.shared_mask, mlp.scale.specific_mask, mlp.scale.row_scales, ids))
+        factors = neuron_factors(mlp.scale.shared_mask, mlp.scale.specific_mask, mlp.scale.row_scales[ids])
+        expected = mlp.down_proj(h * factors[:, None])
         assert torch.equal(mlp(x, ids), expected)
         assert not torch.equal(mlp(x, ids), mlp.down_proj(h))
 
@@ -81,14 +83,14 @@ def test_it_is_saved_and_loaded(folder: Path, kind: str, tokens: Tensor, tmp_pat
     assert torch.equal(logits(loaded, tokens, language=MIXED), logits(model, tokens, language=MIXED))
 
 
-def test_neurons_are_overwritten(folder: Path, kind: str, tokens: Tensor) -> None:
+def test_neurons_are_written_over(folder: Path, kind: str, tokens: Tensor) -> None:
     model = load(folder, kind)
     english, german = logits(model, tokens, language="en"), logits(model, tokens, language="de")
     masks = torch.zeros(4, 6, 128, dtype=torch.bool)
     masks[1, :, :10] = True
-    model.set_overwrite(masks, torch.ones(4, 6, 128))
-    assert torch.equal(logits(model, tokens, language="en"), english)
-    assert not torch.equal(logits(model, tokens, language="de"), german)
+    with model.intervening(Write(masks, torch.ones(4, 6, 128))):
+        assert torch.equal(logits(model, tokens, language="en"), english)
+        assert not torch.equal(logits(model, tokens, language="de"), german)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # gradient checkpointing will get another name

@@ -13,6 +13,8 @@ from integration_helpers import MIXED, logits, one_thread, save_steered  # noqa:
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from clas_models.modeling.write import Write
+
 peft = pytest.importorskip("peft")
 # `down_proj` reads what steering writes.
 TARGETS = ["q_proj", "v_proj", "gate_proj", "up_proj", "down_proj"]
@@ -114,13 +116,12 @@ def test_an_adapter_of_another_model_is_refused(family: Any, tmp_path: Path) -> 
         peft.PeftModel.from_pretrained(tiny_steered(family, hidden_size=64), tmp_path)
 
 
-def test_neurons_are_overwritten_under_an_adapter(family: Any, tokens: Tensor) -> None:
+def test_neurons_are_written_over_under_an_adapter(family: Any, tokens: Tensor) -> None:
     model = with_lora(tiny_steered(family))
     english, german = logits(model, tokens, language="en"), logits(model, tokens, language="de")
     masks = torch.zeros(4, 6, 48, dtype=torch.bool)
     masks[1, :, :10] = True
-    model.set_overwrite(masks, torch.ones(4, 6, 48))
-    assert torch.equal(logits(model, tokens, language="en"), english)
-    assert not torch.equal(logits(model, tokens, language="de"), german)
-    model.set_steering(overwrite=False)
+    with model.intervening(Write(masks, torch.ones(4, 6, 48))):
+        assert torch.equal(logits(model, tokens, language="en"), english)
+        assert not torch.equal(logits(model, tokens, language="de"), german)
     assert torch.equal(logits(model, tokens, language="de"), german)

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from conftest import tiny_steered
 from test_vllm import HEADS, expected, requests, saved
-from vllm_environment import PYTHON, REQUESTS, variables
+from vllm_environment import PYTHON, REQUESTS, _environment, variables  # noqa: F401
 
 from clas_models import FAMILIES
 
 openai = pytest.importorskip("openai")
-pytestmark = pytest.mark.skipif(not PYTHON.is_file(), reason=f"no environment with vLLM: {PYTHON} does not exist")
+pytestmark = pytest.mark.slow
 STARTED_WITHIN = 300.0  # seconds; compiling takes most of it
 
 

@@ -1,7 +1,7 @@
 """Stock vLLM serves steered checkpoints: the same greedy tokens as transformers, in mixed batches, on two ranks and
 over HTTP.
 
-Needs an environment with vLLM and this package: its Python is CLAS_VLLM_PYTHON, or that of ~/.cache/clas-vllm-env.
+Needs an environment with vLLM and this package, which `tests/serving/run` makes.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 import torch
 from conftest import byte_tokenizer, tiny_plain, tiny_steered
-from vllm_environment import PER_REQUEST, PYTHON, Vllm, VllmError
+from older_checkpoints import as_old
+from vllm_environment import PER_REQUEST, Vllm, VllmError, _environment  # noqa: F401
 
 from clas_models import FAMILIES
 from clas_models.modeling.language_detector import DetectorLimits
 
-pytestmark = pytest.mark.skipif(not PYTHON.is_file(), reason=f"no environment with vLLM: {PYTHON} does not exist")
+pytestmark = pytest.mark.slow
 
 HEADS = {"hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2}  # 32 wide: vLLM has kernels for that
 LANGUAGES = ["de", "en", "hi", "zh", "fr", None]  # fr was not profiled; None: the request says nothing
@@ -156,6 +157,12 @@ def test_english_is_the_plain_model(vllm: Vllm, family: Any, tmp_path: Path) -> 
     assert english["tokens"] == vllm.run(plain.folder, batch)["tokens"]
 
 
+def test_a_checkpoint_of_version_0_1(vllm: Vllm, model: Any, tmp_path: Path) -> None:
+    batch = requests(LANGUAGES)
+    answer = vllm.run(as_old(model.folder, tmp_path / "old"), batch, **PER_REQUEST)
+    assert answer["tokens"] == [expected(model, batch)]
+
+
 def test_fewer_bridge_layers_than_masks(vllm: Vllm, llama: Any) -> None:
     batch = requests(["de"])
     answer = vllm.run(llama.folder, batch, **PER_REQUEST, hf_overrides={"bridge_layers": [3]})
@@ -170,8 +177,8 @@ def test_fewer_bridge_layers_than_masks(vllm: Vllm, llama: Any) -> None:
         ({"hf_overrides": {"language": "klingon!"}}, "language: 'klingon!' is not a language code"),
         ({"hf_overrides": {"alpha": "much"}}, "alpha: 'much' is of type str"),
         ({"hf_overrides": {"beta": None}}, "beta: None is of type NoneType"),
-        ({"hf_overrides": {"bridge_layers": [1]}}, "the checkpoint has no 'model.layers.1.mlp.shared_mask'"),
-        ({"hf_overrides": {"overwrite_layers": [2]}}, "overwrite_layers: [2]: vLLM does not overwrite neurons"),
+        ({"hf_overrides": {"bridge_layers": [1]}}, "the checkpoint has no 'model.layers.1.mlp.scale.shared_mask'"),
+        ({"hf_overrides": {"vector_layers": [2]}}, "vector_layers: [2]: vLLM adds no vectors"),
         ({"hf_overrides": {"language": "auto", "detector_languages": ["de"]}}, '"auto" is decided from the prompt'),
         ({**PER_REQUEST, "enable_prefix_caching": True}, "add --no-enable-prefix-caching"),
         (

@@ -11,14 +11,11 @@ from real_models import REAL_MODELS
 from test_vllm import expected
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.initialization import no_init_weights
-from vllm_environment import PER_REQUEST, PYTHON, Vllm
+from vllm_environment import PER_REQUEST, Vllm, _environment  # noqa: F401
 
 from clas_models import FAMILIES
 
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.skipif(not PYTHON.is_file(), reason=f"no environment with vLLM: {PYTHON} does not exist"),
-]
+pytestmark = pytest.mark.real
 QUESTIONS = {
     "en": "Why is the sky blue?",
     "de": "Warum ist der Himmel blau?",
@@ -62,11 +59,11 @@ def steered(base: Path) -> Any:
     model.generation_config = plain.generation_config
     torch.manual_seed(0)
     for layer in config.bridge_layers:
-        mlp = model.model.layers[layer].mlp
+        scale = model.model.layers[layer].mlp.scale
         draw = torch.rand(config.intermediate_size)
-        mlp.shared_mask.copy_(draw < 0.3)
-        mlp.specific_mask.copy_(draw > 0.7)
-        mlp.row_scales.copy_(mlp.strengths.row_scales())
+        scale.shared_mask.copy_(draw < 0.3)
+        scale.specific_mask.copy_(draw > 0.7)
+        scale.row_scales.copy_(scale.strengths.scales())
     return model
 
 

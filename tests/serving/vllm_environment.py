@@ -9,6 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import pytest
+
+ROOT = Path(__file__).parents[2]
 PYTHON = Path(os.environ.get("CLAS_VLLM_PYTHON", Path.home() / ".cache" / "clas-vllm-env" / "bin" / "python"))
 REQUESTS = "clas_models.vllm_plugin.requests:RequestLanguages"
 # float32 on the CPU, without compilation: what can be compared with transformers token for token, and starts fast.
@@ -29,6 +32,17 @@ def variables(workers: int = 1) -> dict[str, str]:
     cores = sorted(os.sched_getaffinity(0))
     bind = {"VLLM_CPU_OMP_THREADS_BIND": "|".join(str(cores[rank % len(cores)]) for rank in range(workers))}
     return {**kept, **offline, **bind, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _environment() -> None:
+    """For every test of a module that imports this: it has vLLM, and this checkout installed."""
+    if not PYTHON.is_file():
+        pytest.skip(f"no environment with vLLM: {PYTHON} does not exist; tests/serving/run makes it")
+    command = [PYTHON, "-c", "import importlib.util as u; print(getattr(u.find_spec('clas_models'), 'origin', None))"]
+    found = subprocess.run(command, env=variables(), cwd="/", capture_output=True, text=True, check=True).stdout.strip()
+    if found != str(ROOT / "clas_models" / "__init__.py"):
+        pytest.fail(f"this checkout is not installed beside vLLM ({PYTHON} finds {found}); run tests/serving/run")
 
 
 class VllmError(Exception):

@@ -1,25 +1,23 @@
 """How far another form is from the steered model: the logits of a few tokens, in float32 on the processor.
 
 In float32 the difference is what the form itself adds, above all the one rounding of its weights, and not the noise of
-half-precision arithmetic.  Weights are read from disk layer by layer, so that memory holds the largest of them.
+half-precision arithmetic.
 """
 
 from __future__ import annotations
 
-import logging
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM
 
+from ...errors import VerificationError
+from ...modeling.configuration_clas import STRENGTHS
 from ...modeling.language import language_id
-from ..verification import VerificationError
+from ..loading import on_disk
 from .scaling import Scaling
 
 _TOKENS = 32
@@ -58,31 +56,6 @@ def sample_tokens(vocab_size: int) -> Tensor:
     return torch.randint(0, vocab_size, (1, _TOKENS), generator=torch.Generator().manual_seed(0))
 
 
-@contextmanager
-def loaded(folder: Path, model_class: Any = AutoModelForCausalLM, **kwargs: Any) -> Iterator[Any]:
-    """The causal language model in a folder, in float32, its weights on disk.
-
-    Raises:
-        VerificationError: it cannot be loaded, or a tensor is missing.
-    """
-    logging.getLogger("accelerate.big_modeling").setLevel(logging.ERROR)  # it warns that weights stay on disk
-    with tempfile.TemporaryDirectory() as offload:
-        try:
-            model, info = model_class.from_pretrained(
-                folder,
-                dtype=torch.float32,
-                device_map={"": "disk"},
-                offload_folder=offload,
-                output_loading_info=True,
-                **kwargs,
-            )
-        except (OSError, ValueError, RuntimeError) as error:
-            raise VerificationError(f"{folder}: cannot be loaded ({type(error).__name__}: {error})") from error
-        if missing := sorted(info["missing_keys"]):
-            raise VerificationError(f"{folder}: missing_keys on loading: {missing[:3]}")
-        yield model.eval()
-
-
 def steered_logits(folder: Path, config: Any, scalings: Sequence[Scaling]) -> tuple[Tensor, float]:
     """What the steered model in a folder says in each language, float32 `[languages, tokens, vocabulary]`, and the
     largest change from its base.
@@ -93,9 +66,8 @@ def steered_logits(folder: Path, config: Any, scalings: Sequence[Scaling]) -> tu
     tokens = sample_tokens(config.vocab_size)
     codes = [scaling.language for scaling in scalings]
     ids = torch.tensor([language_id(code, config.languages) for code in [config.anchor_language, *codes]])
-    strengths = {"alpha": config.alpha, "beta": config.beta, "gamma": config.gamma}
-    with loaded(folder) as model, torch.inference_mode():
-        model.set_steering(**strengths)
+    with on_disk(folder, dtype=torch.float32) as model, torch.inference_mode():
+        model.set_steering(**{name: getattr(config, name) for name in STRENGTHS})
         logits = model(tokens.expand(len(ids), -1), language=ids, use_cache=False).logits
     return logits[1:], float((logits[1:] - logits[:1]).abs().max())
 

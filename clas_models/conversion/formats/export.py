@@ -49,8 +49,6 @@ def export(options: ExportOptions, progress: Progress | None = None) -> Exported
     options.check()
     form = form_named(options.format)
     out = options.target()
-    if out.resolve() == Path(options.model).expanduser().resolve():
-        raise InputError(f"{out}: MODEL and --out are the same folder; give another --out")
     check_target(out, overwrite=options.overwrite)
     work = prepare(options)
     if unchanged := [each.language for each in work.scalings if each.is_identity]:

@@ -1,4 +1,4 @@
-"""A folded checkpoint: a plain Llama or Qwen2 with the factors of one language multiplied into `down_proj`.
+"""A folded checkpoint: a plain one with the factors of one language multiplied into `down_proj`.
 
 Scaling the input of a linear layer is scaling the columns of its weight, so the same function runs without a line of
 this package, on whatever runs the base model.
@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from ...errors import InputError
-from ...modeling.configuration_clas import STEERING_FIELDS
-from ..copying import Change, copy_companions, copy_shard, write_json
+from ...errors import InputError, VerificationError
+from ...modeling.tensor_names import layer_weight
+from ..copying import Change, copy_companions, write_json, write_weights
+from ..loading import on_disk
 from ..model_card import PLACEHOLDER, short_name
 from ..progress import Progress
 from ..source import Source
-from ..verification import VerificationError
-from ..weights import INDEX_NAME, SINGLE_NAME, Shard, fingerprint, is_added, read_shards
+from ..weights import Shard, fingerprint, read_shards
 from .cards import export_card
-from .comparison import Difference, difference, loaded, sample_tokens, steered_logits
+from .comparison import Difference, difference, sample_tokens, steered_logits
 from .form import Export, Form
 from .scaling import profiled_languages
 
@@ -48,10 +48,8 @@ def _languages(codes: tuple[str, ...], config: Any) -> tuple[str, ...]:
 
 def plain_config(source: Source) -> dict[str, Any]:
     """The `config.json` of a steered source as that of a plain checkpoint of its base family."""
-    dropped = {*STEERING_FIELDS, "auto_map"}
-    config = {key: value for key, value in source.raw_config.items() if key not in dropped}
     base = source.family.base
-    return {**config, "model_type": base, "architectures": [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[base]]}
+    return {**source.base_fields, "model_type": base, "architectures": [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[base]]}
 
 
 def _write(export: Export, folder: Path, progress: Progress) -> None:
@@ -59,19 +57,8 @@ def _write(export: Export, folder: Path, progress: Progress) -> None:
     changes = _changes(export)
     write_json(folder / "config.json", plain_config(source))
     copy_companions(source.folder, folder)
-    shards = [shard for shard in source.shards if not all(map(is_added, shard.tensors))]
-    weight_map: dict[str, str] = {}
-    with progress.copying(sum(shard.size for shard in shards)) as copied:
-        for number, shard in enumerate(shards, start=1):
-            single = len(shards) == 1
-            name = SINGLE_NAME if single else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-            copy_shard(shard, folder / name, link=source.from_hub, changes=changes)
-            weight_map.update({tensor: name for tensor in shard.tensors if not is_added(tensor)})
-            copied(shard.size)
-    if len(shards) > 1:
-        size = sum(info.stop - info.start for shard in _without(shards, is_added) for info in shard.tensors.values())
-        index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
-        write_json(folder / INDEX_NAME, index)
+    with progress.copying(sum(shard.size for shard in source.shards)) as copied:
+        write_weights(folder, source.shards, link=source.from_hub, changes=changes, done=copied)
 
 
 def _changes(export: Export) -> dict[str, Change]:
@@ -79,7 +66,7 @@ def _changes(export: Export) -> dict[str, Change]:
     dtypes = {name: info.dtype for shard in export.source.shards for name, info in shard.tensors.items()}
     changes: dict[str, Change] = {}
     for layer, factor in export.scalings[0].factors.items():
-        name = f"model.layers.{layer}.mlp.down_proj.weight"
+        name = layer_weight(layer, "mlp.down_proj")
         if dtypes[name] not in _TOLERANCES:
             raise InputError(
                 f"{export.source.name}: tensor {name!r} is {dtypes[name]}, which cannot be multiplied; fold a "
@@ -104,14 +91,14 @@ def _multiply(name: str, factor: Tensor) -> Change:
 
 def _compare(export: Export, folder: Path) -> Difference:
     """Also checks that all other weights are the source's."""
-    changed = {f"model.layers.{layer}.mlp.down_proj.weight" for layer in export.scalings[0].factors}
+    changed = {layer_weight(layer, "mlp.down_proj") for layer in export.scalings[0].factors}
     before, after = (
         fingerprint(_without(shards, changed.__contains__)) for shards in (export.source.shards, read_shards(folder))
     )
     if before != after:
         raise VerificationError(f"{folder}: weights beside the folded ones differ from those of {export.source.name}")
     steered = steered_logits(export.source.folder, export.config, export.scalings)
-    with loaded(folder) as model, torch.inference_mode():
+    with on_disk(folder, dtype=torch.float32) as model, torch.inference_mode():
         found = model(sample_tokens(export.config.vocab_size), use_cache=False).logits
     result = difference(steered, found)
     dtypes = {info.dtype for shard in export.source.shards for name, info in shard.tensors.items() if name in changed}

@@ -20,11 +20,12 @@ from ...atomic import atomic_file, fsync_path
 from ...errors import InputError
 from ..copying import write_json
 from ..export_record import ADAPTER_CONFIG
+from ..loading import on_disk
 from ..model_card import PLACEHOLDER, short_name
 from ..progress import Progress
 from ..weights import fingerprint, read_shards
 from .cards import export_card
-from .comparison import Difference, difference, loaded, sample_tokens, steered_logits
+from .comparison import Difference, difference, sample_tokens, steered_logits
 from .folded import plain_config
 from .form import Export, Form
 from .scaling import Scaling, profiled_languages
@@ -118,7 +119,7 @@ def _compare(export: Export, folder: Path) -> Difference:
     adapters = [load_file(folder / scaling.language / WEIGHTS_NAME) for scaling in export.scalings]
     tokens = sample_tokens(export.config.vocab_size).expand(len(adapters), -1)
     config = source.family.base_config.from_dict(plain_config(source))
-    with loaded(source.folder, config=config) as model, torch.inference_mode():
+    with on_disk(source.folder, config=config, dtype=torch.float32) as model, torch.inference_mode():
         for layer in export.record.bridge_layers:
             mlp = model.model.layers[layer].mlp
             factors = [adapter[f"base_model.model.model.{_target(layer)}.ia3_l"] for adapter in adapters]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
-from ..options import Options
+from ..options import ConversionOptions, target_folder
 from . import form_named
 
 
@@ -31,13 +31,13 @@ class ExportOptions:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> ExportOptions:
-        """From what was given on a command line, by the names of the fields of `Options`; other names are left alone.
+        """From what was given on a command line, by the names of fields of `ConversionOptions`; others are left alone.
 
         Raises:
             InputError: an option that says how masks are made: here they are made already.
         """
         own = {field.name for field in fields(cls)}
-        if others := sorted({field.name for field in fields(Options)}.intersection(given) - own):
+        if others := sorted({field.name for field in fields(ConversionOptions)}.intersection(given) - own):
             names = ", ".join(f"--{name.replace('_', '-')}" for name in others)
             raise InputError(
                 f"--format {given['format']} has no use for {names}: the masks are made already; leave it out, or make "
@@ -68,11 +68,7 @@ class ExportOptions:
         self.wanted_codes()
 
     def target(self) -> Path:
-        """Where the result goes."""
-        if self.out is not None:
-            return self.out.expanduser()
-        model = Path(self.model).expanduser()
-        name = model.resolve().name if model.name in ("", "..") else model.name  # "." has no name of its own
+        """Where the result goes; see `target_folder`."""
         codes = self.wanted_codes()
         language = f"-{codes[0]}" if len(codes) == 1 else ""
-        return Path(f"{name.removesuffix('-clas')}-{self.format}{language}")
+        return target_folder(self.out, self.model, f"-{self.format}{language}")

@@ -9,17 +9,19 @@ Source: "Cross-Lingual Activation Steering for Multilingual Language Models", se
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ...errors import InputError
 from ...modeling.language import language_code, language_id
+from ...modeling.steering import neuron_factors
+from ...modeling.tensor_names import MASKS, mask_name
+from ...profiling.bridge_layers import format_layers
 from ..source import Source
+from ..weights import read_tensor
 
 Masks = Mapping[int, tuple[Tensor, Tensor]]
 
@@ -49,18 +51,15 @@ def steering_config(source: Source, **strengths: Any) -> Any:
         raise InputError(
             f"{source.name}: a plain checkpoint, --format needs a steered one; convert it first, without --format"
         )
-    config: Any = deepcopy(source.config)
-    for name, value in strengths.items():
-        if value is not None:
-            setattr(config, name, dict(value) if isinstance(value, Mapping) else value)
     try:
-        config.validate_steering()
+        config: Any = source.config.with_strengths(**strengths)
     except (TypeError, ValueError) as error:
         raise InputError(f"{source.name}: {error}") from error
-    if config.overwrite_layers and config.overwrite:
+    if config.add_rule.acts:
         raise InputError(
-            f"{source.name}: overwrites neurons (set_overwrite), which no scaling of them expresses; use the steered "
-            "checkpoint itself, or save it again after set_steering(overwrite=False)"
+            f"{source.name}: adds vectors after layers {format_layers(config.vector_layers)}, which no scaling of "
+            "neurons expresses; use the steered checkpoint itself, or save it again after "
+            "set_steering(vector_strength=0)"
         )
     if not config.bridge_layers:
         raise InputError(f"{source.name}: has no bridge layers, so there is nothing to scale; convert it with some")
@@ -73,22 +72,11 @@ def read_masks(source: Source, layers: list[int]) -> Masks:
     Raises:
         InputError: one is missing or no mask.
     """
-    return {layer: (_mask(source, layer, "shared_mask"), _mask(source, layer, "specific_mask")) for layer in layers}
 
+    def read(layer: int, mask: str) -> Tensor:
+        return read_tensor(source.shards, mask_name(layer, mask), torch.bool, (source.num_neurons,))
 
-def _mask(source: Source, layer: int, kind: str) -> Tensor:
-    name = f"model.layers.{layer}.mlp.{kind}"
-    path = next((shard.path for shard in source.shards if name in shard.tensors), None)
-    if path is None:
-        raise InputError(f"{source.folder}: no tensor {name!r}, which its configuration promises; convert it again")
-    try:
-        with safe_open(path, "pt") as file:
-            mask = file.get_tensor(name)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: tensor {name!r} cannot be read ({error})") from error
-    if mask.dtype != torch.bool:
-        raise InputError(f"{source.folder}: tensor {name!r} is {mask.dtype}, a mask is bool; convert it again")
-    return mask
+    return {layer: (read(layer, MASKS[0]), read(layer, MASKS[1])) for layer in layers}
 
 
 def profiled_languages(config: Any) -> tuple[str, ...]:
@@ -97,7 +85,7 @@ def profiled_languages(config: Any) -> tuple[str, ...]:
 
 
 def scaling(config: Any, masks: Masks, language: str) -> Scaling:
-    """The factors of a language: 1 + alpha beta for a shared neuron, 1 - alpha gamma for a specific one, 1 elsewhere.
+    """The factors of a language, see `neuron_factors`.
 
     They are computed in float64 and rounded once, as on a steered model.  A language that was not profiled has the
     default alpha.
@@ -119,10 +107,7 @@ def scaling(config: Any, masks: Masks, language: str) -> Scaling:
             f"language {code!r}: {config.anchor_language} is the anchor language, which is never steered; use the "
             f"plain base model for it, or name another one, such as {', '.join(profiled_languages(config)[:3])}"
         )
-    strengths = config.strengths
-    shared, specific = strengths.row_scales()[index].flatten()
-    factors = {
-        layer: torch.where(pair[0], shared, torch.where(pair[1], specific, 1.0)).to(torch.float32)
-        for layer, pair in masks.items()
-    }
+    strengths = config.scale_rule.strengths
+    scales = strengths.scales()[index]
+    factors = {layer: neuron_factors(*pair, scales).to(torch.float32) for layer, pair in masks.items()}
     return Scaling(code, strengths.alpha[index], factors)

@@ -28,7 +28,7 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:.*)?")
 
 
 def load_corpus(
-    source: str,
+    corpus: str,
     *,
     languages: Sequence[str] | None = None,
     samples: int | None = None,
@@ -39,7 +39,7 @@ def load_corpus(
     """The rows `skip` to `skip + samples` of a corpus, in the languages asked for.
 
     Args:
-        source: `builtin`, `xquad`, `xnli`, the path of a JSON Lines file, or a Hub id (`org/name`, or
+        corpus: `builtin`, `xquad`, `xnli`, the path of a JSON Lines file, or a Hub id (`org/name`, or
             `org/name:column,column` where the text columns are not among the usual ones).
         languages: codes, in the order that the rows shall have; all that the corpus has if not given.
         samples: number of rows; all that follow `skip` if not given.
@@ -52,25 +52,25 @@ def load_corpus(
         memory does not grow with the length of a file or of a Hub dataset.
 
     Raises:
-        InputError: a source, language, number or row that cannot be used; the message says where and what to do.
+        InputError: a corpus, language, number or row that cannot be used; the message says where and what to do.
     """
     codes = None if languages is None else normalise_codes(languages)
-    if source in _NAMED:
-        return select_rows(_NAMED[source](codes, data_dir), skip, samples, fewer=fewer)
+    if corpus in _NAMED:
+        return select_rows(_NAMED[corpus](codes, data_dir), skip, samples, fewer=fewer)
     if data_dir is not None:
-        raise InputError(f"data_dir {data_dir} is of no use with corpus {source!r}: leave it out")
-    return select_rows(_load_unnamed(source, codes), skip, samples, fewer=fewer)
+        raise InputError(f"data_dir {data_dir} is of no use with corpus {corpus!r}: leave it out")
+    return select_rows(_load_unnamed(corpus, codes), skip, samples, fewer=fewer)
 
 
-def _load_unnamed(source: str, languages: tuple[str, ...] | None) -> ParallelCorpus:
-    path = Path(source)
-    if source.lower().endswith(".jsonl") or path.is_file():
+def _load_unnamed(corpus: str, languages: tuple[str, ...] | None) -> ParallelCorpus:
+    path = Path(corpus)
+    if corpus.lower().endswith(".jsonl") or path.is_file():
         return load_jsonl(path, languages)
     # `datasets` would read such a folder in place of the Hub dataset of the same name.
     if path.is_dir():
-        raise InputError(f"corpus {source!r} is a folder: give a JSON Lines file, or xquad or xnli with --data-dir")
-    if _HUB_ID.fullmatch(source):
-        return load_hub(source, languages)
+        raise InputError(f"corpus {corpus!r} is a folder: give a JSON Lines file, or xquad or xnli with --data-dir")
+    if _HUB_ID.fullmatch(corpus):
+        return load_hub(corpus, languages)
     raise InputError(
-        f"unknown corpus {source!r}: choose one of {', '.join(_NAMED)}, a FILE.jsonl, or a Hub id such as org/name"
+        f"unknown corpus {corpus!r}: choose one of {', '.join(_NAMED)}, a FILE.jsonl, or a Hub id such as org/name"
     )

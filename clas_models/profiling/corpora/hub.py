@@ -24,17 +24,17 @@ _COLUMN_SETS = (
 )
 
 
-def load_hub(source: str, languages: tuple[str, ...] | None) -> ParallelCorpus:
+def load_hub(corpus: str, languages: tuple[str, ...] | None) -> ParallelCorpus:
     """The corpus in a Hub dataset, given as `org/name` or `org/name:column,column`.
 
     Raises:
         InputError: a dataset that is not there or cannot be reached, languages or columns that it does not have.
             Iterating the rows raises it for rows that are not parallel or have no text.
     """
-    repo, colon, listed = source.partition(":")
+    repo, colon, listed = corpus.partition(":")
     columns = tuple(column.strip() for column in listed.split(","))
     if colon and not all(columns):
-        raise InputError(f"corpus {source!r} names no column after the colon: write {repo}:column,column or {repo}")
+        raise InputError(f"corpus {corpus!r} names no column after the colon: write {repo}:column,column or {repo}")
     check_reachable(repo, _REMEDY)
     return open_corpus(repo, languages, columns if colon else ())
 

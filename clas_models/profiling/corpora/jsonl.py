@@ -6,7 +6,6 @@ languages of the corpus are left alone.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 from ...errors import InputError
 from .languages import is_code, normalise_codes, pick_languages
 from .parallel_corpus import ParallelCorpus, Row, join_text
-from .text_file import text_lines
+from .text_file import json_objects
 
 
 @dataclass(frozen=True)
@@ -52,18 +51,8 @@ def load_jsonl(path: Path, languages: tuple[str, ...] | None) -> ParallelCorpus:
 
 
 def _records(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
-    for place, line in text_lines(path):
-        yield place, _parse(line, place)
-
-
-def _parse(line: str, place: str) -> dict[str, object]:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{place}: malformed JSON ({error}); write one complete object a line") from None
-    if not isinstance(record, dict):
-        raise InputError(f'{place}: {type(record).__name__} in place of an object; write {{"en": …, "de": …}}')
-    lowered = {key.lower(): value for key, value in record.items()}
-    if len(lowered) < len(record):
-        raise InputError(f"{place}: the same key in upper and lower case; write every language once")
-    return lowered
+    for place, record in json_objects(path, 'write one object a line, {"en": …, "de": …}'):
+        lowered = {key.lower(): value for key, value in record.items()}
+        if len(lowered) < len(record):
+            raise InputError(f"{place}: the same key in upper and lower case; write every language once")
+        yield place, lowered

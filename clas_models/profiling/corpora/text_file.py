@@ -1,13 +1,15 @@
-"""Lines of a UTF-8 file with their place, for messages that say where something is wrong.
+"""Lines and JSON objects of a UTF-8 file with their place, for messages that say where something is wrong.
 
-What a line means is left to the corpora.
+What they mean is left to the corpora.
 """
 
 from __future__ import annotations
 
 import codecs
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ...errors import InputError
 
@@ -30,6 +32,22 @@ def text_lines(path: Path) -> Iterator[tuple[str, str]]:
         raise InputError(f"{path} does not exist: give the path of a file that does") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): give a file that can") from None
+
+
+def json_objects(path: Path, remedy: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The place and the object of every line of a JSON Lines file that is not blank.
+
+    Raises:
+        InputError: as `text_lines`, or a line is not an object, which `remedy` says what to do about.
+    """
+    for place, line in text_lines(path):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{place}: malformed JSON ({error}); {remedy}") from None
+        if not isinstance(record, dict):
+            raise InputError(f"{place}: {type(record).__name__} in place of an object; {remedy}")
+        yield place, record
 
 
 def _decode(content: bytes, place: str) -> str:

@@ -14,12 +14,13 @@ from huggingface_hub import ModelCard
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from clas_models import FAMILIES
 from clas_models.conversion.export_record import EXPORT_NAME, read_record
 from clas_models.conversion.formats import FORMS
 from clas_models.conversion.formats.comparison import Difference
-from clas_models.conversion.formats.export import ExportOptions, export, prepare
-from clas_models.conversion.verification import VerificationError
-from clas_models.errors import InputError
+from clas_models.conversion.formats.export import export, prepare
+from clas_models.conversion.formats.options import ExportOptions
+from clas_models.errors import InputError, VerificationError
 
 from ..support import assert_same_bits, base_only, change_tensors, names, read_weights
 from .conftest import save_steered
@@ -79,7 +80,7 @@ def test_only_down_proj_of_bridge_layers_changes_and_is_rounded_once(
     expected = base_only(before)
     for layer in STEERING["bridge_layers"]:
         mlp = f"model.layers.{layer}.mlp."
-        masks = before[f"{mlp}shared_mask"], before[f"{mlp}specific_mask"]
+        masks = before[f"{mlp}scale.shared_mask"], before[f"{mlp}scale.specific_mask"]
         expected[f"{mlp}down_proj.weight"] = folded_by_hand(expected[f"{mlp}down_proj.weight"], masks, -2.0)
     assert_same_bits(after, expected)
 
@@ -190,7 +191,7 @@ def test_command_line_tells_the_difference_and_how_to_load(
     assert sum(line.startswith("Checked: logits differ from the steered model's by at most") for line in lines) == 1
     scope: dict[str, Any] = {}
     exec("\n".join(lines[-3:]), scope)
-    assert scope["model"].config.model_type in ("llama", "qwen2")
+    assert scope["model"].config.model_type in FAMILIES
     quiet = converter.made(
         steered_folder, "--format", "folded", "--language", "de", "--out", tmp_path / "out", "--overwrite", "--quiet"
     )

@@ -17,10 +17,10 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from clas_models.conversion.formats import FORMS
-from clas_models.conversion.formats.export import ExportOptions, export, prepare
+from clas_models.conversion.formats.export import export, prepare
 from clas_models.conversion.formats.ia3 import check_base
-from clas_models.conversion.verification import VerificationError
-from clas_models.errors import InputError
+from clas_models.conversion.formats.options import ExportOptions
+from clas_models.errors import InputError, VerificationError
 
 from ..support import assert_same_bits, change_tensors, names, save_plain
 from .conftest import save_steered

@@ -11,8 +11,10 @@ from peft import PeftModel
 from real_models import smollm2
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from clas_models.conversion.conversion import Options, convert
-from clas_models.conversion.formats.export import ExportOptions, export
+from clas_models.conversion.conversion import convert
+from clas_models.conversion.formats.export import export
+from clas_models.conversion.formats.options import ExportOptions
+from clas_models.conversion.options import ConversionOptions
 
 pytestmark = pytest.mark.real
 
@@ -25,7 +27,7 @@ def answer(model: Any, tokenizer: Any, **kwargs: Any) -> str:
 
 def test_smollm2_in_every_form(tmp_path: Path) -> None:
     base = smollm2()
-    options = Options(
+    options = ConversionOptions(
         str(base), tmp_path / "x", languages=("de", "es"), samples=2, max_length=32, bridge_layers="24-27"
     )
     steered = str(convert(options).out)

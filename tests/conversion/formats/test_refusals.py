@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from command import Command
-from transformers import AutoModelForCausalLM
+from conftest import tiny_steered
 
 from clas_models.conversion.export_record import EXPORT_NAME
 from clas_models.conversion.formats import FORMS
@@ -122,26 +122,29 @@ def test_file(converter: Command, tmp_path: Path, form: str) -> None:
     assert said.endswith("a file, --format needs the folder or Hub id of a steered checkpoint")
 
 
-def test_overwritten_neurons(converter: Command, steered: Path, tmp_path: Path, form: str) -> None:
-    model = AutoModelForCausalLM.from_pretrained(steered)
-    shape = (4, 6, 48)
-    model.set_overwrite(torch.ones(shape, dtype=torch.bool), torch.ones(shape))
-    model.save_pretrained(tmp_path / "overwritten")
-    given = (tmp_path / "overwritten", "--format", form, "--language", "de", "--out", tmp_path / "out")
-    said = converter.refused(*given)
-    assert "overwrites neurons (set_overwrite), which no scaling of them expresses; use the steered checkpoint" in said
-    model.set_steering(overwrite=False)
-    model.save_pretrained(tmp_path / "overwritten")
+def test_vectors(converter: Command, tmp_path: Path, form: str) -> None:
+    model = tiny_steered(LLAMA, vector_layers=[1, 2])
+    model.save_pretrained(tmp_path / "steered")
+    given = (tmp_path / "steered", "--format", form, "--language", "de", "--out", tmp_path / "out")
+    assert converter.refused(*given) == (
+        f"{tmp_path / 'steered'}: adds vectors after layers 1-2, which no scaling of neurons expresses; use the "
+        "steered checkpoint itself, or save it again after set_steering(vector_strength=0)"
+    )
+    model.set_steering(vector_strength=0)
+    model.save_pretrained(tmp_path / "steered")
     converter.made(*given)
 
 
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda tensors: tensors.pop("model.layers.2.mlp.shared_mask"), "no tensor 'model.layers.2.mlp.shared_mask'"),
         (
-            lambda tensors: tensors.update({"model.layers.2.mlp.specific_mask": torch.ones(48)}),
-            "is torch.float32, a mask is bool",
+            lambda tensors: tensors.pop("model.layers.2.mlp.scale.shared_mask"),
+            "no tensor 'model.layers.2.mlp.scale.shared_mask'",
+        ),
+        (
+            lambda tensors: tensors.update({"model.layers.2.mlp.scale.specific_mask": torch.ones(48)}),
+            "is torch.float32 [48], expected torch.bool [48]; convert the model again",
         ),
     ],
 )
