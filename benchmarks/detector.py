@@ -71,7 +71,7 @@ def _report(
     identify: Callable[[str], str] | None,
     step: int,
 ) -> None:
-    """One table: a row a language, the means, and the targets."""
+    """One table: a row for each language, the means, and the targets."""
     answers = {code: [codes[i] for i in _decide(detector, tokenizer, rows)] for code, rows in texts.items()}
     lingua = {code: [identify(row) for row in rows[::step]] for code, rows in texts.items()} if identify else {}
     print(f"### {SETS[name].title}\n")

@@ -1,7 +1,7 @@
 """A run's folder on disk: its settings, and one file of predictions for each task, method and language.
 
     RUN/run.json                                  the settings, written once, before the first prediction
-    RUN/predictions/TASK/METHOD/LANGUAGE.jsonl    one line an example, in the order in which they were computed;
+    RUN/predictions/TASK/METHOD/LANGUAGE.jsonl    one line for each example, in the order of computing;
                                                   METHOD is the method's name as `folder_of` writes it
     RUN/tune.json                                 what `tune` decided
 

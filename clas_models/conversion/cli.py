@@ -63,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
         "checkpoint gets new masks from the profile that it carries")  # fmt: skip
     add("--out", type=Path, metavar="DIR", help="where the checkpoint goes (default: ./NAME-clas)")
     add("--corpus", metavar="CORPUS", help="builtin (default), xquad, xnli, FILE.jsonl with a language code a key, or "
-        "a Hub data set with a configuration a language")  # fmt: skip
+        "a Hub data set with a configuration for each language")  # fmt: skip
     add("--data-dir", type=Path, metavar="DIR", help="folder with the published files of XQuAD or XNLI")
     add("--languages", type=parse_languages, metavar="de,zh,…", help="languages to profile beside the anchor (default: "
         "all there are)")  # fmt: skip

@@ -84,7 +84,7 @@ def is_packed(attention_mask: Any, position_ids: Tensor | None, options: Mapping
 
 
 def remember(cache: Any, language_ids: Tensor, rows: int) -> None:
-    """Leave a decision, one entry a prompt, with the cache that `rows` sequences were computed in."""
+    """Leave a decision, one entry for each prompt, with the cache that `rows` sequences were computed in."""
     if cache is not None:
         setattr(cache, _ATTRIBUTE, language_ids.repeat_interleave(rows // len(language_ids)))
 

@@ -28,7 +28,7 @@ class ClasGenerationMixin:
         positions: str | None = None,
         **kwargs: Any,
     ) -> Any:
-        """As in the base class, with `language` as in `ClasModelMixin.forward`, one entry a prompt.
+        """As in the base class, with `language` as in `ClasModelMixin.forward`, one entry for each prompt.
 
         Without it, an entry `language` of `generation_config` holds, which is how a request to a server names one;
         then one of the model's own `generation_config`; then `config.language`.

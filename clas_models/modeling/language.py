@@ -56,7 +56,7 @@ def language_ids(
 
     Raises:
         TypeError: not one of the allowed kinds.
-        ValueError: not one entry a row, not a code, or an id out of range.
+        ValueError: not one entry for each row, not a code, or an id out of range.
     """
     if language is None:
         return torch.full((batch_size,), len(languages), dtype=torch.long, device=device)

@@ -38,8 +38,8 @@ def save_layer_figure(
 ) -> list[Path]:
     """Write `stem`.png (150 dpi) and `stem`.svg and return their paths.
 
-    Percent of a layer's neurons over the layer, a line a category; bridge layers are shaded purple.  The same input
-    gives the same SVG, byte for byte (with the same matplotlib).  Each file appears whole or not at all.
+    Percent of a layer's neurons over the layer, one line for each category; bridge layers are shaded purple.  The same
+    input gives the same SVG, byte for byte (with the same matplotlib).  Each file appears whole or not at all.
 
     Raises:
         OSError: a file cannot be written.

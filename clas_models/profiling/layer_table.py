@@ -1,4 +1,4 @@
-"""What share of a layer's neurons falls into each category, a row a layer: as data and as text.
+"""What share of a layer's neurons falls into each category, one row for each layer: as data and as text.
 
 The numbers behind Figure 1 of "CLAS" (section 2.3).  Drawing them is left to `figures`, reading them to
 `bridge_layers`.
@@ -50,7 +50,7 @@ class LayerTable:
         return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *body))
 
     def _cells(self, bridge_layers: Collection[int]) -> list[list[str]]:
-        """The header, then a row a layer; a sixth column only where there are bridge layers to mark."""
+        """The header, then one row for each layer; a sixth column only where there are bridge layers to mark."""
         cells = [["layer", *(f"{category.label} %" for category in Category)]]
         cells += [[str(row.layer), *(f"{share:.1f}" for share in row.percentages())] for row in self.rows]
         if bridge_layers:

@@ -12,7 +12,7 @@ from ..templates import Templates
 
 
 def table_of(examples: Sequence[Example], task: Task, language: str, templates: Templates) -> Dataset:
-    """One row an example, in order.
+    """One row for each example, in order.
 
     Columns: `key`, `language`, the example's fields, `gold` (an index for a choice, a list of strings for a
     generation), and `text`: the filled template, uncut and without chat markup, for a reader.

@@ -38,7 +38,7 @@ class HarnessSettings:
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any], task: str, language: str) -> HarnessSettings:
-        """What concerns this task; all else is left to whom it is for.
+        """The keys of `metadata` that concern this task; others are ignored.
 
         Args:
             metadata: as the harness hands it to the task.

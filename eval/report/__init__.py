@@ -3,7 +3,7 @@
     OUT/report.html       everything, in one file that needs no network
     OUT/report.md         tables, figures and outputs for a README
     OUT/report.json       every number of every table
-    OUT/tables/*.csv      a file a table
+    OUT/tables/*.csv      one file for each table
     OUT/figures/*.png, *.svg
 
 From run folders (`collect`) over numbers (`scores`, `comparison`, `grid`) to what is shown (`tables`, `charts`,

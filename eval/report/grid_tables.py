@@ -76,7 +76,7 @@ def best_on_average(comparison: Comparison) -> str | None:
 
 
 def settings_table(comparison: Comparison) -> Table:
-    """One row a setting: the average difference, and how many languages move which way."""
+    """One row for each setting: the average difference, and how many languages move which way."""
     task, places = comparison.task, comparison.task.scale.digits
     body, data = [], []
     for point in grid_points(comparison):

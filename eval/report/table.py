@@ -71,7 +71,7 @@ class Table:
         return "\n".join([*lines, ""] if self.notes else lines)
 
     def to_csv(self) -> str:
-        """One line a row of `data`; a missing value is empty."""
+        """One line for each row of `data`; a missing value is empty."""
         names = list(dict.fromkeys(name for row in self.data for name in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, names, lineterminator="\n")

@@ -22,7 +22,7 @@ def heading(task: TaskResults) -> str:
 
 
 def differences_table(comparison: Comparison) -> Table:
-    """One row a language: the base's score, then every method as a difference (Tables 1 and 2)."""
+    """One row for each language: the base's score, then every method as a difference (Tables 1 and 2)."""
     task = comparison.task
     places = task.scale.digits
     columns = [Column("language", numeric=False), Column("examples"), Column(f"{task.base} ({task.scale.unit})")]

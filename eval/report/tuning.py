@@ -17,7 +17,7 @@ from .tables import heading, slug
 
 
 def tuning_table(task: TaskResults) -> Table | None:
-    """One row a language: the alpha that was chosen on one half of the data, and what it does on the other.
+    """One row for each language: the alpha that was chosen on one half of the data, and what it does on the other.
 
     Returns:
         None for another task than the tuned one, and while `tune` has not decided yet.

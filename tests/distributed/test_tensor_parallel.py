@@ -11,7 +11,6 @@ import pytest
 import torch
 import transformers
 from conftest import STEERING, tiny_plain, tiny_steered
-from one_thread import one_thread  # noqa: F401
 from packaging.version import Version
 from real_models import smollm2
 from safetensors.torch import load_file

@@ -22,7 +22,6 @@ from command import Command, Ended
 from conftest import byte_tokenizer, tiny_plain
 from conversion.support import DEADLINE, write_corpus
 from conversion.support import run_main as run_converter
-from one_thread import one_thread  # noqa: F401
 
 from clas_models import FAMILIES
 from eval.cli import main

@@ -14,7 +14,6 @@ from run_helpers import (  # noqa: F401
     contents,
     data_fixture,
     evaluation_fixture,
-    one_thread,
     run_main,
     save_steered,
     steered_fixture,

@@ -10,7 +10,6 @@ from run_helpers import (  # noqa: F401
     contents,
     data_fixture,
     evaluation_fixture,
-    one_thread,
     records,
     steered_fixture,
     templates_fixture,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from conversion.support import change_tensors, rewrite_json
-from run_helpers import one_thread, save_plain, steered_fixture  # noqa: F401
+from run_helpers import save_plain, steered_fixture  # noqa: F401
 
 from clas_models.errors import InputError
 from eval.loading import Checkpoint, open_checkpoint

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from run_helpers import one_thread, save_plain, steered_fixture  # noqa: F401
+from run_helpers import save_plain, steered_fixture  # noqa: F401
 from torch import Tensor
 
 from clas_models.errors import InputError

@@ -13,7 +13,6 @@ from run_helpers import (  # noqa: F401
     contents,
     data_fixture,
     evaluation_fixture,
-    one_thread,
     records,
     running,
     save_plain,

@@ -15,7 +15,6 @@ from run_helpers import (  # noqa: F401
     contents,
     data_fixture,
     evaluation_fixture,
-    one_thread,
     save_plain,
     steered_fixture,
     templates_fixture,

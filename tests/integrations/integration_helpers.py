@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from conftest import byte_tokenizer, tiny_plain, tiny_steered
-from one_thread import one_thread  # noqa: F401
 
 MIXED = ["en", "de", "zh", "fr"]
 CHAT_TEMPLATE = (

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from integration_helpers import MIXED, logits, one_thread, save_plain, save_steered  # noqa: F401
+from integration_helpers import MIXED, logits, save_plain, save_steered
 from torch import Tensor
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import TINY, tiny_steered
-from integration_helpers import logits, one_thread  # noqa: F401
+from integration_helpers import logits
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 

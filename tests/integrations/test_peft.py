@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import tiny_plain, tiny_steered
-from integration_helpers import MIXED, logits, one_thread, save_steered  # noqa: F401
+from integration_helpers import MIXED, logits, save_steered
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import transformers
-from integration_helpers import one_thread, save_steered  # noqa: F401
+from integration_helpers import save_steered
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from clas_models import FAMILIES

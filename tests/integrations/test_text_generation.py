@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from integration_helpers import one_thread, save_plain, save_steered  # noqa: F401
+from integration_helpers import save_plain, save_steered
 from transformers import AutoModelForCausalLM, AutoTokenizer, TextIteratorStreamer, pipeline
 
 from clas_models.modeling.language_detector import DetectorLimits

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from one_thread import one_thread  # noqa: F401
 from torch import Tensor
 
 MIXED = ["en", "de", "en-US", "fr"]

@@ -12,7 +12,6 @@ import pytest
 import torch
 from conftest import tiny_plain, tiny_steered
 from detector_helpers import BEGIN, CHINESE, ENGLISH, FRENCH, GERMAN, NEUTRAL, PAD, STRANGE, rows, with_detector
-from modeling_helpers import one_thread  # noqa: F401
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, DynamicCache, pipeline
 
 NEW = 5

@@ -13,7 +13,6 @@ from conftest import tiny_plain, tiny_steered
 from modeling_helpers import (
     MIXED,
     bridge_mlps,
-    one_thread,  # noqa: F401
 )
 from torch import Tensor
 

@@ -10,7 +10,6 @@ from conftest import tiny_plain, tiny_steered
 from modeling_helpers import (
     MIXED,
     assert_anchor_rows_are_plain,
-    one_thread,  # noqa: F401
 )
 from torch import Tensor
 from transformers import pipeline

@@ -8,7 +8,6 @@ import pytest
 import torch
 from conftest import tiny_plain, tiny_steered
 from detector_helpers import GERMAN, with_detector
-from modeling_helpers import one_thread  # noqa: F401
 from torch import Tensor
 from transformers import ContinuousBatchingConfig, GenerationConfig
 

@@ -15,7 +15,6 @@ from modeling_helpers import (
     MIXED,
     assert_anchor_rows_are_plain,
     bridge_mlps,
-    one_thread,  # noqa: F401
 )
 from torch import Tensor
 

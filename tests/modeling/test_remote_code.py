@@ -13,7 +13,6 @@ import transformers
 from bare_environment import BareEnvironment, make_bare_environment
 from conftest import byte_tokenizer
 from detector_helpers import CHINESE, GERMAN, rows, with_detector
-from one_thread import one_thread  # noqa: F401 the other process has one, too
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 

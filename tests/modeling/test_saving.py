@@ -14,7 +14,6 @@ from modeling_helpers import (
     MIXED,
     assert_anchor_rows_are_plain,
     bridge_mlps,
-    one_thread,  # noqa: F401
 )
 from older_checkpoints import as_old
 from safetensors.torch import load_file, save_file

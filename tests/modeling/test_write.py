@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from conftest import STEERING, TINY, tiny_plain, tiny_steered
-from modeling_helpers import one_thread  # noqa: F401
 from transformers import AutoModelForCausalLM
 
 from clas_models import Write

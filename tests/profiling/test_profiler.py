@@ -16,7 +16,6 @@ import pytest
 import torch
 from conftest import DATA, byte_tokenizer, tiny_plain, tiny_steered
 from naive_reference import NaiveReference, naive_reference
-from one_thread import one_thread  # noqa: F401
 from real_models import smollm2
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer

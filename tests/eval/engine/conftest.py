@@ -1,5 +1,3 @@
 """One thread for all of this folder."""
 
 from __future__ import annotations
-
-from one_thread import one_thread  # noqa: F401

@@ -12,9 +12,9 @@ import pytest
 from clas_eval.lm_eval_tasks import PATH
 from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
-from run_helpers import one_thread, save_steered, write_xnli, write_xquad
+from run_helpers import save_steered, write_xnli, write_xquad
 
-__all__ = ["Answers", "Harness", "answers_of", "one_thread"]
+__all__ = ["Answers", "Harness", "answers_of"]
 
 
 @dataclass(frozen=True)
