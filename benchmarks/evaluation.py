@@ -24,11 +24,11 @@ import torch
 import transformers
 from transformers import AutoTokenizer, GenerationConfig
 
-from eval.engine.choices import choose, choose_grid
+from eval.engine.choices import choose
 from eval.engine.decoder import SplitDecoder
 from eval.engine.generation import generate
 from eval.prompts import PromptBuilder, choice_ids
-from eval.tasks import Example, Source, Task
+from eval.tasks import Example, ExampleSource, Task
 from eval.tasks.xnli import XNLI
 from eval.tasks.xquad import XQUAD
 from eval.templates import find_templates
@@ -114,7 +114,7 @@ class _Subject:
         )
 
     def examples(self, task: Task, samples: int | None) -> list[Example]:
-        return task.load([self.language], Source(data_dir=self.data, samples=samples))[self.language]
+        return task.load([self.language], ExampleSource(data_dir=self.data, samples=samples))[self.language]
 
     def prompts(self, task: Task, examples: Sequence[Example]) -> list[tuple[int, ...]]:
         builder = PromptBuilder(self.tokenizer, find_templates(task.template), task)
@@ -133,19 +133,20 @@ def _grid(subject: _Subject, pairs: int) -> str:
     """(a) All settings in one pass / a pass for each."""
     prompts = subject.prompts(XNLI, subject.examples(XNLI, pairs))
     choices = choice_ids(subject.tokenizer, XNLI)
-    settings = [{"alpha": alpha} for alpha in ALPHAS]
+    conditions = [{"alpha": alpha} for alpha in ALPHAS]
     grid, loop = torch.empty(len(ALPHAS), pairs, len(choices)), torch.empty(len(ALPHAS), pairs, len(choices))
 
     def ours() -> None:
-        batches = choose_grid(subject.twin, prompts, choices, subject.language, settings, subject.batch_size)
-        for batch, logits in batches:
+        asked = (subject.twin, prompts, choices, subject.language, conditions)
+        for batch, logits in choose(*asked, batch_size=subject.batch_size):
             grid[:, batch] = logits
 
     def theirs() -> None:
-        for place, setting in enumerate(settings):
-            with subject.twin.temporary_steering(**setting):
-                for batch, logits in choose(subject.twin, prompts, choices, subject.language, subject.batch_size):
-                    loop[place, batch] = logits
+        asked = (subject.twin, prompts, choices, subject.language)
+        for place, condition in enumerate(conditions):
+            with subject.twin.temporary_steering(**condition):
+                for batch, logits in choose(*asked, batch_size=subject.batch_size):
+                    loop[place, batch] = logits[0]
 
     timings = subject.timed(ours, theirs)
     decoder = SplitDecoder(subject.twin)
@@ -173,9 +174,9 @@ def _lm_eval(subject: _Subject, pairs: int) -> str:
 
     def ours() -> None:
         prompts = subject.prompts(XNLI, examples)
-        with subject.twin.temporary_steering(alpha=0.0):
-            for batch, logits in choose(subject.twin, prompts, tokens, subject.language, subject.batch_size):
-                found[batch] = logits.argmax(-1)
+        asked = (subject.twin, prompts, tokens, subject.language, [{"alpha": 0.0}])
+        for batch, logits in choose(*asked, batch_size=subject.batch_size):
+            found[batch] = logits[0].argmax(-1)
 
     with tempfile.TemporaryDirectory() as folder:
         harness = Harness.of(
@@ -210,18 +211,10 @@ def _generation(subject: _Subject, paragraphs: int) -> str:
     found, others = [""] * questions, [""] * questions
 
     def ours() -> None:
-        with subject.twin.temporary_steering(alpha=0.0):
-            answers = generate(
-                subject.twin,
-                prompts,
-                subject.language,
-                XQUAD.max_new_tokens,
-                subject.eos_token_ids,
-                subject.batch_size,
-            )
-            for batch, rows in answers:
-                for place, row in zip(batch, rows, strict=True):
-                    found[place] = subject.tokenizer.decode(row, skip_special_tokens=True)
+        asked = (subject.twin, prompts, subject.language, XQUAD.max_new_tokens, subject.eos_token_ids)
+        for batch, (rows,) in generate(*asked, [{"alpha": 0.0}], batch_size=subject.batch_size):
+            for place, row in zip(batch, rows, strict=True):
+                found[place] = subject.tokenizer.decode(row, skip_special_tokens=True)
 
     def theirs() -> None:
         for place, prompt in enumerate(prompts):

@@ -17,7 +17,7 @@ from clas_models.conversion.conversion import plan
 from clas_models.conversion.options import ConversionOptions
 from clas_models.conversion.source import open_source
 from clas_models.conversion.weights import read_shards
-from clas_models.profiling.neuron_profile import STATISTICS, SUMS, NeuronProfile, Provenance
+from clas_models.profiling.neuron_profile import SUMS, TOTALS, NeuronProfile, Provenance
 
 from .timing import interleaved
 
@@ -31,7 +31,7 @@ def random_profile(folder: Path) -> NeuronProfile:
         name: torch.randn(shape, generator=generator, dtype=torch.float64)
         if name in SUMS
         else torch.randint(0, 1000, shape, generator=generator)
-        for name in STATISTICS
+        for name in TOTALS
     }
     provenance = Provenance(
         "random", source.family.base, source.fingerprint, ("random",), 1, 512, "float32", ("0",), {}

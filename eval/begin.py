@@ -12,17 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from clas_models.atomic import atomic_file
+from clas_models.atomic import LOCK_NAME, atomic_file, folder_lock
 from clas_models.errors import InputError
 
 from .run_folder import PREDICTIONS_NAME, SETTINGS_NAME, TUNE_NAME, RunFolder, Settings, whole_lines
 
-_LOCK = ".lock"
 _INFORMATION = ("model", "other.data")  # names: the fingerprint and the examples' digest say what lies behind them
 _GROWING = ("methods", "languages")  # more methods and tasks change nothing about those that were there
-_GROWING_OTHER = ("metrics", "templates", "examples", "overwritten")  # as these, in `other`, by method or task
+_GROWING_OTHER = ("metrics", "templates", "examples", "written")  # as these, in `other`, by method or task
 _NAMED = 4  # changed settings that are told
 
 
@@ -42,7 +39,7 @@ def begun(path: Path, settings: Settings, say: Callable[[str], Any]) -> Iterator
     """
     _check(path)
     path.mkdir(parents=True, exist_ok=True)
-    with _locked(path):
+    with folder_lock(path, f"{path}: another run is writing to it; wait for it, or give another --out"):
         for leftover in _leftovers(path):
             leftover.unlink()
         if not (path / SETTINGS_NAME).is_file():
@@ -69,24 +66,11 @@ def _check(path: Path) -> None:
         raise InputError(f"{path}: a file is in the way; give another --out")
     if not path.is_dir() or (path / SETTINGS_NAME).is_file():
         return
-    foreign = {entry.name for entry in path.iterdir()} - {_LOCK, *(left.name for left in _leftovers(path))}
+    foreign = {entry.name for entry in path.iterdir()} - {LOCK_NAME, *(left.name for left in _leftovers(path))}
     if foreign:
         raise InputError(
             f"{path}: not empty ({min(foreign)}) and not the folder of a run; give another --out, or an empty folder"
         )
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    lock = FileLock(path / _LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise InputError(f"{path}: another run is writing to it; wait for it, or give another --out") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _leftovers(path: Path) -> list[Path]:

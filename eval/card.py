@@ -20,10 +20,9 @@ from clas_models.conversion.model_card import CARD_NAME, RESULTS_BEGIN, RESULTS_
 from clas_models.errors import InputError
 
 from .loading import Checkpoint, open_checkpoint
-from .methods import CLAS
+from .methods import CLAS, strengths_of
 from .report.collect import TaskResults, collect
 from .report.comparison import compare
-from .report.scores import decimals, main_score, unit
 from .statistics import Interval
 
 _HEADING = "## Evaluation"
@@ -104,14 +103,14 @@ def language_scores(task: TaskResults) -> list[LanguageScore]:
         if cell := compared.get(code):
             found.append(LanguageScore(code, cell.examples, cell.score, cell.base, cell.interval))
         elif records:
-            found.append(LanguageScore(code, len(records), main_score(records, records, task.metric, task.kind)))
+            found.append(LanguageScore(code, len(records), task.scale.shown(list(records.values()))))
     return found
 
 
 def eval_results(task: TaskResults, scores: Sequence[LanguageScore]) -> list[EvalResult]:
     """One result a language, with the number of examples and the base model's score beside it."""
     on_hub = _HUB_TASKS.get(task.task) or HubTask("text-generation", task.task, _corpus(task), _corpus(task))
-    places = decimals(task.kind)
+    places = task.scale.digits
     found = []
     for score in scores:
         facts: dict[str, Any] = {"method": CLAS, "examples": score.examples}
@@ -124,8 +123,8 @@ def eval_results(task: TaskResults, scores: Sequence[LanguageScore]) -> list[Eva
                 dataset_type=on_hub.dataset,
                 dataset_name=f"{on_hub.dataset_name} ({score.language})",
                 dataset_config=on_hub.config.format(score.language),
-                metric_type="nats_per_token" if not task.higher_is_better else task.metric,
-                metric_name=unit(task),
+                metric_type=task.scale.shown_as,
+                metric_name=task.scale.unit,
                 metric_value=round(score.score, places),
                 metric_args=facts,
             )
@@ -140,14 +139,14 @@ def section(tasks: Sequence[TaskResults], scores: dict[str, list[LanguageScore]]
         "of the difference (95 %, paired bootstrap over examples): where it holds 0, the difference may be chance."
     ]
     for task in tasks:
-        better = "higher" if task.higher_is_better else "lower"
+        better = "higher" if task.scale.higher_is_better else "lower"
         known = task.settings.other
         how = f"{known.get('dtype', 'unknown precision')}, prompts of at most {known.get('max_length', '?')} tokens"
         rows = [["language", "examples", "base", "steered", "difference", "95 % interval"]]
         rows += [["---", *["---:"] * 5]]
-        rows += [_cells(score, decimals(task.kind)) for score in scores[task.task]]
+        rows += [_cells(score, task.scale.digits) for score in scores[task.task]]
         table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-        parts.append(f"**{task.task}**: {unit(task)}, {better} is better ({how})\n\n{table}")
+        parts.append(f"**{task.task}**: {task.scale.unit}, {better} is better ({how})\n\n{table}")
     return "\n\n".join(parts)
 
 
@@ -193,7 +192,7 @@ def _check(tasks: Sequence[TaskResults], checkpoint: Checkpoint) -> None:
         if task.settings.command != "run" or CLAS not in task.methods:
             raise InputError(f"{task.path}: no scores of {CLAS}; give the folder of an `eval run` with that method")
         ran, now = task.parameters(CLAS), checkpoint.config
-        for name in ("alpha", "beta", "gamma"):
+        for name in strengths_of(checkpoint):
             if ran.get(name) != getattr(now, name):
                 raise InputError(
                     f"{task.path}: run with {name} {ran.get(name)}, the checkpoint has {getattr(now, name)}; run again "

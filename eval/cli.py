@@ -20,6 +20,7 @@ _NUMBERS = ("--alpha", "--beta", "--gamma")
 _EXTRA = ("evaluate", "sklearn", "scipy", "jinja2", "plotly")  # what the package's extra `eval` brings
 _EXAMPLES = """examples:
   python -m eval run ./llama-clas --tasks xnli,xquad --methods base,int-mean,clas --samples 200 --out runs/llama
+  python -m eval run ./llama-clas --tasks xnli --methods base,clas:alpha=-2,int:value=zero --out runs/methods
   python -m eval grid ./llama-clas --task xnli --alpha=-4,-2,2,4 --beta 0.2,0.4 --samples 200 --out runs/grid
   python -m eval tune ./llama-clas --task xquad --samples 200 --out runs/tune --write
   python -m eval report runs/llama runs/grid
@@ -63,14 +64,13 @@ def _add_run(commands: Any) -> None:
     add = command.add_argument
     add("model", metavar="MODEL", help="a folder or a Hub id of a checkpoint, steered or plain")
     add("--tasks", type=parse_names, required=True, metavar="xnli,…", help="xnli, xquad, belebele, perplexity")
-    add("--methods", type=parse_names, metavar="base,…", help="base, clas, int-mean (default: base,clas; base for a "
-        "plain checkpoint)")  # fmt: skip
+    add("--methods", metavar="base,…", help="base, clas, int-mean (default: base,clas; base for a "
+        "plain checkpoint); with options clas:alpha=-2,beta=0.4,gamma=0.2 or clas:alpha=de=-2/default=1, and "
+        "int:select=lape,value=mean,site=gate, which is int-mean; as=hi acts on all examples as on Hindi")  # fmt: skip
     add("--alpha", type=parse_alpha, metavar="A", help="of clas: a number, or by language as de=-2,default=0.5 "
         "(default: the checkpoint's)")  # fmt: skip
     add("--beta", type=float, metavar="B", help="of clas (default: the checkpoint's)")
     add("--gamma", type=float, metavar="C", help="of clas (default: the checkpoint's)")
-    add("--int-site", default="gate", metavar="SITE", help="of int-mean: the mean before the nonlinearity, gate "
-        "(default), or after it, act")  # fmt: skip
     _add_common(command)
 
 
@@ -171,37 +171,37 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _run_methods(given: dict[str, Any]) -> str:
-    from .methods import Choices
-    from .options import Options
+    from .method_names import split_methods
     from .progress import Progress
+    from .run_options import RunOptions
     from .runner import run_methods
     from .summary import summarize_run
 
-    quiet, names, site = given.pop("quiet"), given.pop("methods"), given.pop("int_site")
-    strengths = {name: given.pop(name) for name in ("alpha", "beta", "gamma")}
-    choices = Choices({name: value for name, value in strengths.items() if value is not None}, site)
-    options = Options(**given)
-    plan, outcome = run_methods(options, names, choices, Progress(quiet))
+    quiet, names = given.pop("quiet"), given.pop("methods")
+    strengths = {name: value for name in ("alpha", "beta", "gamma") if (value := given.pop(name)) is not None}
+    options = RunOptions(**given)
+    names = None if names is None else split_methods(names)
+    plan, outcome = run_methods(options, names, strengths, Progress(quiet))
     return str(options.out) if quiet else summarize_run(plan, outcome)
 
 
 def _run_grid(given: dict[str, Any]) -> str:
     from .grid import DEFAULT_ALPHAS, Grid, run_grid
-    from .options import Options
     from .progress import Progress
+    from .run_options import RunOptions
     from .summary import summarize_grid
 
     quiet, task = given.pop("quiet"), given.pop("task")
     grid = Grid(given.pop("alpha") or DEFAULT_ALPHAS, given.pop("beta"), given.pop("gamma"))
-    options = Options(**given, tasks=(task,))
+    options = RunOptions(**given, tasks=(task,))
     plan, outcome = run_grid(options, grid, Progress(quiet))
     return str(options.out) if quiet else summarize_grid(plan, outcome)
 
 
 def _run_tune(given: dict[str, Any]) -> str:
     from .grid import DEFAULT_ALPHAS
-    from .options import Options
     from .progress import Progress
+    from .run_options import RunOptions
     from .summary import summarize_tune
     from .tune import run_tune
 
@@ -209,7 +209,7 @@ def _run_tune(given: dict[str, Any]) -> str:
     write, alphas = given.pop("write"), given.pop("alpha") or DEFAULT_ALPHAS
     if given["out"] is None:
         given["out"] = Path(f"{Path(given['model']).expanduser().resolve().name}-tune-{task}")
-    options = Options(**given, tasks=(task,))
+    options = RunOptions(**given, tasks=(task,))
     plan, outcome, decisions = run_tune(options, alphas, write, Progress(quiet))
     return str(options.out) if quiet else summarize_tune(plan, outcome, decisions, write)
 

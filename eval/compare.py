@@ -12,6 +12,7 @@ from pathlib import Path
 from clas_models.errors import InputError
 
 from .run_folder import Record, RunFolder
+from .score_scale import scale_of
 from .summary import aligned
 
 
@@ -32,26 +33,27 @@ class Agreement:
     largest: float
 
 
-def compare_runs(first: Path, second: Path) -> list[Agreement]:
+def compare_runs(one: Path, other: Path) -> list[Agreement]:
     """Every task, and every method that was in force with the same strengths in both.
 
     Raises:
         InputError: a folder that is not a run's, or two runs without a prediction of the same method and example.
     """
-    runs = RunFolder.open(first), RunFolder.open(second)
+    runs = RunFolder.open(one), RunFolder.open(other)
     agreements = []
     for task in runs[0].settings.tasks:
-        metric = runs[0].settings.other["metrics"][task][0]
+        scale = scale_of(runs[0].settings.main_score(task))
         for method, described in runs[0].settings.methods.items():
             same = described == runs[1].settings.methods.get(method)
             pairs = list(_pairs(runs, task, method)) if same else []
             if pairs:
-                different = sum(one.prediction != other.prediction for one, other in pairs)
-                largest = max(abs(one.scores[metric] - other.scores[metric]) for one, other in pairs)
+                different = sum(before.prediction != after.prediction for before, after in pairs)
+                first, second = (scale.values(records) for records in zip(*pairs, strict=True))
+                largest = float(abs(first - second).max())
                 agreements.append(Agreement(task, method, len(pairs), different, largest))
     if not agreements:
         raise InputError(
-            f"{first} and {second}: no prediction of the same example by a method with the same strengths in both"
+            f"{one} and {other}: no prediction of the same example by a method with the same strengths in both"
         )
     return agreements
 

@@ -14,11 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from clas_models.errors import InputError
-
 from .run_folder import Record
-from .statistics import Array, Interval, percentile_interval, resampled_means
-from .tasks import Kind, Task
+from .score_scale import ScoreScale
+from .statistics import Interval, percentile_interval, resampled_means
 
 FEWEST_EXAMPLES = 4  # two in each half
 
@@ -75,11 +73,11 @@ class Decision:
         }
 
 
-def decide(task: Task, found: Mapping[float, Sequence[Record]]) -> Decision:
+def decide(scale: ScoreScale, found: Mapping[float, Sequence[Record]]) -> Decision:
     """Choose an alpha for one language.
 
     Args:
-        task: what was asked.
+        scale: of the score that decides.
         found: the predictions under each alpha, among them 0, the base; the same examples in the same order, at
             least FEWEST_EXAMPLES.
 
@@ -88,7 +86,8 @@ def decide(task: Task, found: Mapping[float, Sequence[Record]]) -> Decision:
     """
     selection = {alpha: records[0::2] for alpha, records in found.items()}
     held_out = {alpha: records[1::2] for alpha, records in found.items()}
-    candidates = _gains(task, selection)
+    base = scale.mean(selection[0.0])
+    candidates = _gains(scale, selection)
     chosen = max(candidates, key=lambda alpha: (candidates[alpha].mean, -abs(alpha)))
     kept = candidates[chosen].low > 0
     alpha = chosen if kept else 0.0
@@ -98,12 +97,12 @@ def decide(task: Task, found: Mapping[float, Sequence[Record]]) -> Decision:
         reason=_reason(chosen, kept),
         candidates=candidates,
         examples=len(selection[0.0]),
-        base=_score(task, selection[0.0]),
+        base=base,
         held_out=HeldOut(
             examples=len(held_out[0.0]),
-            base=_score(task, held_out[0.0]),
-            tuned=_score(task, held_out[alpha]),
-            gain=_gains(task, {0.0: held_out[0.0], alpha: held_out[alpha]})[alpha],
+            base=scale.mean(held_out[0.0]),
+            tuned=scale.mean(held_out[alpha]),
+            gain=_gains(scale, {0.0: held_out[0.0], alpha: held_out[alpha]})[alpha],
         ),
     )
 
@@ -114,36 +113,17 @@ def _reason(chosen: float, kept: bool) -> str:
     return f"{chosen:g} gains most, but its interval holds 0: unsteered" if chosen else "no candidate gains: unsteered"
 
 
-def _gains(task: Task, found: Mapping[float, Sequence[Record]]) -> dict[float, Interval]:
+def _gains(scale: ScoreScale, found: Mapping[float, Sequence[Record]]) -> dict[float, Interval]:
     """The mean gain of every alpha over 0 with its paired bootstrap interval; higher is better."""
-    sign = -1 if task.kind is Kind.PERPLEXITY else 1
-    values = np.stack([sign * (_values(task, records) - _values(task, found[0.0])) for records in found.values()])
-    weights = _weights(task, found[0.0])
+    base = scale.values(found[0.0])
+    values = np.stack([scale.sign * (scale.values(records) - base) for records in found.values()])
+    weights = scale.weights(found[0.0])
     draws = resampled_means(values, np.broadcast_to(weights, values.shape))
     means = values.sum(axis=1) / weights.sum()
     return {
         alpha: percentile_interval(float(mean), column, examples=len(weights))
         for alpha, mean, column in zip(found, means, draws.T, strict=True)
     }
-
-
-def _score(task: Task, records: Sequence[Record]) -> float:
-    """The mean of the main score as the records have it; for a perplexity nats a token."""
-    return float(_values(task, records).sum() / _weights(task, records).sum())
-
-
-def _values(task: Task, records: Sequence[Record]) -> Array:
-    return np.array([record.scores[task.metrics[0]] for record in records], dtype=np.float64)
-
-
-def _weights(task: Task, records: Sequence[Record]) -> Array:
-    """What a sum of main scores is divided by, summed: tokens for a perplexity, else 1 an example."""
-    if task.kind is not Kind.PERPLEXITY:
-        return np.ones(len(records))
-    tokens = np.array([record.tokens for record in records], dtype=np.float64)
-    if not tokens.any():
-        raise InputError("perplexity of texts of a single token each: give longer texts")
-    return tokens
 
 
 def _plain(interval: Interval) -> dict[str, float | None]:

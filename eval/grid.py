@@ -13,9 +13,9 @@ from itertools import product
 from clas_models.errors import InputError
 
 from .loading import Checkpoint, open_checkpoint
-from .methods import BASE, CLAS, Choices, Method, clas_method, methods_of
-from .options import Options
+from .methods import BASE, Method, clas_method, methods_of
 from .progress import Progress
+from .run_options import RunOptions
 from .runner import Outcome, Plan, execute
 
 DEFAULT_ALPHAS = (-8.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0)  # the paper's Figure 5
@@ -50,28 +50,18 @@ def grid_methods(grid: Grid, checkpoint: Checkpoint) -> list[Method]:
         InputError: the checkpoint is a plain one, or a value cannot be used.
     """
     grid.check()
-    base = methods_of([BASE], checkpoint, Choices())
+    base = methods_of([BASE], checkpoint, {})
     beta, gamma = (
         (getattr(checkpoint.config, name, 0.0),) if values is None else values
         for name, values in (("beta", grid.beta), ("gamma", grid.gamma))
     )
     return base + [
-        clas_method(checkpoint, setting_name(*strengths), dict(zip(("alpha", "beta", "gamma"), strengths, strict=True)))
+        clas_method(checkpoint, dict(zip(("alpha", "beta", "gamma"), strengths, strict=True)))
         for strengths in product(grid.alpha, beta, gamma)
     ]
 
 
-def setting_name(alpha: float, beta: float, gamma: float) -> str:
-    """The folder of a setting, such as `clas_a-2_b0.4_g0.2`; different settings have different names."""
-    return f"{CLAS}_a{_written(alpha)}_b{_written(beta)}_g{_written(gamma)}"
-
-
-def _written(value: float) -> str:
-    value += 0.0  # -0 is 0
-    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
-
-
-def run_grid(options: Options, grid: Grid, progress: Progress) -> tuple[Plan, Outcome]:
+def run_grid(options: RunOptions, grid: Grid, progress: Progress) -> tuple[Plan, Outcome]:
     """The command `grid`.
 
     Raises:

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .engine.choices import choose_grid
-from .engine.generation import generate_grid
-from .engine.perplexity import negative_log_likelihood_grid
-from .engine.settings import Setting
+from .engine.choices import choose
+from .engine.conditions import Condition
+from .engine.generation import generate
+from .engine.perplexity import negative_log_likelihood
 from .loading import Checkpoint
-from .options import Options
 from .prompts import Prompt, PromptBuilder, choice_ids
 from .run_folder import Record
+from .run_options import RunOptions
 from .tasks import Answer, Example, Kind, Task, task_of
 from .templates import Templates, find_templates
 
@@ -48,7 +48,7 @@ class Job:
     batch_size: int
 
     @classmethod
-    def of(cls, name: str, options: Options, checkpoint: Checkpoint) -> Job:
+    def of(cls, name: str, options: RunOptions, checkpoint: Checkpoint) -> Job:
         """Raises InputError: data, template or tokenizer cannot be used for the task."""
         task = task_of(name)
         examples = task.load(options.languages, options.source)
@@ -79,20 +79,20 @@ class Job:
         return [self.builder.build(example, language) for example in self.examples[language]]
 
     def answers(
-        self, model: Any, prompts: Sequence[Prompt], language: str, strengths: Sequence[Setting], skip_batches: int
+        self, model: Any, prompts: Sequence[Prompt], language: str, conditions: Sequence[Condition], skip_batches: int
     ) -> Iterator[tuple[list[int], Sequence[Sequence[Answer]]]]:
-        """Batch by batch as planned: indices of examples, and for each of the strengths their answers."""
+        """Batch by batch as planned: indices of examples, and under each condition their answers."""
         rows = [prompt.ids for prompt in prompts]
-        grid = (strengths, self.batch_size, skip_batches)
+        plan: dict[str, Any] = {"conditions": conditions, "batch_size": self.batch_size, "skip_batches": skip_batches}
         if self.task.kind is Kind.CHOICE:
-            for batch, logits in choose_grid(model, rows, self.choices, language, *grid):
+            for batch, logits in choose(model, rows, self.choices, language, **plan):
                 yield batch, logits.argmax(-1).tolist()
         elif self.task.kind is Kind.GENERATION:
             limits = (self.task.max_new_tokens, self.checkpoint.eos_token_ids)
-            for batch, tokens in generate_grid(model, rows, language, strengths, *limits, *grid[1:]):
+            for batch, tokens in generate(model, rows, language, *limits, **plan):
                 yield batch, [[self._text(row) for row in answers] for answers in tokens]
         else:
-            for batch, nats, _ in negative_log_likelihood_grid(model, rows, language, *grid):
+            for batch, nats, _ in negative_log_likelihood(model, rows, language, **plan):
                 yield batch, nats
 
     def _text(self, tokens: Sequence[int]) -> str:

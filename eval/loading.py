@@ -10,22 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from transformers import GenerationConfig
 
 from clas_models.conversion.copying import TOKENIZER_FILES
 from clas_models.conversion.loading import load_model, load_tokenizer, pick_device, pick_dtype
-from clas_models.conversion.source import Source, open_source
-from clas_models.conversion.weights import is_mask
+from clas_models.conversion.source import Source, check_profile_fits, open_source
+from clas_models.conversion.weights import current_names, read_tensor
 from clas_models.errors import InputError
+from clas_models.modeling.configuration_clas import STRENGTHS
 from clas_models.modeling.language import language_id
+from clas_models.modeling.tensor_names import DETECTOR_PREFIX, is_added
 from clas_models.profiling.neuron_profile import NeuronProfile
 
-# Fields of config.json that change no prediction: strengths are part of each method, languages are always named,
-# neurons are only overwritten where a method says so.
+# Fields of config.json that change no prediction: strengths are part of each method, languages are always named, and
+# what version 0.1 stored of overwritten neurons is not read.
 _IRRELEVANT = (
-    "alpha", "beta", "gamma", "language", "detector_languages", "overwrite_layers", "overwrite", "dtype", "torch_dtype",
-    "architectures", "auto_map", "clas_version", "transformers_version", "_name_or_path",
+    *STRENGTHS, "language", "detector_languages", "gate_languages", "overwrite_layers", "overwrite", "dtype",
+    "torch_dtype", "architectures", "auto_map", "clas_version", "transformers_version", "_name_or_path",
 )  # fmt: skip
 _DEFAULT_ANCHOR = "en"
 
@@ -68,15 +69,15 @@ class Checkpoint:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of the weights, the masks, the tokenizer and the configuration without the strengths.
+        """A digest of the weights, masks and vectors, the tokenizer and the configuration without the strengths.
 
         Two checkpoints with the same one give the same predictions under the same strengths.
         """
         digest = hashlib.sha256(self.source.fingerprint.encode())
-        masks = {name: shard.path for shard in self.source.shards for name in shard.tensors if is_mask(name)}
-        for name, path in sorted(masks.items()):
-            with safe_open(path, "pt") as file:
-                digest.update(f"{name}|".encode() + file.get_tensor(name).numpy().tobytes())
+        for name in sorted(current_names(self.source.shards)):
+            if is_added(name) and not name.startswith(DETECTOR_PREFIX):
+                table = read_tensor(self.source.shards, name).contiguous().view(torch.uint8)
+                digest.update(f"{name}|".encode() + table.numpy().tobytes())
         fields = {name: value for name, value in self.source.raw_config.items() if name not in _IRRELEVANT}
         digest.update(json.dumps([fields, sorted(self.eos_token_ids)], sort_keys=True).encode())
         paths = {path for pattern in TOKENIZER_FILES for path in self.source.folder.glob(pattern) if path.is_file()}
@@ -114,16 +115,7 @@ class Checkpoint:
                 "convert the model again"
             )
         profile = NeuronProfile.load(path)
-        mine = (self.source.num_layers, self.source.num_neurons, self.source.fingerprint)
-        theirs = (
-            profile.num_model_layers,
-            profile.num_neurons,
-            profile.provenance.fingerprint or self.source.fingerprint,
-        )
-        if mine != theirs:
-            raise InputError(
-                f"{path}: a profile of another model ({profile.provenance.model}); convert the model again"
-            )
+        check_profile_fits(profile, self.source, path)
         return profile
 
     def load(self) -> Any:

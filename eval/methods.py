@@ -1,39 +1,38 @@
-"""The methods that a model can be evaluated with, by name: what is in force on it while it answers.
+"""The methods that a model can be evaluated with: a description of each, and what is in force on the model meanwhile.
 
-Adding one is adding a line to `METHODS`; another statistic for `int-mean`'s rule, such as zero, is also a line in
-`clas_models.profiling.language_neurons.WRITTEN`.
+A kind of method is a line in `METHODS`: what can be written about it (`method_names.py`), and a function that says
+what it puts in force on a checkpoint.  That is strengths, which the engine sets, so that methods that differ in them
+alone are computed together; and at most one `Write`, for the length of a block.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from copy import deepcopy
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
-
-import torch
-from torch import Tensor
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from clas_models.errors import InputError
-from clas_models.profiling.language_neurons import SITES, find_language_neurons
+from clas_models.modeling.configuration_clas import STRENGTHS
+from clas_models.modeling.write import Write
+from clas_models.profiling.values import SITES, VALUES
+from clas_models.profiling.write_tables import SELECTIONS, WriteTables, write_tables
 
-from .engine.settings import Setting
+from .engine.conditions import Condition
 from .loading import Checkpoint
-from .run_folder import BASE
+from .method_names import Syntax, by_language, language, method_name, number, one_of, read_method
+from .run_folder import BASE, CLAS
 
-CLAS = "clas"
 DEFAULT_METHODS = (BASE, CLAS)
-DEFAULT_SITE = "gate"
 
 
 @dataclass(frozen=True)
-class Overwriting:
-    """What `act(gate)` of a language's own neurons is overwritten with: a key of WRITTEN, taken at a key of SITES."""
+class Writing:
+    """What is written over the activations of a language's neurons: keys of SELECTIONS, VALUES and SITES."""
 
-    statistic: str
+    select: str
+    value: str
     site: str
 
 
@@ -42,132 +41,152 @@ class Method:
     """One way to run a model.
 
     Attributes:
-        name: of its folder, and as users write it.
+        name: the one that `method_names.py` gives it.
         described: what is in force, for the run's settings; the key "kind" is always there.
-        strengths: what the engine sets; nothing on a plain model.
-        overwriting: what is overwritten; None is nothing.
+        condition: what the engine sets, the language that the method acts as for among it; nothing on a plain model.
+        writing: what is written; None is nothing.
     """
 
     name: str
     described: dict[str, Any]
-    strengths: Setting
-    overwriting: Overwriting | None = None
+    condition: Condition
+    writing: Writing | None = None
 
 
-@dataclass(frozen=True)
-class Choices:
-    """What a user can say about the methods.
-
-    Attributes:
-        strengths: alpha, beta and gamma of `clas`; what is not there is as the checkpoint says.
-        site: where the statistic of a method that overwrites is taken, a key of SITES.
-    """
-
-    strengths: Mapping[str, Any] = field(default_factory=dict)
-    site: str = DEFAULT_SITE
+InForce: TypeAlias = tuple[dict[str, Any], Condition, Writing | None]  # as the fields of `Method`
 
 
-def _base(checkpoint: Checkpoint, choices: Choices) -> Method:
-    return Method(BASE, {"kind": BASE}, {"alpha": 0.0} if checkpoint.is_steered else {})
+def _base(checkpoint: Checkpoint, options: Mapping[str, Any]) -> InForce:
+    return {}, _unsteered(checkpoint), None
 
 
-def _clas(checkpoint: Checkpoint, choices: Choices) -> Method:
-    return clas_method(checkpoint, CLAS, choices.strengths)
+def _clas(checkpoint: Checkpoint, options: Mapping[str, Any]) -> InForce:
+    try:
+        given = {name: value for name, value in options.items() if name in STRENGTHS}
+        config = checkpoint.config.with_strengths(**given)
+    except (TypeError, ValueError) as error:
+        raise InputError(str(error)) from error
+    in_force = {name: getattr(config, name) for name in strengths_of(checkpoint)}
+    return in_force, in_force, None
 
 
-def _overwriting(name: str, statistic: str, checkpoint: Checkpoint, choices: Choices) -> Method:
-    if choices.site not in SITES:
-        raise InputError(f"unknown site {choices.site!r} of the statistic: choose one of {', '.join(SITES)}")
-    _check_steered(checkpoint, name)
-    rule = Overwriting(statistic, choices.site)
-    return Method(name, {"kind": name, "site": choices.site}, {"alpha": 0.0}, rule)
+def _int(checkpoint: Checkpoint, options: Mapping[str, Any]) -> InForce:
+    described = {name: options[name] for name in ("select", "value", "site")}
+    return described, _unsteered(checkpoint), Writing(**described)
 
 
-METHODS: Mapping[str, Callable[[Checkpoint, Choices], Method]] = {
-    BASE: _base,
-    CLAS: _clas,
-    "int-mean": partial(_overwriting, "int-mean", "mean"),
-}
+def strengths_of(checkpoint: Checkpoint) -> list[str]:
+    """The strengths that say something on a checkpoint; none on a plain one."""
+    if not checkpoint.is_steered:
+        return []
+    return [name for name in STRENGTHS if name != "vector_strength" or checkpoint.config.vector_layers]
 
 
-def methods_of(names: Sequence[str] | None, checkpoint: Checkpoint, choices: Choices) -> list[Method]:
-    """The methods of these names, or by default those that every checkpoint of its kind can be run with.
+def _unsteered(checkpoint: Checkpoint) -> Condition:
+    return {name: 0.0 for name in strengths_of(checkpoint) if name in ("alpha", "vector_strength")}
+
+
+METHODS: Mapping[str, tuple[Syntax, Callable[[Checkpoint, Mapping[str, Any]], InForce]]] = {
+    BASE: (Syntax(), _base),
+    CLAS: (
+        Syntax({"alpha": by_language, "beta": number, "gamma": number, "vector_strength": by_language, "as": language}),
+        _clas,
+    ),
+    "int": (
+        Syntax(
+            {"select": one_of(tuple(SELECTIONS)), "value": one_of(tuple(VALUES)), "site": one_of(tuple(SITES)),
+             "as": language},
+            defaults={"select": "lape", "value": "mean", "site": "gate"},
+        ),
+        _int,
+    ),
+}  # fmt: skip
+SHORT_NAMES = {"int-mean": "int"}
+_SYNTAX = {kind: syntax for kind, (syntax, _) in METHODS.items()}
+
+
+def methods_of(names: Sequence[str] | None, checkpoint: Checkpoint, strengths: Mapping[str, Any]) -> list[Method]:
+    """The methods that a user wrote, or by default those that every checkpoint of its kind can be run with.
+
+    Args:
+        strengths: of `clas`, where its options do not say them.
 
     Raises:
-        InputError: no method of that name, one that is given twice, one that a plain checkpoint cannot be run with,
-            or a choice that cannot be used or that no method asks about.
+        InputError: no method of that name, one that is given twice, one that a plain checkpoint cannot be run with, an
+            option that cannot be used, or strengths that no method asks about.
     """
     if names is None:
         names = DEFAULT_METHODS if checkpoint.is_steered else (BASE,)
-    for name in names:
-        if name not in METHODS:
-            raise InputError(f"unknown method {name!r}: choose among {', '.join(METHODS)}")
-        if names.count(name) > 1:
-            raise InputError(f"method {name!r} is given more than once: name every method once")
-    if choices.strengths and CLAS not in names:
-        raise InputError(f"{', '.join(choices.strengths)} is for the method {CLAS}, which is not asked for")
-    return [METHODS[name](checkpoint, choices) for name in names]
+    methods: list[Method] = []
+    kinds = set()
+    for text in names:
+        name, kind, options = read_method(text, _SYNTAX, SHORT_NAMES)
+        method = _method(name, kind, {**(strengths if kind == CLAS else {}), **options}, checkpoint)
+        if same := next((known.name for known in methods if known.described == method.described), None):
+            also = "" if same == text else f" as {same}"
+            raise InputError(f"method {text!r} is given more than once{also}: name every method once")
+        methods.append(method)
+        kinds.add(kind)
+    if strengths and CLAS not in kinds:
+        raise InputError(f"{', '.join(strengths)} is for the method {CLAS}, which is not asked for")
+    return methods
 
 
-def clas_method(checkpoint: Checkpoint, name: str, strengths: Mapping[str, Any]) -> Method:
-    """Steering with these strengths; what is not there is as the checkpoint says.
+def clas_method(checkpoint: Checkpoint, strengths: Mapping[str, Any]) -> Method:
+    """Steering with these strengths, which its name says; what is not there is as the checkpoint says.
 
     Raises:
         InputError: the checkpoint is a plain one, or a strength cannot be used on it.
     """
-    _check_steered(checkpoint, CLAS)
-    config = deepcopy(checkpoint.config)
-    for field_name, value in strengths.items():
-        setattr(config, field_name, value)
-    try:
-        config.validate_steering()
-    except (TypeError, ValueError) as error:
-        raise InputError(str(error)) from error
-    in_force = {field_name: getattr(config, field_name) for field_name in ("alpha", "beta", "gamma")}
-    return Method(name, {"kind": CLAS, **in_force}, in_force)
+    return _method(method_name(CLAS, strengths, _SYNTAX[CLAS], SHORT_NAMES), CLAS, strengths, checkpoint)
 
 
-def _check_steered(checkpoint: Checkpoint, name: str) -> None:
-    if not checkpoint.is_steered:
+def _method(name: str, kind: str, options: Mapping[str, Any], checkpoint: Checkpoint) -> Method:
+    if kind != BASE and not checkpoint.is_steered:
         raise InputError(
             f"{checkpoint.name}: a plain checkpoint, which only {BASE} can be run with, not {name}; convert it first "
             "with convert.py"
         )
+    described, condition, writing = METHODS[kind][1](checkpoint, options)
+    described = {"kind": kind, **described}
+    if acting := options.get("as"):
+        if not checkpoint.is_profiled(acting):
+            raise InputError(
+                f"method {name!r}: {acting} is not among the profiled languages "
+                f"{', '.join(checkpoint.config.languages)}; act as for one of these"
+            )
+        described, condition = {**described, "as": acting}, {**condition, "language": acting}
+    return Method(name, described, condition, writing)
 
 
 @dataclass(frozen=True)
 class Group:
-    """Methods that are computed together, because they differ in strengths only.
+    """Methods that are computed together, because they differ in their conditions only.
 
     Attributes:
         methods: at least one.
-        tables: what is overwritten and with what, `[languages, layers, neurons]` bool and float32; None is nothing.
+        tables: what is written and where; None is nothing.
     """
 
     methods: tuple[Method, ...]
-    tables: tuple[Tensor, Tensor] | None = None
+    tables: WriteTables | None = None
 
     @property
-    def strengths(self) -> list[Setting]:
-        return [method.strengths for method in self.methods]
+    def conditions(self) -> list[Condition]:
+        return [method.condition for method in self.methods]
 
     @property
     def digest(self) -> str | None:
         """SHA-256 in hexadecimal of the tables; None without any."""
         if self.tables is None:
             return None
-        return hashlib.sha256(b"".join(table.numpy().tobytes() for table in self.tables)).hexdigest()
+        return hashlib.sha256(self.tables.masks.numpy().tobytes() + self.tables.values.numpy().tobytes()).hexdigest()
 
-    @contextmanager
-    def in_force(self, model: Any) -> Iterator[None]:
+    def in_force(self, model: Any) -> AbstractContextManager[None]:
         """The group's tables on the model for the length of a `with` block, or none; strengths are the engine's."""
-        if not hasattr(model, "temporary_steering"):
-            yield
-            return
-        if self.tables is not None:
-            model.set_overwrite(*self.tables)
-        with model.temporary_steering(overwrite=self.tables is not None):
-            yield
+        if self.tables is None:
+            return nullcontext()
+        return model.intervening(Write(self.tables.masks, self.tables.values, self.tables.languages))
 
 
 def grouped(methods: Sequence[Method], checkpoint: Checkpoint) -> list[Group]:
@@ -176,30 +195,27 @@ def grouped(methods: Sequence[Method], checkpoint: Checkpoint) -> list[Group]:
     Raises:
         InputError: a method needs the checkpoint's profile, and that is missing or lacks what it needs.
     """
-    together: dict[Overwriting | None, list[Method]] = {}
+    together: dict[Writing | None, list[Method]] = {}
     for method in methods:
-        together.setdefault(method.overwriting, []).append(method)
+        together.setdefault(method.writing, []).append(method)
     return [
-        Group(tuple(alike), None if rule is None else overwrite_tables(checkpoint, rule))
-        for rule, alike in together.items()
+        Group(tuple(alike), None if writing is None else tables_of(checkpoint, writing))
+        for writing, alike in together.items()
     ]
 
 
-def overwrite_tables(checkpoint: Checkpoint, rule: Overwriting) -> tuple[Tensor, Tensor]:
-    """The language neurons of the checkpoint's profile and their values, as `set_overwrite` takes them.
-
-    The anchor's neurons are not overwritten, nor those of a language that is not in the profile.
+def tables_of(checkpoint: Checkpoint, writing: Writing) -> WriteTables:
+    """The tables of a `Write` from the checkpoint's profile; nothing is written over the anchor's neurons.
 
     Raises:
         InputError: the profile is missing, of another model, without all layers, or too old for the site.
     """
     profile = checkpoint.profile()
-    neurons = find_language_neurons(profile)
-    languages = checkpoint.config.languages
-    shape = (len(languages), *neurons.membership.shape[1:])
-    masks, values = torch.zeros(shape, dtype=torch.bool), torch.zeros(shape)
-    for row, language in enumerate(languages):
-        if language in neurons.languages and language != checkpoint.anchor_language:
-            masks[row] = neurons.membership[neurons.languages.index(language)]
-            values[row] = neurons.values(profile, language, rule.statistic, site=rule.site)
-    return masks, values
+    return write_tables(
+        profile,
+        SELECTIONS[writing.select](profile),
+        checkpoint.config.languages,
+        value=writing.value,
+        site=writing.site,
+        leave_out=(checkpoint.anchor_language,),
+    )

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from clas_models.command_line import Messages
 
-from .tally import Tally
+from .score_scale import Tally
 
 _SHOWN = 3  # methods whose scores fit beside the bar
 

@@ -1,7 +1,8 @@
 """A run's folder on disk: its settings, and one file of predictions for each task, method and language.
 
     RUN/run.json                                  the settings, written once, before the first prediction
-    RUN/predictions/TASK/METHOD/LANGUAGE.jsonl    one line an example, in the order in which they were computed
+    RUN/predictions/TASK/METHOD/LANGUAGE.jsonl    one line an example, in the order in which they were computed;
+                                                  METHOD is the method's name as `folder_of` writes it
     RUN/tune.json                                 what `tune` decided
 
 Reading lives here, so that a report needs no model; `predictions.py` appends.
@@ -9,6 +10,7 @@ Reading lives here, so that a report needs no model; `predictions.py` appends.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -22,6 +24,8 @@ SETTINGS_NAME = "run.json"
 PREDICTIONS_NAME = "predictions"
 TUNE_NAME = "tune.json"
 BASE = "base"
+CLAS = "clas"
+_LONGEST = 100  # characters of a method in a folder's name
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,9 @@ class Settings:
         model: as the user named it; `fingerprint` identifies the weights and masks.
         anchor_language: of the checkpoint.
         languages: by task, in the order of the report.
-        methods: by the name of their folder, what was in force: {"kind": "base"}, {"kind": "clas", "alpha": 1.0,
-            "beta": 0.4, "gamma": 0.2}, {"kind": "int-mean", "site": "gate"}; alpha may be by language.
+        methods: by name, what was in force: {"kind": "base"}, {"kind": "clas", "alpha": 1.0, "beta": 0.4,
+            "gamma": 0.2}, {"kind": "int", "select": "lape", "value": "mean", "site": "gate"}; alpha may be by language,
+            and "as" is the language that the method acts as for, where that is not the examples'.
         samples: examples a language, None for all.
         other: everything else, such as the template's digest, precision, maximum length and versions.
     """
@@ -86,6 +91,10 @@ class Settings:
     @property
     def tasks(self) -> list[str]:
         return list(self.languages)
+
+    def main_score(self, task: str) -> str | None:
+        """The name of a task's main score, a line of `score_scale.SCALES`."""
+        return next(iter(self.other.get("metrics", {}).get(task, ())), None)
 
 
 @dataclass(frozen=True)
@@ -113,7 +122,7 @@ class RunFolder:
             raise InputError(f"{file}: not the settings of a run ({error}); run again into another folder") from error
 
     def file(self, task: str, method: str, language: str) -> Path:
-        return self.path / PREDICTIONS_NAME / task / method / f"{language}.jsonl"
+        return self.path / PREDICTIONS_NAME / task / folder_of(method) / f"{language}.jsonl"
 
     def records(self, task: str, method: str, language: str) -> list[Record]:
         """The finished predictions, [] where there are none yet; a last line without its newline is unfinished.
@@ -123,6 +132,14 @@ class RunFolder:
         """
         path = self.file(task, method, language)
         return list(parsed(path, whole_lines(path)))
+
+
+def folder_of(method: str) -> str:
+    """A method's name without the characters that file systems keep for themselves; different ones stay different."""
+    name = method.translate(str.maketrans(":,/", "__~"))
+    if len(name) <= _LONGEST:
+        return name
+    return f"{name[:_LONGEST]}~{hashlib.sha256(method.encode()).hexdigest()[:12]}"
 
 
 def whole_lines(path: Path) -> list[bytes]:

@@ -6,7 +6,7 @@ is left to compute.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -18,14 +18,13 @@ from .begin import begun
 from .engine.batches import plan_batches
 from .jobs import Job
 from .loading import Checkpoint, open_checkpoint
-from .methods import Choices, Group, Method, grouped, methods_of
-from .options import Options
+from .methods import Group, Method, grouped, methods_of
 from .predictions import Predictions
 from .progress import Meter, Progress
 from .prompts import Prompt
-from .run_folder import Record, RunFolder, Settings
-from .tally import Tally
-from .tasks import Answer, Example
+from .run_folder import RunFolder, Settings
+from .run_options import RunOptions
+from .score_scale import Tally
 
 _LIBRARIES = ("torch", "transformers", "tokenizers")
 
@@ -40,14 +39,14 @@ class Plan:
     """
 
     command: str
-    options: Options
+    options: RunOptions
     checkpoint: Checkpoint
     jobs: tuple[Job, ...]
     methods: tuple[Method, ...]
     groups: tuple[Group, ...]
 
     @classmethod
-    def of(cls, command: str, options: Options, checkpoint: Checkpoint, methods: Sequence[Method]) -> Plan:
+    def of(cls, command: str, options: RunOptions, checkpoint: Checkpoint, methods: Sequence[Method]) -> Plan:
         """Raises InputError: data, templates, tokenizer or profile cannot be used."""
         jobs = tuple(Job.of(name, options, checkpoint) for name in options.tasks)
         return cls(command, options, checkpoint, jobs, tuple(methods), tuple(grouped(methods, checkpoint)))
@@ -75,7 +74,7 @@ class Plan:
                 "corpus": options.corpus,
                 "examples": {name: job.examples_digest() for name, job in by_task.items()},
                 "templates": {name: job.template_digest() for name, job in by_task.items()},
-                "overwritten": {
+                "written": {
                     method.name: group.digest for group in self.groups for method in group.methods if group.digest
                 },
                 "chat_template": options.chat_template,
@@ -93,8 +92,8 @@ class Plan:
         others = [language for language in languages if not self.checkpoint.is_profiled(language)]
         if self.checkpoint.is_steered and others:
             yield (
-                f"not profiled: {', '.join(others)}; there clas takes the default alpha, and methods that overwrite "
-                "neurons equal base"
+                f"not profiled: {', '.join(others)}; there clas takes the default alpha, and int equals base, unless "
+                "as= names another language"
             )
 
 
@@ -117,13 +116,13 @@ class Outcome:
 
 
 def run_methods(
-    options: Options, names: Sequence[str] | None, choices: Choices, progress: Progress
+    options: RunOptions, names: Sequence[str] | None, strengths: Mapping[str, Any], progress: Progress
 ) -> tuple[Plan, Outcome]:
     """The command `run`.
 
     Args:
-        names: of the methods; None are the default ones.
-        choices: about the methods.
+        names: of the methods, as users write them; None are the default ones.
+        strengths: of `clas`, where a method's options do not say them.
 
     Raises:
         InputError: something cannot be used.
@@ -131,7 +130,7 @@ def run_methods(
     """
     options.check()
     checkpoint = open_checkpoint(options.model, options.dtype, options.device)
-    methods = methods_of(names, checkpoint, choices)
+    methods = methods_of(names, checkpoint, strengths)
     if not checkpoint.is_steered and names is None:
         progress.say(f"{checkpoint.name}: a plain checkpoint, so {methods[0].name} is the only method")
     plan = Plan.of("run", options, checkpoint, methods)
@@ -180,7 +179,7 @@ class _Work:
                 if not prompts:
                     self.meter.at(f"{job.task.name} {language}, prompts")
                     prompts = job.prompts(language)
-                self._compute(_Part(job, language, prompts, replace(group, methods=unfinished)))
+                self._compute(job, language, prompts, replace(group, methods=unfinished))
         self._count_cuts(job, language)
 
     def _unfinished(self, job: Job, language: str, group: Group) -> tuple[Method, ...]:
@@ -188,7 +187,7 @@ class _Work:
         task, keys = job.task, {example.key for example in job.examples[language]}
         unfinished = []
         for method in group.methods:
-            tally = self.tallies[task.name, method.name, language] = Tally(task)
+            tally = self.tallies[task.name, method.name, language] = Tally(task.scale)
             records = self.folder.records(task.name, method.name, language)
             if len(records) == len(keys) and {record.key for record in records} == keys:
                 tally.add(records)
@@ -197,55 +196,34 @@ class _Work:
                 unfinished.append(method)
         return tuple(unfinished)
 
-    def _compute(self, part: _Part) -> None:
-        task, language, methods = part.job.task, part.language, part.group.methods
-        tallies = {method.name: self.tallies[task.name, method.name, language] for method in methods}
+    def _compute(self, job: Job, language: str, prompts: Sequence[Prompt], group: Group) -> None:
+        task, examples = job.task, job.examples[language]
+        tallies = {method.name: self.tallies[task.name, method.name, language] for method in group.methods}
         files = [self.folder.file(task.name, name, language) for name in tallies]
-        batches = plan_batches([prompt.ids for prompt in part.prompts], part.job.batch_size)
-        predictions = Predictions.resume(files, [example.key for example in part.examples], batches)
+        batches = plan_batches([prompt.ids for prompt in prompts], job.batch_size)
+        predictions = Predictions.resume(files, [example.key for example in examples], batches)
         for tally, records in zip(tallies.values(), predictions.records, strict=True):
             tally.add(records)
             self.meter.already(len(records))
         model = self.model
-        named = "+".join(tallies) if len(tallies) <= 2 else f"{len(tallies)} settings"
+        named = "+".join(tallies) if len(tallies) <= 2 else f"{len(tallies)} methods"
         self.meter.at(f"{task.name} {language}, {named}")
-        with part.group.in_force(model):
-            for batch, answers in part.answers(model, predictions.batches):
-                lines = part.records(batch, answers)
+        with group.in_force(model):
+            for batch, answers in job.answers(model, prompts, language, group.conditions, predictions.batches):
+                lines = [
+                    [
+                        job.record(examples[index], language, prompts[index], answer)
+                        for index, answer in zip(batch, given, strict=True)
+                    ]
+                    for given in answers
+                ]
                 predictions.append(lines)
                 for tally, added in zip(tallies.values(), lines, strict=True):
                     tally.add(added)
-                self.meter.add(len(batch) * len(methods), tallies)
+                self.meter.add(len(batch) * len(tallies), tallies)
 
     def _count_cuts(self, job: Job, language: str) -> None:
         """Of the first method: the prompts are the same for all."""
         records = self.folder.records(job.task.name, self.plan.methods[0].name, language)
         cut, count = self.cut.get(job.task.name, (0, 0))
         self.cut[job.task.name] = (cut + sum(record.cut > 0 for record in records), count + len(records))
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A group of methods in one task and language."""
-
-    job: Job
-    language: str
-    prompts: Sequence[Prompt]
-    group: Group
-
-    @property
-    def examples(self) -> Sequence[Example]:
-        return self.job.examples[self.language]
-
-    def answers(self, model: Any, skip_batches: int) -> Iterator[tuple[list[int], Sequence[Sequence[Answer]]]]:
-        return self.job.answers(model, self.prompts, self.language, self.group.strengths, skip_batches)
-
-    def records(self, batch: Sequence[int], answers: Sequence[Sequence[Answer]]) -> list[list[Record]]:
-        """A list for every method."""
-        return [
-            [
-                self.job.record(self.examples[index], self.language, self.prompts[index], answer)
-                for index, answer in zip(batch, given, strict=True)
-            ]
-            for given in answers
-        ]

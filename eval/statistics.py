@@ -34,30 +34,9 @@ class Interval:
     low: float
     high: float
 
-    @property
-    def excludes_zero(self) -> bool:
-        return self.low > 0 or self.high < 0
-
     def times(self, factor: float) -> Interval:
         """In another unit; `factor` is positive."""
         return Interval(self.mean * factor, self.low * factor, self.high * factor)
-
-
-def paired_bootstrap(base: ArrayLike, other: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
-    """The mean of `other - base` with a 95 % interval from resampled examples (percentile method).
-
-    The same input and seed give the same interval.  One example says nothing about the spread: its interval is
-    unbounded.
-
-    Args:
-        base, other: a score an example, `[examples]`, the same examples in the same order.
-
-    Raises:
-        ValueError: no examples, or not one score of each for every example.
-    """
-    differences = _differences(base, other)
-    draws = resampled_means(differences[None, :], np.ones((1, differences.size)), resamples=resamples, seed=seed)
-    return percentile_interval(float(differences.mean()), draws[:, 0], examples=differences.size)
 
 
 def resampled_means(values: Array, weights: Array, *, resamples: int = RESAMPLES, seed: int = 0) -> Array:

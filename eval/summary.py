@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from .jobs import Job
 from .runner import Outcome, Plan
-from .tally import Tally, format_score, unit
-from .tasks import Task
+from .score_scale import ScoreScale
 
 if TYPE_CHECKING:  # it imports SciPy, which takes seconds
     from .decision import Decision
@@ -23,7 +22,9 @@ def summarize_run(plan: Plan, outcome: Outcome) -> str:
 
 
 def summarize_grid(plan: Plan, outcome: Outcome) -> str:
-    """A line for every setting: its average over the languages without the anchor, and the difference to the base."""
+    """A line for every combination of strengths: its average over the languages but the anchor, and the difference to
+    the base.
+    """
     parts = []
     for job in plan.jobs:
         others = _others(plan, job) or job.languages
@@ -31,7 +32,7 @@ def summarize_grid(plan: Plan, outcome: Outcome) -> str:
         base = means[plan.methods[0].name]
         rows = [["setting", "average", "difference"]]
         rows += [
-            [name, format_score(mean, job.task), format_score(mean - base, job.task, sign="+")]
+            [name, job.task.scale.formatted(mean), job.task.scale.formatted(mean - base, sign="+")]
             for name, mean in means.items()
         ]
         parts.append(f"{_heading(job)}, average of {', '.join(others)}\n{aligned(rows)}")
@@ -40,9 +41,9 @@ def summarize_grid(plan: Plan, outcome: Outcome) -> str:
 
 def summarize_tune(plan: Plan, outcome: Outcome, decisions: Mapping[str, Decision], written: bool) -> str:
     """A line for every language: what was decided, and what it does on the examples that had no part in it."""
-    task = plan.jobs[0].task
+    scale = plan.jobs[0].task.scale
     rows = [["language", "alpha", "base", "tuned", "gain", "95 % interval", "why"]]
-    rows += [[language, *_decided(task, decision)] for language, decision in decisions.items()]
+    rows += [[language, *_decided(scale, decision)] for language, decision in decisions.items()]
     kept = sum(decision.kept for decision in decisions.values())
     lines = [
         f"{_heading(plan.jobs[0])}, on the half of the examples that had no part in the choice",
@@ -65,22 +66,21 @@ def _scores(plan: Plan, outcome: Outcome, job: Job) -> str:
         rows.append([language, *(str(outcome.tallies[job.task.name, name, language]) for name in names)])
     others = _others(plan, job)
     if others and len(job.languages) > 1:
-        means = [format_score(_mean(outcome, job, name, others), job.task) for name in names]
+        means = [job.task.scale.formatted(_mean(outcome, job, name, others)) for name in names]
         without = f" without {plan.checkpoint.anchor_language}" if len(others) < len(job.languages) else ""
         rows.append([f"average{without}", *means])
     return f"{_heading(job)}\n{aligned(rows)}\n"
 
 
-def _decided(task: Task, decision: Decision) -> list[str]:
-    scale = 1 if task.metrics[0] == "nats" else 100
+def _decided(scale: ScoreScale, decision: Decision) -> list[str]:
     held_out = decision.held_out
-    gain = held_out.gain
-    low, high = (format_score(end * scale, task, sign="+") for end in (gain.low, gain.high))
+    gain = held_out.gain.times(scale.factor)
+    low, high = (scale.formatted(end, sign="+") for end in (gain.low, gain.high))
     return [
         f"{decision.alpha:g}",
-        format_score(held_out.base * scale, task),
-        format_score(held_out.tuned * scale, task),
-        format_score(gain.mean * scale, task, sign="+"),
+        scale.formatted(held_out.base * scale.factor),
+        scale.formatted(held_out.tuned * scale.factor),
+        scale.formatted(gain.mean, sign="+"),
         f"[{low}, {high}]" if decision.kept else _MISSING,
         decision.reason,
     ]
@@ -88,7 +88,7 @@ def _decided(task: Task, decision: Decision) -> list[str]:
 
 def _heading(job: Job) -> str:
     counts = sorted({len(examples) for examples in job.examples.values()})
-    return f"{job.task.name}: {unit(job.task)}, {'-'.join(map(str, counts))} examples a language"
+    return f"{job.task.name}: {job.task.scale.unit}, {'-'.join(map(str, counts))} examples a language"
 
 
 def _others(plan: Plan, job: Job) -> list[str]:
@@ -96,8 +96,7 @@ def _others(plan: Plan, job: Job) -> list[str]:
 
 
 def _mean(outcome: Outcome, job: Job, method: str, languages: Sequence[str]) -> float:
-    tallies: list[Tally] = [outcome.tallies[job.task.name, method, language] for language in languages]
-    return sum(tally.value for tally in tallies) / len(tallies)
+    return sum(outcome.tallies[job.task.name, method, language].value for language in languages) / len(languages)
 
 
 def _closing(plan: Plan, outcome: Outcome) -> list[str]:

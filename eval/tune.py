@@ -20,14 +20,14 @@ from .decision import FEWEST_EXAMPLES, Decision, decide
 from .grid import Grid, grid_methods
 from .jobs import Job
 from .loading import Checkpoint, open_checkpoint
-from .options import Options
 from .progress import Progress
 from .run_folder import BASE, TUNE_NAME, Record, RunFolder
+from .run_options import RunOptions
 from .runner import Outcome, Plan, execute
 
 
 def run_tune(
-    options: Options, alphas: Sequence[float], write: bool, progress: Progress
+    options: RunOptions, alphas: Sequence[float], write: bool, progress: Progress
 ) -> tuple[Plan, Outcome, dict[str, Decision]]:
     """The command `tune`, with the checkpoint's own beta and gamma.
 
@@ -83,7 +83,7 @@ def _decision(plan: Plan, folder: RunFolder, language: str) -> Decision:
         records = {record.key: record for record in folder.records(job.task.name, method.name, language)}
         alpha = 0.0 if method.name == BASE else float(method.described["alpha"])
         found[alpha] = [records[key] for key in order]
-    return decide(job.task, found)
+    return decide(job.task.scale, found)
 
 
 def _save(folder: RunFolder, plan: Plan, decisions: Mapping[str, Decision]) -> None:

@@ -20,6 +20,7 @@ from clas_models import FAMILIES
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+ALL_THREADS = torch.get_num_threads()
 DATA = Path(__file__).parents[2] / "shared" / "data"
 TINY = {
     "vocab_size": 260,
@@ -42,6 +43,12 @@ STEERING = {
     "beta": 0.4,
     "gamma": 0.2,
 }
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tiny models run on one thread: more bring nothing there, and threads that wait for each other cost much."""
+    torch.set_num_threads(ALL_THREADS if item.get_closest_marker("real") else 1)
 
 
 @pytest.fixture(params=sorted(FAMILIES))

@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 import clas_models
 
 ROOT = Path(__file__).parents[1]
-TEST_COMMAND = "pip install -c constraints.txt '.[test]' && python -m pytest"
+TEST_COMMAND = "pip install -c constraints.txt '.[test]' && python -m pytest -n 2"
 DEMO_COMMAND = "pip install -c constraints.txt . && python convert.py --demo"
 
 

@@ -32,7 +32,7 @@ def converted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     xquad = DATA / "xquad"
     corpus: dict[str, Any] = {"corpus": "xquad", "data_dir": xquad} if xquad.is_dir() else {"corpus": "builtin"}
     out = tmp_path_factory.mktemp("real") / "steered"
-    # The layers that a full profile gives (docs/results.md): three samples are too few to choose them by.
+    # The layers that a full profile gives (docs/results/layers.md): three samples are too few to choose them by.
     layers = {"smollm2": "24-27", "qwen_coder": "18-21"}[request.param]
     options = ConversionOptions(
         str(base), out=out, languages=tuple(PROMPTS), samples=3, max_length=96, bridge_layers=layers, **corpus

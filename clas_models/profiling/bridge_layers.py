@@ -21,8 +21,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
-from clas_models.errors import InputError
-from clas_models.profiling.layer_table import LayerRow, LayerTable
+from ..errors import InputError
+from .layer_table import LayerRow, LayerTable
 
 _EXCLUDED = 2  # the final layers that the paper never steers
 _ITEM = re.compile(r"([0-9]{1,6})(?:\s*-\s*([0-9]{1,6}))?")

@@ -2,8 +2,8 @@
 
 One decision, made once over the whole corpus ("CLAS", section 2.3: a dataset-level view): a neuron is active in a
 language when a statistic of its activations there exceeds a threshold, and the number of languages that it is active in
-gives its category.  How the statistics are gathered is `neuron_profile`'s business, percentages are `layer_table`'s,
-which layers to steer is `bridge_layers`'.
+gives its category.  The sums that a statistic is read from are `neuron_profile`'s business, percentages are
+`layer_table`'s, which layers to steer is `bridge_layers`'.
 """
 
 from __future__ import annotations
@@ -11,16 +11,14 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError
-
-if TYPE_CHECKING:
-    from .neuron_profile import NeuronProfile
+from .neuron_profile import NeuronProfile, check_comparable
+from .selection import Origin, Selection
 
 
 class Category(enum.IntEnum):
@@ -57,14 +55,21 @@ tokens with h > 0.
 
 @dataclass(frozen=True, eq=False)
 class NeuronCategories:
-    """The category of every profiled neuron, and the languages that it is active in."""
+    """The category of every profiled neuron, and the languages that it is active in.
 
-    categories: Tensor  # uint8 [layers, neurons], values of Category
-    active: Tensor  # bool [languages, layers, neurons]
-    languages: tuple[str, ...]
-    layers: tuple[int, ...]  # the model's layer indices, in the order of the layers axis
-    statistic: str
-    threshold: float
+    Attributes:
+        categories: uint8 `[layers, neurons]`, values of Category.
+        active: the neurons that are active in each language, with the model's indices of the layers.
+    """
+
+    categories: Tensor
+    active: Selection
+
+    def selection(self, category: Category) -> Selection:
+        """The neurons of a category, in the languages that each is active in."""
+        origin = self.active.origin
+        origin = replace(origin, arguments={**origin.arguments, "category": category.label})
+        return replace(self.active, masks=self.active.masks & (self.categories == category), origin=origin)
 
     def masks(self, layer: int) -> tuple[Tensor, Tensor]:
         """`(shared_mask, specific_mask)` of a layer: the partial-shared and the language-specific neurons.
@@ -75,13 +80,14 @@ class NeuronCategories:
         Raises:
             InputError: the layer was not profiled.
         """
-        if layer not in self.layers:
-            known = ", ".join(map(str, self.layers))
+        layers = self.active.layers
+        if layer not in layers:
+            known = ", ".join(map(str, layers))
             raise InputError(
                 f"layer {layer} is not in the neuron profile, which holds the layers {known}: "
                 "profile that layer too, or choose another one"
             )
-        row = self.categories[self.layers.index(layer)]
+        row = self.categories[layers.index(layer)]
         return row == Category.PARTIAL_SHARED, row == Category.LANGUAGE_SPECIFIC
 
 
@@ -102,9 +108,8 @@ def categorize(profile: NeuronProfile, statistic: str = "mean", threshold: float
     for row in range(num_layers):
         active[:, row] = STATISTICS[statistic](profile, row) > threshold
         categories[row] = _category_of_count(active[:, row].sum(dim=0), num_languages)
-    return NeuronCategories(
-        categories, active, tuple(profile.languages), tuple(profile.layers), statistic, float(threshold)
-    )
+    origin = Origin("categorize", {"statistic": statistic, "threshold": float(threshold)}, profile.provenance)
+    return NeuronCategories(categories, Selection(profile.languages, profile.layers, active, origin))
 
 
 def _category_of_count(count: Tensor, num_languages: int) -> Tensor:
@@ -120,14 +125,4 @@ def _check(profile: NeuronProfile, statistic: str, threshold: float) -> None:
         raise InputError(f"unknown statistic {statistic!r}: choose one of {', '.join(STATISTICS)}")
     if not math.isfinite(threshold):
         raise InputError(f"activation threshold {threshold} is not a finite number: give one, such as 0")
-    if len(profile.languages) < 2:
-        raise InputError(
-            f"the neuron profile holds one language ({profile.languages[0]}), and categories compare languages: "
-            "profile at least two"
-        )
-    silent = [code for code, count in zip(profile.languages, profile.tokens.tolist(), strict=True) if count == 0]
-    if silent:
-        raise InputError(
-            f"no tokens were profiled for {', '.join(silent)}: "
-            "give text in that language, or leave it out of --languages"
-        )
+    check_comparable(profile, "categories")

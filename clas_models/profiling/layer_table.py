@@ -6,14 +6,12 @@ The numbers behind Figure 1 of "CLAS" (section 2.3).  Drawing them is left to `f
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 
 import torch
 
-from clas_models.profiling.categories import Category, NeuronCategories
+from .categories import Category, NeuronCategories
 
 
 @dataclass(frozen=True)
@@ -37,10 +35,6 @@ class LayerTable:
 
     rows: tuple[LayerRow, ...]
 
-    def to_dicts(self) -> list[dict[str, int | float]]:
-        """A dictionary a layer, keyed by the field names of LayerRow."""
-        return [asdict(row) for row in self.rows]
-
     def to_text(self, bridge_layers: Collection[int] = ()) -> str:
         """Aligned columns for a terminal; a bridge layer's row ends in `bridge`."""
         header, *body = self._cells(bridge_layers)
@@ -55,14 +49,6 @@ class LayerTable:
         rule = ["---:"] * 5 + [":---"] * (len(header) - 5)
         return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *body))
 
-    def to_csv(self) -> str:
-        """Comma-separated values at full precision, under the field names of LayerRow."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, [field.name for field in fields(LayerRow)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.to_dicts())
-        return text.getvalue()
-
     def _cells(self, bridge_layers: Collection[int]) -> list[list[str]]:
         """The header, then a row a layer; a sixth column only where there are bridge layers to mark."""
         cells = [["layer", *(f"{category.label} %" for category in Category)]]
@@ -76,7 +62,7 @@ class LayerTable:
 def layer_table(categories: NeuronCategories) -> LayerTable:
     """Count each layer's neurons by category, in percent."""
     rows = []
-    for layer, values in zip(categories.layers, categories.categories, strict=True):
+    for layer, values in zip(categories.active.layers, categories.categories, strict=True):
         counts = torch.bincount(values, minlength=len(Category)).tolist()
         rows.append(LayerRow(layer, *(100 * count / values.numel() for count in counts)))
     return LayerTable(tuple(rows))

@@ -6,26 +6,23 @@ reads categories from it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from ..atomic import atomic_file
 from ..errors import InputError
+from .tensor_file import check_axes, check_names, check_tensor, described_tensors, save_described
 
 _METADATA_KEY = "clas_profile"
 SUMS = ("sum", "sum_abs", "sum_sq", "gate_sum", "act_sum")
 COUNTS = ("positive", "gate_positive")
-STATISTICS = (*SUMS, *COUNTS)
-FORMATS: dict[int, frozenset[str]] = {1: frozenset(STATISTICS) - {"act_sum"}, 2: frozenset(STATISTICS)}
-"""Version of the file format -> the statistics in its files."""
+TOTALS = (*SUMS, *COUNTS)
+FORMATS: dict[int, frozenset[str]] = {1: frozenset(TOTALS) - {"act_sum"}, 2: frozenset(TOTALS)}
+"""Version of the file format -> the totals in its files."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False)
 class NeuronProfile:
-    """Statistics of `h = act(gate) * up`, the input of `down_proj`, over the tokens of a corpus.
+    """Sums and counts, together totals, of `h = act(gate) * up`, the input of `down_proj`, over the tokens of a corpus.
 
     Attributes:
         languages: codes, the first axis of every tensor.
@@ -68,7 +65,7 @@ class NeuronProfile:
         gate_sum: float64, same shape, of the output of `gate_proj`, before the nonlinearity.
         gate_positive: int64, same shape, tokens with that output > 0.
         act_sum: float64, same shape, of act(gate), after the nonlinearity; None in a profile from a file of format
-            version 1, or in a sum with one.  `statistic` gives it or says what to do.
+            version 1, or in a sum with one.  `total` gives it or says what to do.
     """
 
     languages: tuple[str, ...]
@@ -94,12 +91,12 @@ class NeuronProfile:
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """The statistics that this profile has, by name."""
-        held = {name: getattr(self, name) for name in STATISTICS}
+        """The totals that this profile has, by name."""
+        held = {name: getattr(self, name) for name in TOTALS}
         return {name: tensor for name, tensor in held.items() if tensor is not None}
 
-    def statistic(self, name: str) -> Tensor:
-        """The tensor of this name, one of STATISTICS.
+    def total(self, name: str) -> Tensor:
+        """The tensor of this name, one of TOTALS.
 
         Raises:
             InputError: the profile is too old to have it.
@@ -115,45 +112,38 @@ class NeuronProfile:
     def __add__(self, other: NeuronProfile) -> NeuronProfile:
         """The profile of both corpora together, so that a corpus can be split over machines.
 
-        It has the statistics that both of them have.
+        It has the totals that both of them have.
 
         Raises:
             InputError: the two are not of the same model, languages, layers and settings, or share a part.
         """
         if not isinstance(other, NeuronProfile):
             return NotImplemented
-        _check_same("model type", self.provenance.model_type, other.provenance.model_type)
-        _check_same("weights", self.provenance.fingerprint, other.provenance.fingerprint)
-        _check_same(
-            "shape", (self.num_model_layers, *self.sum.shape[1:]), (other.num_model_layers, *other.sum.shape[1:])
-        )
-        _check_same("languages", self.languages, other.languages)
-        _check_same("layers", self.layers, other.layers)
-        _check_same("maximum length", self.provenance.max_length, other.provenance.max_length)
-        _check_same("dtype", self.provenance.dtype, other.provenance.dtype)
-        if shared := set(self.provenance.digests) & set(other.provenance.digests):
+        mine, theirs = self.provenance, other.provenance
+        for what, left, right in (
+            ("model type", mine.model_type, theirs.model_type),
+            ("weights", mine.fingerprint, theirs.fingerprint),
+            ("shape", (self.num_model_layers, *self.sum.shape[1:]), (other.num_model_layers, *other.sum.shape[1:])),
+            ("languages", self.languages, other.languages),
+            ("layers", self.layers, other.layers),
+            ("maximum length", mine.max_length, theirs.max_length),
+            ("dtype", mine.dtype, theirs.dtype),
+        ):
+            if left != right:
+                raise InputError(f"profiles of different {what} do not add up: {left} and {right}")
+        if shared := set(mine.digests) & set(theirs.digests):
             raise InputError(
                 f"both profiles hold the same part of the corpus ({min(shared)[:12]}): it would count twice"
             )
-        mine, theirs = self.provenance, other.provenance
-        return NeuronProfile(
-            languages=self.languages,
-            layers=self.layers,
-            num_model_layers=self.num_model_layers,
-            tokens=self.tokens + other.tokens,
-            provenance=Provenance(
-                model=mine.model,
-                model_type=mine.model_type,
-                fingerprint=mine.fingerprint,
-                corpus=tuple(dict.fromkeys(mine.corpus + theirs.corpus)),
-                samples=mine.samples + theirs.samples,
-                max_length=mine.max_length,
-                dtype=mine.dtype,
-                digests=mine.digests + theirs.digests,
-                versions=mine.versions,
-            ),
-            **{name: total + other.tensors[name] for name, total in self.tensors.items() if name in other.tensors},
+        totals: dict[str, Any] = dict.fromkeys(TOTALS)
+        totals |= {name: total + other.tensors[name] for name, total in self.tensors.items() if name in other.tensors}
+        provenance = replace(
+            mine,
+            corpus=tuple(dict.fromkeys(mine.corpus + theirs.corpus)),
+            samples=mine.samples + theirs.samples,
+            digests=mine.digests + theirs.digests,
         )
+        return replace(self, tokens=self.tokens + other.tokens, provenance=provenance, **totals)
 
     def select(self, languages: Sequence[str]) -> NeuronProfile:
         """The same profile with only these languages, in this order.
@@ -170,7 +160,7 @@ class NeuronProfile:
         return replace(self, languages=tuple(languages), tokens=self.tokens[rows], **chosen)
 
     def save(self, path: Path) -> None:
-        """Write a safetensors file, whole or not at all; in the oldest format that holds all its statistics."""
+        """Write a safetensors file, whole or not at all; in the oldest format that holds all its totals."""
         described = {
             "format_version": min(version for version, names in FORMATS.items() if names >= set(self.tensors)),
             "languages": self.languages,
@@ -178,9 +168,7 @@ class NeuronProfile:
             "num_model_layers": self.num_model_layers,
             "provenance": asdict(self.provenance),
         }
-        tensors = {name: tensor.contiguous() for name, tensor in {"tokens": self.tokens, **self.tensors}.items()}
-        with atomic_file(path) as partial:
-            save_file(tensors, partial, metadata={_METADATA_KEY: json.dumps(described)})
+        save_described(path, _METADATA_KEY, described, {"tokens": self.tokens, **self.tensors})
 
     @classmethod
     def load(cls, path: Path) -> NeuronProfile:
@@ -189,20 +177,9 @@ class NeuronProfile:
         Raises:
             InputError: no such file, not a profile, or one that is damaged; it names the file and the part.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise InputError(f"{path}: no such profile; make one by converting without --profile")
-        try:
-            with safe_open(path, "pt") as file:
-                described = json.loads((file.metadata() or {}).get(_METADATA_KEY, "null"))
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            if not isinstance(described, dict):
-                raise InputError("it is a safetensors file, but not a neuron profile")
-            version = described.get("format_version")
-            if version not in FORMATS:
-                raise InputError(f"format version {version}, this package reads {' and '.join(map(str, FORMATS))}")
-            if set(tensors) != (expected := {"tokens", *FORMATS[version]}):
-                raise InputError(f"it holds the tensors {sorted(tensors)}, expected {sorted(expected)}")
+        remedy = "make one by converting without --profile"
+        with described_tensors(path, _METADATA_KEY, "neuron profile", remedy, *FORMATS) as (described, tensors):
+            check_names(tensors, FORMATS[described["format_version"]] | {"tokens"})
             return cls(
                 languages=tuple(described["languages"]),
                 layers=tuple(described["layers"]),
@@ -210,34 +187,37 @@ class NeuronProfile:
                 provenance=Provenance.from_dict(described["provenance"]),
                 **tensors,
             )
-        except (InputError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-            raise InputError(f"{path}: not a usable neuron profile: {error}") from error
 
 
-def _check_same(what: str, mine: object, theirs: object) -> None:
-    if mine != theirs:
-        raise InputError(f"profiles of different {what} do not add up: {mine} and {theirs}")
+def check_comparable(profile: NeuronProfile, what: str) -> None:
+    """Raises InputError: fewer than two languages, or one without tokens; `what` compares languages."""
+    if len(profile.languages) < 2:
+        raise InputError(
+            f"the neuron profile holds one language ({profile.languages[0]}), and {what} compare languages: "
+            "profile at least two"
+        )
+    check_tokens(profile)
+
+
+def check_tokens(profile: NeuronProfile) -> None:
+    """Raises InputError: a language without tokens."""
+    silent = [code for code, count in zip(profile.languages, profile.tokens.tolist(), strict=True) if count == 0]
+    if silent:
+        raise InputError(
+            f"no tokens were profiled for {', '.join(silent)}: "
+            "give text in that language, or leave it out of --languages"
+        )
 
 
 def _check(profile: NeuronProfile) -> None:
     languages, layers = len(profile.languages), len(profile.layers)
-    if len(set(profile.languages)) != languages or not languages:
-        raise InputError(f"languages {list(profile.languages)}: each once, and at least one")
-    if list(profile.layers) != sorted(set(profile.layers)) or not layers:
-        raise InputError(f"layers {list(profile.layers)}: ascending, each once, and at least one")
-    if not 0 <= profile.layers[0] <= profile.layers[-1] < profile.num_model_layers:
-        raise InputError(f"layers {list(profile.layers)} of a model with {profile.num_model_layers} layers")
-    _check_tensor("tokens", profile.tokens, torch.int64, (languages,))
+    check_axes(profile.languages, profile.layers, profile.num_model_layers)
+    check_tensor("tokens", profile.tokens, torch.int64, (languages,))
     neurons = profile.sum.shape[-1] if profile.sum.dim() else 0
     for name, tensor in profile.tensors.items():
         dtype = torch.float64 if name in SUMS else torch.int64
-        _check_tensor(name, tensor, dtype, (languages, layers, neurons))
+        check_tensor(name, tensor, dtype, (languages, layers, neurons))
         if dtype == torch.float64 and not bool(tensor.isfinite().all()):
             raise InputError(f"tensor {name!r} holds values that are not finite")
         if dtype == torch.int64 and bool(((tensor < 0) | (tensor > profile.tokens[:, None, None])).any()):
             raise InputError(f"tensor {name!r} holds counts below 0 or above the number of tokens")
-
-
-def _check_tensor(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
-    if tensor.dtype != dtype or tuple(tensor.shape) != shape:
-        raise InputError(f"tensor {name!r} is {tensor.dtype} {list(tensor.shape)}, expected {dtype} {list(shape)}")

@@ -16,9 +16,8 @@ from torch import Tensor
 from clas_models.errors import InputError
 
 from .batches import plan_batches
+from .conditions import AS_IT_IS, Condition, DistinctConditions, in_force
 from .decoder import SplitDecoder
-from .packing import pack_prompts
-from .settings import DistinctSettings, Setting, in_force
 
 
 def choose(
@@ -26,76 +25,52 @@ def choose(
     prompts: Sequence[Sequence[int]],
     choice_ids: Sequence[int],
     language: str,
+    conditions: Sequence[Condition] = AS_IT_IS,
+    *,
     batch_size: int = 16,
     skip_batches: int = 0,
 ) -> Iterator[tuple[list[int], Tensor]]:
-    """Logits of the choices at the last position of every prompt, with the strengths in force on the model.
+    """Logits of the choices at the last position of every prompt, under every condition.
+
+    The layers below the first steered one run once for all conditions; the logits are bit for bit those of each
+    condition alone.
 
     Args:
         model: a causal language model, see `SplitDecoder`.
         prompts: token ids; all of them, also where a run is continued.
         choice_ids: the tokens that are choices.
         language: the code of the prompts' language.
+        conditions: see `Condition`; by default one, what is in force on the model.
         batch_size: the most prompts that are computed together.
         skip_batches: how many batches of `plan_batches(prompts, batch_size)` are not computed again.
 
     Yields:
-        Batch by batch as planned: indices of prompts, and their logits, float32 `[prompts, choices]` on the CPU.
+        Batch by batch as planned: indices of prompts, and logits, float32 `[conditions, prompts, choices]` on the CPU.
 
     Raises:
         InputError: an empty prompt, a batch size that is not positive, choices that are none or not in the
-            vocabulary, or a model that is not supported.
-    """
-    for batch, logits in choose_grid(model, prompts, choice_ids, language, [{}], batch_size, skip_batches):
-        yield batch, logits[0]
-
-
-def choose_grid(
-    model: Any,
-    prompts: Sequence[Sequence[int]],
-    choice_ids: Sequence[int],
-    language: str,
-    settings: Sequence[Setting],
-    batch_size: int = 16,
-    skip_batches: int = 0,
-) -> Iterator[tuple[list[int], Tensor]]:
-    """`choose` for every setting, with the layers below the first steered one run once.
-
-    The logits are bit for bit those of `choose` under each setting.
-
-    Args:
-        settings: strengths, see `Setting`; the other arguments are those of `choose`.
-
-    Yields:
-        Indices of prompts, and logits, float32 `[settings, prompts, choices]` on the CPU.
-
-    Raises:
-        InputError: as `choose`, or there are no settings, or the model is not steered.
-        TypeError, ValueError: a strength is not allowed, or `language` is not a language code.
+            vocabulary, no conditions, strengths for a model that is not steered, or a model that is not supported.
+        TypeError, ValueError: a strength is not allowed, or a language is not a language code.
     """
     decoder = SplitDecoder(model)
     _check_choices(choice_ids, decoder.config.vocab_size)
-    grid = DistinctSettings.of(decoder, language, settings)
+    distinct = DistinctConditions.of(decoder, language, conditions)
     tokens = torch.tensor(list(choice_ids), device=decoder.device)
     for batch in plan_batches(prompts, batch_size)[skip_batches:]:
-        logits = _logits(decoder, [prompts[index] for index in batch], tokens, language, grid.settings)
-        yield batch, logits[list(grid.index)]
+        logits = _logits(decoder, [prompts[index] for index in batch], tokens, distinct)
+        yield batch, logits[list(distinct.index)]
 
 
 @torch.inference_mode()
 def _logits(
-    decoder: SplitDecoder,
-    prompts: Sequence[Sequence[int]],
-    tokens: Tensor,
-    language: str,
-    settings: Sequence[Setting],
+    decoder: SplitDecoder, prompts: Sequence[Sequence[int]], tokens: Tensor, distinct: DistinctConditions
 ) -> Tensor:
-    logits = torch.empty(len(settings), len(prompts), len(tokens))
-    for pack in pack_prompts(prompts):
+    logits = torch.empty(len(distinct.conditions), len(prompts), len(tokens))
+    for pack in decoder.packs(prompts):
         state = decoder.lower_pack(pack)
-        for place, setting in enumerate(settings):
-            with in_force(decoder, setting):
-                hidden = decoder.upper(state, language)
+        for place, condition in enumerate(distinct.conditions):
+            with in_force(decoder, condition):
+                hidden = decoder.upper(state, condition["language"], decoder.prompt_positions(pack))
             last = hidden[0, pack.last.to(hidden.device)]
             logits[place, list(pack.rows)] = decoder.head(last, tokens).float().cpu()
     return logits

@@ -1,14 +1,14 @@
 """A causal language model in two halves: the layers below the first steered one, and the rest.
 
-Nothing in the lower half depends on the strengths or the language, so it runs once where the upper half runs for
-many settings.  The layers, the norm, the rotary embedding and the masks are the model's own, called as its forward
+Nothing in the lower half depends on the strengths or the language, so it runs once where the upper half runs under
+many conditions.  The layers, the norm, the rotary embedding and the masks are the model's own, called as its forward
 calls them: the two halves together are that forward, bit for bit.  No hooks, nothing is patched, nothing stays on
 the model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,11 +22,12 @@ from transformers.masking_utils import create_causal_mask, create_sliding_window
 from clas_models import FAMILIES
 from clas_models.errors import InputError
 from clas_models.modeling.language import language_id
-from clas_models.modeling.layers_clas import ClasDecoderLayerMixin
+from clas_models.modeling.positions import ALL, GENERATED
 
-from .packing import Pack
+from .packing import Pack, pack_prompts
 
 FULL, SLIDING = "full_attention", "sliding_attention"
+MASKS = {FULL: create_causal_mask, SLIDING: create_sliding_window_causal_mask}
 SDPA, EAGER = "sdpa", "eager"
 
 
@@ -77,23 +78,43 @@ class SplitDecoder:
         self.config = model.config
         self.decoder = model.model
         self.layers = list(self.decoder.layers[: self.config.num_hidden_layers])
-        self.layer_types = list(getattr(self.config, "layer_types", None) or [FULL] * len(self.layers))
-        self.bridge_layers = [
-            index
-            for index, layer in enumerate(self.layers)
-            if isinstance(layer, ClasDecoderLayerMixin) and layer.mlp.is_bridge
-        ]
-        self.is_steered = hasattr(self.config, "bridge_layers")
+        self.layer_types = _layer_types(self.config)
+        self.is_steered = hasattr(model, "rules")
+        # The first layer whose output depends on the strengths, or on the language.
+        self.first_upper = min((layer for rule in self.rules for layer in rule.layers), default=len(self.layers))
+        with_vectors = self.is_steered and self.config.vector_layers
+        self.vector_positions: str = self.config.vector_positions if with_vectors else ALL
 
     @property
-    def first_upper(self) -> int:
-        """The first layer whose output depends on the strengths, or on the language."""
-        overwritten = self.config.overwrite_layers if self.is_steered and self.config.overwrite else []
-        return min([*self.bridge_layers, *overwritten], default=len(self.layers))
+    def rules(self) -> tuple[Any, ...]:
+        """What is in force on the model."""
+        return tuple(self.model.rules) if self.is_steered else ()
 
     @property
     def device(self) -> torch.device:
         return self.model.device
+
+    def language_id(self, language: str) -> int:
+        """Raises TypeError or ValueError: `language` is not a language code; a plain model does not ask for it."""
+        return language_id(language, self.config.languages) if self.is_steered else 0
+
+    def packs(self, prompts: Sequence[Sequence[int]]) -> list[Pack]:
+        """The prompts of a batch, packed; each has its last token alone where vectors act on that token."""
+        return pack_prompts(prompts, own_ends=self.vector_positions != ALL)
+
+    def prompt_positions(self, pack: Pack) -> Tensor | None:
+        """bool `[1, tokens]`: the tokens of prompts that vectors act on; None are all."""
+        if self.vector_positions == ALL:
+            return None
+        positions = torch.zeros(1, len(pack.ids), dtype=torch.bool)
+        positions[0, pack.last] = True
+        return positions.to(self.device)
+
+    def step_positions(self, rows: int) -> Tensor | None:
+        """bool `[rows, 1]`: whether vectors act on a token that was generated; None is everywhere."""
+        if self.vector_positions == ALL:
+            return None
+        return torch.full((rows, 1), self.vector_positions == GENERATED, device=self.device)
 
     def new_cache(self) -> Cache:
         """An empty cache as `generate` makes it."""
@@ -123,11 +144,9 @@ class SplitDecoder:
         masks = self._masks(hidden, attention_mask, cache, position_ids)
         embeddings = self.decoder.rotary_emb(hidden, position_ids=position_ids)
         state = LowerState(hidden, position_ids, embeddings, masks, cache)
-        # Below, layers that could overwrite neurons do not: any language will do.
-        hidden = self._run(state, range(self.first_upper), **self._language_ids(0, len(hidden)))
-        return replace(state, hidden=hidden)
+        return replace(state, hidden=self._run(state, range(self.first_upper)))
 
-    def upper(self, state: LowerState, language: str) -> Tensor:
+    def upper(self, state: LowerState, language: str, positions: Tensor | None = None) -> Tensor:
         """Run the rest of the layers and the final norm, with the strengths that are in force on the model.
 
         Adds to the upper layers of the state's cache, so that it is complete afterwards: with a cache, take a
@@ -135,6 +154,7 @@ class SplitDecoder:
 
         Args:
             language: the code of all rows' language; a plain model does not ask for it.
+            positions: bool `[batch, tokens]`, the tokens that vectors act on; None are all.
 
         Returns:
             `[batch, tokens, hidden]`, what `model.model` returns as the last hidden state.
@@ -142,15 +162,12 @@ class SplitDecoder:
         Raises:
             TypeError, ValueError: `language` is not a language code.
         """
-        code = language_id(language, self.config.languages) if self.is_steered else 0
-        steering = self._language_ids(code, len(state.hidden))
+        steering: dict[str, Tensor | None] = {}
+        if self.is_steered:
+            ids = torch.full((len(state.hidden),), self.language_id(language), dtype=torch.long, device=self.device)
+            steering = {"language_ids": ids, "positions": positions}
         hidden = self._run(state, range(self.first_upper, len(self.layers)), **steering)
         return self.decoder.norm(hidden)
-
-    def _language_ids(self, code: int, rows: int) -> dict[str, Tensor]:
-        if not self.is_steered:
-            return {}
-        return {"language_ids": torch.full((rows,), code, dtype=torch.long, device=self.device)}
 
     def head(self, hidden: Tensor, token_ids: Tensor | None = None) -> Tensor:
         """Logits `[..., vocabulary]` of hidden states `[..., hidden]`, or `[..., ids]` of some tokens only."""
@@ -188,19 +205,17 @@ class SplitDecoder:
     ) -> Mapping[str, Tensor | None]:
         if isinstance(attention_mask, Mapping):
             return attention_mask
-        arguments = {
+        arguments: dict[str, Any] = {
             "config": self.config,
             "inputs_embeds": hidden,
             "attention_mask": attention_mask,
             "past_key_values": cache,
             "position_ids": positions,
         }
-        masks: dict[str, Any] = {FULL: create_causal_mask(**arguments)}
-        if SLIDING in self.layer_types:
-            masks[SLIDING] = create_sliding_window_causal_mask(**arguments)
+        masks: dict[str, Any] = {kind: MASKS[kind](**arguments) for kind in set(self.layer_types)}
         return masks
 
-    def _run(self, state: LowerState, layers: range, **steering: Tensor) -> Tensor:
+    def _run(self, state: LowerState, layers: range, **steering: Tensor | None) -> Tensor:
         hidden = state.hidden
         for index in layers:
             hidden = self.layers[index](
@@ -213,6 +228,12 @@ class SplitDecoder:
                 **steering,
             )
         return hidden
+
+
+def _layer_types(config: Any) -> list[str]:
+    """The kind of attention of every layer; a family without `layer_types` has one kind, as its cache assumes."""
+    kind = FULL if getattr(config, "sliding_window", None) is None else SLIDING
+    return list(getattr(config, "layer_types", None) or [kind] * config.num_hidden_layers)
 
 
 def _check(model: Any) -> None:
@@ -229,8 +250,8 @@ def _check(model: Any) -> None:
             f"attn_implementation: {attention!r} cannot run prompts with a shared beginning; load the model with "
             f'attn_implementation="{SDPA}"'
         )
-    for layer_type in getattr(model.config, "layer_types", None) or []:
-        if layer_type not in (FULL, SLIDING):
+    for layer_type in _layer_types(model.config):
+        if layer_type not in MASKS:
             raise InputError(f"layer_types: {layer_type!r} is not supported; allowed are {FULL} and {SLIDING}")
     if model.training:
         raise InputError("model: it is in training mode, where results are random; call model.eval() first")

@@ -2,8 +2,8 @@
 
 The prompts of a batch are packed (see `packing.py`): an instruction or a paragraph that several share is computed
 once, and its keys and values go to the row of every prompt.  Then all rows of the batch, padded on the left, take
-one token after the other; a row that has ended leaves the batch.  For many settings the prompt's lower layers, their
-keys and values included, are computed once and never copied.
+one token after the other; a row that has ended leaves the batch.  Under many conditions the prompt's lower layers,
+their keys and values included, are computed once and never copied.
 
 Greedy means the largest logit: no penalty or processor of a generation configuration applies.
 """
@@ -21,9 +21,9 @@ from transformers.cache_utils import Cache, DynamicCache
 from clas_models.errors import InputError
 
 from .batches import plan_batches
+from .conditions import AS_IT_IS, Condition, DistinctConditions, in_force
 from .decoder import LowerState, SplitDecoder
-from .packing import Pack, pack_prompts
-from .settings import DistinctSettings, Setting, in_force
+from .packing import Pack
 
 KeysValues: TypeAlias = tuple[Tensor, Tensor]
 
@@ -34,10 +34,14 @@ def generate(
     language: str,
     max_new_tokens: int,
     eos_token_ids: Collection[int],
+    conditions: Sequence[Condition] = AS_IT_IS,
+    *,
     batch_size: int = 16,
     skip_batches: int = 0,
-) -> Iterator[tuple[list[int], list[list[int]]]]:
-    """The most likely continuation of every prompt, token by token, with the strengths in force on the model.
+) -> Iterator[tuple[list[int], list[list[list[int]]]]]:
+    """The most likely continuation of every prompt, token by token, under every condition.
+
+    The prompts' lower layers run once for all conditions; the tokens are those of each condition alone.
 
     Args:
         model: a causal language model, see `SplitDecoder`.
@@ -45,50 +49,27 @@ def generate(
         language: the code of the prompts' language.
         max_new_tokens: where a continuation is cut.
         eos_token_ids: tokens that end one.
+        conditions: see `Condition`; by default one, what is in force on the model.
         batch_size: the most prompts that are computed together.
         skip_batches: how many batches of `plan_batches(prompts, batch_size)` are not computed again.
 
     Yields:
-        Batch by batch as planned: indices of prompts, and their new tokens without the one that ends them.
+        Batch by batch as planned: indices of prompts, and for every condition their new tokens without the one that
+        ends them.
 
     Raises:
-        InputError: an empty prompt, a number that is not positive, or a model that is not supported.
-    """
-    grid = generate_grid(model, prompts, language, [{}], max_new_tokens, eos_token_ids, batch_size, skip_batches)
-    for batch, answers in grid:
-        yield batch, answers[0]
-
-
-def generate_grid(
-    model: Any,
-    prompts: Sequence[Sequence[int]],
-    language: str,
-    settings: Sequence[Setting],
-    max_new_tokens: int,
-    eos_token_ids: Collection[int],
-    batch_size: int = 16,
-    skip_batches: int = 0,
-) -> Iterator[tuple[list[int], list[list[list[int]]]]]:
-    """`generate` for every setting, with the prompts' lower layers run once.  The tokens are those of `generate`.
-
-    Args:
-        settings: strengths, see `Setting`; the other arguments are those of `generate`.
-
-    Yields:
-        Indices of prompts, and for every setting their new tokens.
-
-    Raises:
-        InputError: as `generate`, or there are no settings, or the model is not steered.
-        TypeError, ValueError: a strength is not allowed, or `language` is not a language code.
+        InputError: an empty prompt, a number that is not positive, no conditions, strengths for a model that is not
+            steered, or a model that is not supported.
+        TypeError, ValueError: a strength is not allowed, or a language is not a language code.
     """
     if max_new_tokens < 1:
         raise InputError(f"max_new_tokens: {max_new_tokens} is not positive; give at least 1")
     decoder = SplitDecoder(model)
-    grid = DistinctSettings.of(decoder, language, settings)
+    distinct = DistinctConditions.of(decoder, language, conditions)
     limits = _Limits(max_new_tokens, frozenset(eos_token_ids))
     for batch in plan_batches(prompts, batch_size)[skip_batches:]:
-        answers = _answers(decoder, [prompts[index] for index in batch], language, grid.settings, limits)
-        yield batch, [answers[place] for place in grid.index]
+        answers = _answers(decoder, [prompts[index] for index in batch], distinct, limits)
+        yield batch, [answers[place] for place in distinct.index]
 
 
 @dataclass(frozen=True)
@@ -101,22 +82,18 @@ class _Limits:
 
 @torch.inference_mode()
 def _answers(
-    decoder: SplitDecoder,
-    prompts: Sequence[Sequence[int]],
-    language: str,
-    settings: Sequence[Setting],
-    limits: _Limits,
+    decoder: SplitDecoder, prompts: Sequence[Sequence[int]], distinct: DistinctConditions, limits: _Limits
 ) -> list[list[list[int]]]:
-    """For every setting, the new tokens of every prompt."""
-    packs = pack_prompts(prompts)
+    """For every condition, the new tokens of every prompt."""
+    packs = decoder.packs(prompts)
     states = [decoder.lower_pack(pack, DynamicCache()) for pack in packs]
     layout = _Layout.of(packs, decoder.device)
     lower = [layout.gather(states, layer) for layer in range(decoder.first_upper)]
     order = [row for pack in packs for row in pack.rows]
     answers = []
-    for setting in settings:
-        with in_force(decoder, setting):
-            in_packs = _continuations(decoder, packs, states, layout, lower, language, limits)
+    for condition in distinct.conditions:
+        with in_force(decoder, condition):
+            in_packs = _continuations(decoder, packs, states, layout, lower, condition["language"], limits)
         answers.append([tokens for _, tokens in sorted(zip(order, in_packs, strict=True))])
     return answers
 
@@ -133,7 +110,7 @@ def _continuations(
     """The new tokens of every prompt under the strengths in force, in the order of the packs."""
     branches = [state.branch() for state in states]
     ends = [
-        decoder.upper(branch, language)[0, pack.last.to(decoder.device)]
+        decoder.upper(branch, language, decoder.prompt_positions(pack))[0, pack.last.to(decoder.device)]
         for branch, pack in zip(branches, packs, strict=True)
     ]
     upper = [layout.gather(branches, layer) for layer in range(decoder.first_upper, len(decoder.layers))]
@@ -227,4 +204,4 @@ class _Rows:
             self.mask = torch.cat([self.mask, self.mask.new_ones(len(tokens), 1)], dim=1)
         state = decoder.lower(tokens[:, None], self.mask, self.cache, self.positions[:, None])
         self.positions = self.positions + 1
-        return decoder.upper(state, language)[:, -1]
+        return decoder.upper(state, language, decoder.step_positions(len(tokens)))[:, -1]

@@ -73,21 +73,22 @@ class Pack:
         return visible
 
 
-def pack_prompts(prompts: Sequence[Sequence[int]], limit: int = PACK_TOKENS) -> list[Pack]:
+def pack_prompts(prompts: Sequence[Sequence[int]], limit: int = PACK_TOKENS, *, own_ends: bool = False) -> list[Pack]:
     """Packs that together hold every prompt of a batch once.
 
     Args:
         prompts: token ids, at least one each.
         limit: tokens after which a new pack begins; a prompt that shares more than it adds still joins, up to twice
             the limit, and a prompt longer than the limit is a pack alone or with what it shares.
+        own_ends: whether each prompt has its last token alone, also where another one goes on from it.
     """
     texts = [tuple(prompt) for prompt in prompts]
     packs: list[Pack] = []
-    draft = _Draft()
+    draft = _Draft(own_ends)
     for row in sorted(range(len(texts)), key=texts.__getitem__):
         if draft.rows and not draft.takes(texts[row], limit):
             packs.append(draft.finished())
-            draft = _Draft()
+            draft = _Draft(own_ends)
         draft.add(row, texts[row])
     return [*packs, draft.finished()] if draft.rows else packs
 
@@ -95,20 +96,24 @@ def pack_prompts(prompts: Sequence[Sequence[int]], limit: int = PACK_TOKENS) -> 
 class _Draft:
     """A pack that still grows.  Prompts come in lexicographic order: each shares most with the one before it."""
 
-    def __init__(self) -> None:
+    def __init__(self, own_ends: bool) -> None:
+        self.own_ends = own_ends
         self.rows: list[int] = []
         self.ids: list[int] = []
         self.paths: list[list[int]] = []
         self.shared: list[int] = []
         self.text: tuple[int, ...] = ()
 
+    def shared_with(self, text: tuple[int, ...]) -> int:
+        return shared_length(self.text[:-1] if self.own_ends else self.text, text)
+
     def takes(self, text: tuple[int, ...], limit: int) -> bool:
-        shared = shared_length(self.text, text)
+        shared = self.shared_with(text)
         tokens = len(self.ids) + len(text) - shared
         return tokens <= limit or (tokens <= 2 * limit and 2 * shared > len(text))
 
     def add(self, row: int, text: tuple[int, ...]) -> None:
-        shared = shared_length(self.text, text)
+        shared = self.shared_with(text)
         end = len(self.ids) + len(text) - shared
         self.paths.append([*(self.paths[-1][:shared] if self.paths else []), *range(len(self.ids), end)])
         self.ids.extend(text[shared:])

@@ -14,10 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clas_models.errors import InputError
+from clas_models.modeling.add import Add
+from clas_models.modeling.positions import ALL
+
 from .batches import plan_batches
+from .conditions import AS_IT_IS, Condition, DistinctConditions, in_force
 from .decoder import SplitDecoder
 from .packing import Pack, pack_prompts
-from .settings import DistinctSettings, Setting, in_force
 
 LOGITS_BYTES = 64 * 2**20
 COPIES = 3  # the logits as the head gives them, in float32, and their logarithms of probabilities
@@ -27,70 +31,60 @@ def negative_log_likelihood(
     model: Any,
     rows: Sequence[Sequence[int]],
     language: str,
+    conditions: Sequence[Condition] = AS_IT_IS,
+    *,
     batch_size: int = 16,
     skip_batches: int = 0,
-) -> Iterator[tuple[list[int], list[float], list[int]]]:
-    """How unlikely the model finds every text, with the strengths in force on it.
+) -> Iterator[tuple[list[int], list[list[float]], list[int]]]:
+    """How unlikely the model finds every text, under every condition.
+
+    The layers below the first steered one run once for all conditions; the sums are bit for bit those of each
+    condition alone.
 
     Args:
         model: a causal language model, see `SplitDecoder`.
         rows: token ids; all texts, also where a run is continued.
         language: the code of the texts' language.
+        conditions: see `Condition`; by default one, what is in force on the model.
         batch_size: the most texts that are computed together.
         skip_batches: how many batches of `plan_batches(rows, batch_size)` are not computed again.
 
     Yields:
-        Batch by batch as planned: indices of texts, the sum of -log p over every token but the first in nats, and how
-        many tokens that are (0 for a text of one token, whose sum is 0).
+        Batch by batch as planned: indices of texts; for every condition their sums of -log p over every token but the
+        first, in nats; and how many tokens that are (0 for a text of one token, whose sum is 0).
 
     Raises:
-        InputError: a text without tokens, a batch size that is not positive, or a model that is not supported.
-        TypeError, ValueError: `language` is not a language code.
-    """
-    for batch, sums, counts in negative_log_likelihood_grid(model, rows, language, [{}], batch_size, skip_batches):
-        yield batch, sums[0], counts
-
-
-def negative_log_likelihood_grid(
-    model: Any,
-    rows: Sequence[Sequence[int]],
-    language: str,
-    settings: Sequence[Setting],
-    batch_size: int = 16,
-    skip_batches: int = 0,
-) -> Iterator[tuple[list[int], list[list[float]], list[int]]]:
-    """`negative_log_likelihood` for every setting, with the layers below the first steered one run once.
-
-    The sums are bit for bit those of `negative_log_likelihood` under each setting.
-
-    Args:
-        settings: strengths, see `Setting`; the other arguments are those of `negative_log_likelihood`.
-
-    Yields:
-        Indices of texts, for every setting their sums, and how many tokens each is the sum over.
-
-    Raises:
-        InputError: as `negative_log_likelihood`, or there are no settings, or the model is not steered.
-        TypeError, ValueError: a strength is not allowed, or `language` is not a language code.
+        InputError: a text without tokens, a batch size that is not positive, no conditions, strengths for a model that
+            is not steered, vectors that act on some tokens only, or a model that is not supported.
+        TypeError, ValueError: a strength is not allowed, or a language is not a language code.
     """
     decoder = SplitDecoder(model)
-    grid = DistinctSettings.of(decoder, language, settings)
+    distinct = DistinctConditions.of(decoder, language, conditions)
+    for condition in distinct.conditions:
+        with in_force(decoder, condition):
+            _check_positions(decoder)
     for batch in plan_batches(rows, batch_size)[skip_batches:]:
         texts = [rows[index] for index in batch]
-        sums = _sums(decoder, texts, language, grid.settings)
-        yield batch, [sums[place] for place in grid.index], [len(text) - 1 for text in texts]
+        sums = _sums(decoder, texts, distinct)
+        yield batch, [sums[place] for place in distinct.index], [len(text) - 1 for text in texts]
+
+
+def _check_positions(decoder: SplitDecoder) -> None:
+    if decoder.vector_positions != ALL and any(rule.acts for rule in decoder.rules if isinstance(rule, Add)):
+        raise InputError(
+            f"vector_positions: the checkpoint's vectors act from where a prompt ends ({decoder.vector_positions}), "
+            f"and a text has no prompt; give a checkpoint with vector_positions {ALL!r}, or vector_strength 0"
+        )
 
 
 @torch.inference_mode()
-def _sums(
-    decoder: SplitDecoder, texts: Sequence[Sequence[int]], language: str, settings: Sequence[Setting]
-) -> list[list[float]]:
-    sums = [[0.0] * len(texts) for _ in settings]
+def _sums(decoder: SplitDecoder, texts: Sequence[Sequence[int]], distinct: DistinctConditions) -> list[list[float]]:
+    sums = [[0.0] * len(texts) for _ in distinct.conditions]
     for pack in pack_prompts(texts):
         state = decoder.lower_pack(pack)
-        for place, setting in enumerate(settings):
-            with in_force(decoder, setting):
-                hidden = decoder.upper(state, language)[0]
+        for place, condition in enumerate(distinct.conditions):
+            with in_force(decoder, condition):
+                hidden = decoder.upper(state, condition["language"])[0]
             nats = _token_nats(decoder, hidden, pack)
             for row, path in zip(pack.rows, pack.paths, strict=True):
                 sums[place][row] = float(nats[path[1:]].sum())

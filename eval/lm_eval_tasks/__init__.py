@@ -4,8 +4,8 @@
         --include_path "$(python -c 'import clas_eval.lm_eval_tasks as t; print(t.PATH)')" --tasks clas_xnli_de
 
 Tasks are `clas_xnli_LANG` and `clas_xquad_LANG`, groups `clas_xnli` and `clas_xquad`.  The YAML files name what the
-harness runs: `task.py` gives it examples and prompts, `scores.py` scores its answers.  Importing this package imports
-neither the harness nor torch.
+harness runs: `protocol_task.py` gives it examples and prompts, `scores.py` scores its answers.  Importing this package
+imports neither the harness nor torch.
 """
 
 from pathlib import Path

@@ -11,8 +11,7 @@ from typing import TypeAlias
 
 from ..statistics import Interval
 from .comparison import Comparison
-from .grid import Setting, by_strengths, settings
-from .scores import decimals, unit
+from .grid_tables import GridPoint, by_strengths, grid_points
 from .tables import heading, slug
 
 
@@ -77,7 +76,7 @@ def charts(comparison: Comparison) -> list[Chart]:
     """The figures of one task: differences for a plain run; Figures 5 and 6 and heat maps for a grid."""
     if not comparison.task.is_grid:
         return [differences_chart(comparison)] if comparison.across else []
-    points = settings(comparison)
+    points = grid_points(comparison)
     found: list[Chart] = []
     for group in by_strengths(points).values():
         if len(group) > 1 and comparison.across:
@@ -96,14 +95,14 @@ def differences_chart(comparison: Comparison) -> DotChart:
     return DotChart(
         name=slug(task.run, task.task, "differences"),
         title=f"{heading(task)}: difference to {task.base}, 95 % intervals",
-        x_label=_difference_label(comparison),
+        x_label=comparison.task.scale.difference,
         rows=(*languages, f"avg. without {task.anchor}"),
         series=series,
         separate=1,
     )
 
 
-def alpha_chart(comparison: Comparison, points: Sequence[Setting]) -> LineChart:
+def alpha_chart(comparison: Comparison, points: Sequence[GridPoint]) -> LineChart:
     """Figure 5 for one pair of beta and gamma: the score over alpha; alpha 0 is the base."""
     task = comparison.task
     measured = {point.alpha for point in points}
@@ -119,14 +118,14 @@ def alpha_chart(comparison: Comparison, points: Sequence[Setting]) -> LineChart:
         name=slug(task.run, task.task, f"alpha-beta{points[0].beta:g}-gamma{points[0].gamma:g}"),
         title=f"{heading(task)}: α, with {points[0].strengths}",
         x_label="α",
-        y_label=unit(task),
+        y_label=task.scale.unit,
         lines=tuple(lines),
         level=comparison.base_mean,
         level_label=f"{task.base}, avg.",
     )
 
 
-def beta_gamma_chart(comparison: Comparison, points: Sequence[Setting]) -> LineChart | None:
+def beta_gamma_chart(comparison: Comparison, points: Sequence[GridPoint]) -> LineChart | None:
     """Figure 6: beta alone (gamma 0) and gamma alone (beta 0), both with alpha 1; None without such points."""
     task = comparison.task
     strong = [point for point in points if point.alpha == 1]
@@ -140,7 +139,7 @@ def beta_gamma_chart(comparison: Comparison, points: Sequence[Setting]) -> LineC
         name=slug(task.run, task.task, "beta-gamma"),
         title=f"{heading(task)}: β alone and γ alone, with α = 1",
         x_label="β or γ",
-        y_label=f"{unit(task)}, avg. without {task.anchor}",
+        y_label=f"{task.scale.unit}, avg. without {task.anchor}",
         lines=tuple(lines),
         level=comparison.base_mean,
         level_label=task.base or "",
@@ -169,7 +168,7 @@ def _line(label: str, points: Mapping[float, float]) -> Line:
     return Line(label, x, tuple(points[value] for value in x))
 
 
-def heat_map(comparison: Comparison, points: Sequence[Setting]) -> HeatMap:
+def heat_map(comparison: Comparison, points: Sequence[GridPoint]) -> HeatMap:
     """Difference to the base by language and alpha, for one pair of beta and gamma."""
     task = comparison.task
     rows = [row for row in comparison.rows if any(point.method in row.differences for point in points)]
@@ -183,14 +182,7 @@ def heat_map(comparison: Comparison, points: Sequence[Setting]) -> HeatMap:
             tuple(cell.interval.mean if (cell := row.differences.get(point.method)) else None for point in points)
             for row in rows
         ),
-        unit=_difference_label(comparison),
-        decimals=decimals(task.kind) - 1,
-        higher_is_better=task.higher_is_better,
+        unit=comparison.task.scale.difference,
+        decimals=task.scale.digits - 1,
+        higher_is_better=task.scale.higher_is_better,
     )
-
-
-def _difference_label(comparison: Comparison) -> str:
-    task = comparison.task
-    if task.higher_is_better:
-        return f"difference in {task.metric}, percentage points"
-    return "difference in nats a token (lower is better)"

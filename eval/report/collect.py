@@ -1,6 +1,6 @@
 """Run folders -> what a report compares: every prediction of a task, by method and language, checked.
 
-What the numbers mean together is the business of `scores.py` and `comparison.py`.
+What the numbers mean together is the business of `comparison.py`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from typing import Any, TypeAlias
 
 from clas_models.errors import InputError
 
-from ..run_folder import BASE, Record, RunFolder, Settings
-from ..tasks.task import Kind
+from ..run_folder import BASE, CLAS, Record, RunFolder, Settings
+from ..score_scale import ScoreScale, scale_of
 
-NATS = "nats"
 Records: TypeAlias = Mapping[str, Record]  # by the example's key, in the order of the file
 
 
@@ -26,7 +25,7 @@ class TaskResults:
     Attributes:
         run: number of the run in the report, from 1.
         path: the run's folder.
-        metric: name of the main score.
+        scale: of the main score.
         languages: those with predictions, in the order of the settings.
         methods: names of those with predictions, the base first.
         base: name of the unsteered method; None where it was not run.
@@ -37,8 +36,7 @@ class TaskResults:
     path: Path
     settings: Settings
     task: str
-    kind: Kind
-    metric: str
+    scale: ScoreScale
     languages: tuple[str, ...]
     methods: tuple[str, ...]
     base: str | None
@@ -57,10 +55,6 @@ class TaskResults:
     def is_grid(self) -> bool:
         """Many settings of one method: a grid, or the search that `tune` makes."""
         return self.settings.command in ("grid", "tune")
-
-    @property
-    def higher_is_better(self) -> bool:
-        return self.kind is not Kind.PERPLEXITY
 
     @property
     def model_name(self) -> str:
@@ -102,11 +96,9 @@ def _read_task(run: RunFolder, number: int, task: str) -> TaskResults | None:
     }
     if not records:
         return None
-    first = next(iter(next(iter(records.values())).values()))
-    kind = _kind(first)
-    metric = _main_metric(settings, task, first)
+    scale = scale_of(settings.main_score(task))
     for (method, language), by_key in records.items():
-        _check_scores(run.file(task, method, language), by_key, metric, kind)
+        _check_scores(run.file(task, method, language), by_key, scale)
     methods = tuple(dict.fromkeys(method for method, _ in records))
     base = _base(settings, methods)
     return TaskResults(
@@ -114,8 +106,7 @@ def _read_task(run: RunFolder, number: int, task: str) -> TaskResults | None:
         path=run.path,
         settings=settings,
         task=task,
-        kind=kind,
-        metric=metric,
+        scale=scale,
         languages=tuple(code for code in settings.languages[task] if any(code == seen for _, seen in records)),
         methods=tuple(sorted(methods, key=lambda name: name != base)),
         base=base,
@@ -132,34 +123,21 @@ def _by_key(file: Path, lines: list[Record]) -> dict[str, Record]:
     return by_key
 
 
-def _kind(record: Record) -> Kind:
-    if NATS in record.scores:
-        return Kind.PERPLEXITY
-    return Kind.CHOICE if isinstance(record.prediction, int) else Kind.GENERATION
-
-
-def _main_metric(settings: Settings, task: str, record: Record) -> str:
-    """The first of the task's metrics; their order is lost in the records, so the settings carry it."""
-    named = settings.other.get("metrics", {}).get(task, [])
-    candidates = [*named[:1], NATS, "accuracy", "f1", *record.scores]
-    return next((name for name in candidates if name in record.scores), "")
-
-
-def _check_scores(file: Path, records: Records, metric: str, kind: Kind) -> None:
+def _check_scores(file: Path, records: Records, scale: ScoreScale) -> None:
     for number, record in enumerate(records.values(), start=1):
-        if metric not in record.scores:
-            raise InputError(f"{file}, line {number}: no score {metric or 'at all'}; delete the file and run again")
+        if scale.name not in record.scores:
+            raise InputError(f"{file}, line {number}: no score {scale.name}; delete the file and run again")
     # A text of a single token has none that is predicted; a language of such texts has no perplexity.
     totals = [sum(record.tokens for record in records.values()), sum(record.bytes for record in records.values())]
-    if kind is Kind.PERPLEXITY and not all(totals):
-        raise InputError(f"{file}: a perplexity needs the texts' tokens and bytes; delete the file and run again")
+    if scale.weight == "tokens" and not all(totals):
+        raise InputError(f"{file}: {scale.unit} need the texts' tokens and bytes; delete the file and run again")
 
 
 def _base(settings: Settings, methods: Sequence[str]) -> str | None:
     """The unsteered method: by its kind, or steering with strength 0, which is the same to the last bit."""
     kinds = {name: settings.methods[name] for name in methods}
     by_kind = (name for name, values in kinds.items() if values.get("kind", name) == BASE)
-    by_strength = (name for name, values in kinds.items() if values.get("kind") == "clas" and values.get("alpha") == 0)
+    by_strength = (name for name, values in kinds.items() if values.get("kind") == CLAS and values.get("alpha") == 0)
     return next(by_kind, None) or next(by_strength, None)
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..run_folder import Record
+from ..score_scale import ScoreScale
 from ..statistics import (
     Array,
     Interval,
@@ -22,9 +24,7 @@ from ..statistics import (
     sign_flip_test,
     spread,
 )
-from ..tasks.task import Kind
 from .collect import TaskResults
-from .scores import factor, main_score, main_scores, weights
 
 LEVEL = 0.05
 
@@ -59,7 +59,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Row:
+class LanguageRow:
     """One language.
 
     Attributes:
@@ -109,7 +109,7 @@ class Comparison:
 
     task: TaskResults
     methods: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[LanguageRow, ...]
     across: Mapping[str, Across]
     base_mean_of_all: float
     base_mean: float | None
@@ -159,18 +159,23 @@ def _draws(task: TaskResults, shared: Mapping[tuple[str, str], list[str]]) -> di
     divisors = np.ones_like(values)
     for row, ((method, code), keys) in enumerate(shared.items()):
         columns = [position[key] for key in keys]
-        base, other = task.records[task.base, code], task.records[method, code]
-        values[row, columns] = main_scores(other, keys, task.metric) - main_scores(base, keys, task.metric)
-        divisors[row, columns] = weights(base, keys, task.kind)
-    means = factor(task.kind) * resampled_means(values, divisors)
+        base, other = (_records(task, name, code, keys) for name in (task.base, method))
+        values[row, columns] = task.scale.values(other) - task.scale.values(base)
+        divisors[row, columns] = task.scale.weights(base)
+    means = task.scale.factor * resampled_means(values, divisors)
     return {pair: means[:, row] for row, pair in enumerate(shared)}
+
+
+def _records(task: TaskResults, method: str, language: str, keys: Sequence[str]) -> list[Record]:
+    found = task.records[method, language]
+    return [found[key] for key in keys]
 
 
 def _difference(task: TaskResults, method: str, language: str, keys: list[str], draws: Array) -> Difference:
     assert task.base is not None
-    base, other = task.records[task.base, language], task.records[method, language]
-    before, after = main_scores(base, keys, task.metric), main_scores(other, keys, task.metric)
-    low, high = (main_score(records, keys, task.metric, task.kind) for records in (base, other))
+    base, other = (_records(task, name, language, keys) for name in (task.base, method))
+    before, after = task.scale.values(base), task.scale.values(other)
+    low, high = task.scale.shown(base), task.scale.shown(other)
     return Difference(
         examples=len(keys),
         base=low,
@@ -178,14 +183,14 @@ def _difference(task: TaskResults, method: str, language: str, keys: list[str], 
         interval=percentile_interval(high - low, draws, examples=len(keys)),
         gained=int((after > before).sum()),
         lost=int((after < before).sum()),
-        changed=sum(base[key].prediction != other[key].prediction for key in keys),
-        p=None if task.is_grid else _p_value(task.kind, before, after),
+        changed=sum(one.prediction != two.prediction for one, two in zip(base, other, strict=True)),
+        p=None if task.is_grid else _p_value(task.scale, before, after),
     )
 
 
-def _p_value(kind: Kind, before: Array, after: Array) -> float:
+def _p_value(scale: ScoreScale, before: Array, after: Array) -> float:
     binary = np.isin(np.concatenate([before, after]), (0, 1)).all()
-    return mcnemar(before, after) if kind is Kind.CHOICE and binary else sign_flip_test(before, after)
+    return mcnemar(before, after) if scale.is_binary and binary else sign_flip_test(before, after)
 
 
 def _adjusted(task: TaskResults, cells: Mapping[tuple[str, str], Difference]) -> dict[tuple[str, str], Difference]:
@@ -194,13 +199,15 @@ def _adjusted(task: TaskResults, cells: Mapping[tuple[str, str], Difference]) ->
     return {pair: replace(cells[pair], p_holm=p) for (pair, _), p in zip(tested, adjusted, strict=True)}
 
 
-def _row(task: TaskResults, language: str, differences: Mapping[str, Difference]) -> Row:
+def _row(task: TaskResults, language: str, differences: Mapping[str, Difference]) -> LanguageRow:
     assert task.base is not None
-    records = task.records[task.base, language]
-    return Row(language, len(records), main_score(records, records, task.metric, task.kind), differences)
+    records = list(task.records[task.base, language].values())
+    return LanguageRow(language, len(records), task.scale.shown(records), differences)
 
 
-def _across(task: TaskResults, rows: Sequence[Row], method: str, draws: Mapping[tuple[str, str], Array]) -> Across:
+def _across(
+    task: TaskResults, rows: Sequence[LanguageRow], method: str, draws: Mapping[tuple[str, str], Array]
+) -> Across:
     cells = {row.language: row.differences[method] for row in rows if method in row.differences}
     others = {code: cell for code, cell in cells.items() if code != task.anchor}
     base, score = ([getattr(cell, name) for cell in others.values()] for name in ("base", "score"))
@@ -213,8 +220,8 @@ def _across(task: TaskResults, rows: Sequence[Row], method: str, draws: Mapping[
         spread=spread(score),
         t_test=paired_t_test(base, score) if others else None,
         equal_variance=equal_variance_test(base, score) if others else None,
-        better=tuple(code for code, higher in significant.items() if higher == task.higher_is_better),
-        worse=tuple(code for code, higher in significant.items() if higher != task.higher_is_better),
+        better=tuple(code for code, higher in significant.items() if higher == task.scale.higher_is_better),
+        worse=tuple(code for code, higher in significant.items() if higher != task.scale.higher_is_better),
     )
 
 

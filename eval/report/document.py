@@ -16,7 +16,7 @@ from ..run_folder import TUNE_NAME
 from .charts import Chart, charts
 from .collect import TaskResults
 from .comparison import Comparison, compare
-from .grid import best_table, scores_table, settings_table
+from .grid_tables import best_table, scores_table, settings_table
 from .outputs import SideBySide, side_by_side
 from .summary_tables import metrics_table, overview_table
 from .table import Cell, Column, Table, escape_markdown, markdown_rows

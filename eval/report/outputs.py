@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..run_folder import Record
-from ..tasks.task import Kind
+from ..run_folder import CLAS, Record
 from .comparison import Comparison
-from .grid import best_on_average
+from .grid_tables import best_on_average
 from .table import Cell, Column, difference, escape_markdown, markdown_rows
 from .tables import heading
 
@@ -21,7 +20,7 @@ _SHOWN = 300  # characters of a text in a table of the Markdown report
 
 
 @dataclass(frozen=True)
-class Pair:
+class AnswerPair:
     """One example with two answers; `rank` is its place among the gains, or the losses, of its language."""
 
     language: str
@@ -45,9 +44,9 @@ class SideBySide:
     title: str
     base: str
     method: str
-    pairs: tuple[Pair, ...]
+    pairs: tuple[AnswerPair, ...]
 
-    def strongest(self) -> tuple[Pair, ...]:
+    def strongest(self) -> tuple[AnswerPair, ...]:
         """At most `IN_MARKDOWN` pairs: half of them gains and half losses, from as many languages as there are."""
         ordered = sorted(self.pairs, key=lambda pair: (pair.rank, -abs(pair.gain)))
         gains, losses = ([pair for pair in ordered if (pair.gain > 0) == up] for up in (True, False))
@@ -73,14 +72,15 @@ def _shortened(value: str) -> Cell:
 def side_by_side(comparison: Comparison) -> list[SideBySide]:
     """One for each steered method of a plain run, one for the best setting of a grid; [] for other kinds of task."""
     task = comparison.task
-    if task.kind is not Kind.GENERATION or task.base is None:
+    answers = next(iter(task.records.values())).values()
+    if task.base is None or not all(isinstance(record.prediction, str) for record in answers):
         return []
     methods: Sequence[str | None] = comparison.methods
     if task.is_grid:
         methods = [best_on_average(comparison)]
     found = []
     for method in methods:
-        if method is None or task.parameters(method).get("kind") != "clas":
+        if method is None or task.parameters(method).get("kind") != CLAS:
             continue
         pairs = [pair for row in comparison.rows for pair in _pairs(comparison, method, row.language)]
         if pairs:
@@ -89,11 +89,13 @@ def side_by_side(comparison: Comparison) -> list[SideBySide]:
     return found
 
 
-def _pairs(comparison: Comparison, method: str, language: str) -> list[Pair]:
+def _pairs(comparison: Comparison, method: str, language: str) -> list[AnswerPair]:
     task = comparison.task
     base, other = (task.records.get((name, language), {}) for name in (task.base or "", method))
     gains = {
-        key: 100 * (other[key].scores[task.metric] - base[key].scores[task.metric]) for key in base if key in other
+        key: task.scale.factor * (other[key].scores[task.scale.name] - base[key].scores[task.scale.name])
+        for key in base
+        if key in other
     }
     up = sorted((key for key in gains if gains[key] > 0), key=lambda key: (-gains[key], key))
     down = sorted((key for key in gains if gains[key] < 0), key=lambda key: (gains[key], key))
@@ -101,6 +103,6 @@ def _pairs(comparison: Comparison, method: str, language: str) -> list[Pair]:
     return [_pair(language, base[key], other[key], gains[key], rank) for rank, key in ranked[:PER_LANGUAGE]]
 
 
-def _pair(language: str, base: Record, other: Record, gain: float, rank: int) -> Pair:
+def _pair(language: str, base: Record, other: Record, gain: float, rank: int) -> AnswerPair:
     gold = tuple(str(answer) for answer in base.gold)
-    return Pair(language, base.key, base.shown, gold, str(base.prediction), str(other.prediction), gain, rank)
+    return AnswerPair(language, base.key, base.shown, gold, str(base.prediction), str(other.prediction), gain, rank)

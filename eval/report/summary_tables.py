@@ -1,6 +1,6 @@
 """Two tables beside the main one: all metrics of every method, and an overview of all plain runs.
 
-Only wording and layout; the numbers come from `comparison.py` and `scores.py`.
+Only wording and layout; the numbers come from `comparison.py` and `score_scale.py`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..score_scale import summaries
 from .collect import TaskResults
 from .comparison import LEVEL, Comparison
-from .scores import decimals, summaries, unit
 from .table import MISSING, Cell, Column, Table, Value, count, difference, interval, p_value, score, text
 from .tables import heading, slug
 
@@ -20,14 +20,14 @@ from .tables import heading, slug
 def metrics_table(task: TaskResults) -> Table:
     """Every metric of every method in every language, each on all examples that it has."""
     pairs = [(code, method) for code in task.languages for method in task.methods if (method, code) in task.records]
-    found = {pair: summaries(task, pair[1], pair[0]) for pair in pairs}
+    found = {(code, method): summaries(list(task.records[method, code].values()), task.scale) for code, method in pairs}
     names = list(dict.fromkeys(name for values in found.values() for name in values))
     data: list[dict[str, Value]] = []
     body = []
     for (code, method), values in found.items():
         records = task.records[method, code].values()
         cut = sum(record.cut > 0 for record in records)
-        numbers = [score(values.get(name), decimals(task.kind)) for name in names]
+        numbers = [score(values.get(name), task.scale.digits) for name in names]
         body.append((text(code), text(method), count(len(records)), *numbers, count(cut)))
         data.append({"language": code, "method": method, "examples": len(records), **values, "prompts cut": cut})
     foot = tuple(
@@ -51,7 +51,7 @@ def metrics_table(task: TaskResults) -> Table:
         ),
         body=tuple(body),
         foot=() if task.is_grid else foot,
-        notes=("Accuracies, F1 and exact match in per cent.",) if task.higher_is_better else ("Lower is better.",),
+        notes=(task.scale.note,),
         data=tuple(data),
         long=task.is_grid,
     )
@@ -60,7 +60,7 @@ def metrics_table(task: TaskResults) -> Table:
 def _means(values: Sequence[dict[str, float]], names: Sequence[str], task: TaskResults) -> list[Cell]:
     if not values:
         return []
-    places = decimals(task.kind)
+    places = task.scale.digits
     return [score(float(np.mean([row.get(name, math.nan) for row in values])), places) for name in names]
 
 
@@ -69,54 +69,36 @@ def overview_table(comparisons: Sequence[Comparison]) -> Table:
     body = []
     data: list[dict[str, Value]] = []
     for comparison in comparisons:
-        task, places = comparison.task, decimals(comparison.task.kind)
+        task, places = comparison.task, comparison.task.scale.digits
         for method, across in comparison.across.items():
-            mean = across.interval.mean if across.interval else None
-            names = (task.model_name, task.task, method)
+            shown = across.interval
+            names = {"model": task.model_name, "task": task.task, "method": method}
             languages = sum(method in row.differences and row.language != task.anchor for row in comparison.rows)
             body.append(
                 (
-                    count(task.run),
-                    *(text(name) for name in names),
-                    count(languages),
-                    text(unit(task)),
-                    score(across.base, places),
-                    difference(mean, places),
-                    interval(across.interval, places),
-                    p_value(across.t_test),
-                    text(", ".join(across.better) or MISSING),
-                    text(", ".join(across.worse) or MISSING),
+                    *(count(task.run), *map(text, names.values()), count(languages), text(task.scale.unit)),
+                    *(score(across.base, places), difference(shown.mean if shown else None, places)),
+                    *(interval(shown, places), p_value(across.t_test)),
+                    *(text(", ".join(codes) or MISSING) for codes in (across.better, across.worse)),
                 )
             )
             data.append(
-                {
-                    "run": task.run,
-                    **dict(zip(("model", "task", "method"), names, strict=True)),
-                    "languages": languages,
-                    "score": unit(task),
-                    "base": across.base,
-                    "difference": mean,
-                    "low": across.interval.low if across.interval else None,
-                    "high": across.interval.high if across.interval else None,
-                    "p": across.t_test,
-                    "better": " ".join(across.better),
-                    "worse": " ".join(across.worse),
+                {"run": task.run, **names, "languages": languages, "score": task.scale.unit, "base": across.base}
+                | {
+                    "difference": shown.mean if shown else None,
+                    "low": shown.low if shown else None,
+                    "high": shown.high if shown else None,
                 }
+                | {"p": across.t_test, "better": " ".join(across.better), "worse": " ".join(across.worse)}
             )
-    titles = {"run": True, "model": False, "task": False, "method": False, "languages": True}
-    titles |= {
-        "score": False,
-        "base": True,
-        "difference": True,
-        "95 % interval": True,
-        "p (t-test)": True,
-        "better": False,
-        "worse": False,
-    }
+    words = ("model", "task", "method", "score", "better", "worse")
+    titles = ("run", "model", "task", "method", "languages", "score", "base", "difference", "95 % interval")
     return Table(
         name="overview",
         title="Overview: averages without the anchor language",
-        columns=tuple(Column(title, numeric) for title, numeric in titles.items()),
+        columns=tuple(
+            Column(title, numeric=title not in words) for title in (*titles, "p (t-test)", "better", "worse")
+        ),
         body=tuple(body),
         notes=(
             "Better and worse: languages whose difference is significant after Holm's correction (p < "

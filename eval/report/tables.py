@@ -1,16 +1,14 @@
 """The paper's Tables 1 and 2 with intervals and tests: every method as a difference to the base, by language.
 
-Only wording and layout; the numbers come from `comparison.py` and `scores.py`.
+Only wording and layout; the numbers come from `comparison.py`.
 """
 
 from __future__ import annotations
 
 import re
 
-from ..tasks.task import Kind
 from .collect import TaskResults
 from .comparison import LEVEL, Across, Comparison, Difference
-from .scores import decimals, unit
 from .table import MISSING, Cell, Column, Table, Value, count, difference, interval, p_sentence, p_value, score, text
 
 
@@ -26,8 +24,8 @@ def heading(task: TaskResults) -> str:
 def differences_table(comparison: Comparison) -> Table:
     """One row a language: the base's score, then every method as a difference (Tables 1 and 2)."""
     task = comparison.task
-    places = decimals(task.kind)
-    columns = [Column("language", numeric=False), Column("examples"), Column(f"{task.base} ({unit(task)})")]
+    places = task.scale.digits
+    columns = [Column("language", numeric=False), Column("examples"), Column(f"{task.base} ({task.scale.unit})")]
     for method in comparison.methods:
         columns += [Column(method), Column("95 % interval"), Column("p (Holm)")]
     body = []
@@ -61,7 +59,7 @@ def _difference_cells(cell: Difference | None, places: int) -> list[Cell]:
 def _foot(comparison: Comparison) -> tuple[tuple[Cell, ...], ...]:
     """Averages and standard deviation; the p of an average is the t-test's, that of sigma the equal-variance test's."""
     task = comparison.task
-    places = decimals(task.kind)
+    places = task.scale.digits
     average = [text("Avg."), Cell(""), score(comparison.base_mean_of_all, places)]
     others = [text(f"Avg. (without {task.anchor})"), Cell(""), score(comparison.base_mean, places)]
     deviation = [text(f"σ (without {task.anchor})"), Cell(""), score(comparison.base_spread, places)]
@@ -80,8 +78,8 @@ def _foot(comparison: Comparison) -> tuple[tuple[Cell, ...], ...]:
 
 def _test_notes(comparison: Comparison) -> list[str]:
     task = comparison.task
-    test = "McNemar's exact test" if task.kind is Kind.CHOICE else "a paired permutation test"
-    better = "" if task.higher_is_better else " Lower is better."
+    test = "McNemar's exact test" if task.scale.is_binary else "a paired permutation test"
+    better = "" if task.scale.higher_is_better else " Lower is better."
     notes = [
         f"Differences are to {task.base}, with the paired bootstrap's 95 % interval over examples.{better} p: {test}, "
         f"adjusted (Holm) for {len(task.others)} languages without {task.anchor}; * is p < {LEVEL}."
@@ -171,7 +169,7 @@ def _summary(comparison: Comparison) -> dict[str, object]:
     return {
         "model": task.settings.model,
         "task": task.task,
-        "score": unit(task),
+        "score": task.scale.unit,
         "anchor": task.anchor,
         "base average of all": comparison.base_mean_of_all,
         "base average": comparison.base_mean,

@@ -12,7 +12,6 @@ from clas_models.errors import InputError
 from ..run_folder import TUNE_NAME
 from ..statistics import Interval
 from .collect import TaskResults
-from .scores import decimals, factor, unit
 from .table import MISSING, Cell, Column, Table, Value, count, difference, interval, score, text
 from .tables import heading, slug
 
@@ -42,7 +41,7 @@ def tuning_table(task: TaskResults) -> Table | None:
         "gain there",
         "95 % interval",
         "held out",
-        f"base ({unit(task)})",
+        f"base ({task.scale.unit})",
         "tuned",
         "gain",
         "95 % interval",
@@ -66,7 +65,7 @@ def tuning_table(task: TaskResults) -> Table | None:
 
 
 def _row(task: TaskResults, language: str, decision: Mapping[str, Any]) -> tuple[tuple[Cell, ...], dict[str, Value]]:
-    places, scale = decimals(task.kind), factor(task.kind)
+    places, scale = task.scale.digits, task.scale.factor
     selection, held_out = decision["selection"], decision["held_out"]
     gains = [_interval(half["gain"], scale) for half in (selection, held_out)]
     base, tuned = (float(held_out[name]) * scale for name in ("base", "tuned"))

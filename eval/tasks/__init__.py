@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from clas_models.errors import InputError
 
 from .belebele import BELEBELE
-from .perplexity import PERPLEXITY, summarize_perplexity
-from .task import Answer, Example, Kind, Source, Task
+from .perplexity import PERPLEXITY
+from .task import Answer, Example, ExampleSource, Kind, Task
 from .xnli import XNLI
 from .xquad import XQUAD
 
-__all__ = ["TASKS", "Answer", "Example", "Kind", "Source", "Task", "summarize_perplexity", "task_of"]
+__all__ = ["TASKS", "Answer", "Example", "ExampleSource", "Kind", "Task", "task_of"]
 
 TASKS: Mapping[str, Task] = {task.name: task for task in (XNLI, XQUAD, BELEBELE, PERPLEXITY)}
 

@@ -5,7 +5,6 @@ Source: Bandarkar et al. 2024, The Belebele Benchmark.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,11 +15,11 @@ from clas_models.errors import InputError
 from clas_models.profiling.corpora.hub_table import HubTable, check_reachable, config_names
 from clas_models.profiling.corpora.languages import pick_languages
 from clas_models.profiling.corpora.parallel_corpus import corpus_folder, join_text
-from clas_models.profiling.corpora.text_file import text_lines
+from clas_models.profiling.corpora.text_file import json_objects
 
 from .multiple_choice import ANSWER_FIELDS, LETTERS, multiple_choice_task
 from .parallel import language_codes, parallel_examples
-from .task import Example, Source
+from .task import Example, ExampleSource
 
 # ISO 639-1 by the ISO 639-3 codes that Belebele uses.  Where it has a variety of a macrolanguage, such as Tosk Albanian
 # or North Azerbaijani, the code is the macrolanguage's, once for each; other varieties keep their own three letters.
@@ -46,7 +45,7 @@ _FIELDS = ("passage", "question", *ANSWER_FIELDS)
 Row = tuple[str, Mapping[str, Any]]  # its place, for messages, and what stands there
 
 
-def load_belebele(languages: Sequence[str] | None, source: Source) -> dict[str, list[Example]]:
+def load_belebele(languages: Sequence[str] | None, source: ExampleSource) -> dict[str, list[Example]]:
     """Questions in the order of their keys, so that `samples` are the same whatever the languages.
 
     A key is made of the passage's link (with its split, where the row has one) and the question's number.
@@ -83,18 +82,7 @@ def _file_rows(languages: tuple[str, ...] | None, data_dir: Path) -> dict[str, I
     folder = corpus_folder(data_dir, ["belebele", "Belebele"], ["[a-z][a-z][a-z]_????.jsonl"], BELEBELE.name)
     files = {language_of(path.stem): path for path in folder.glob("*.jsonl") if _VARIANT.fullmatch(path.stem)}
     picked = pick_languages(languages, sorted(files), f"{BELEBELE.name} in {folder}")
-    return {language: _line_rows(files[language]) for language in picked}
-
-
-def _line_rows(path: Path) -> Iterator[Row]:
-    for place, line in text_lines(path):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{place}: malformed JSON ({error}); download the file again") from None
-        if not isinstance(row, dict):
-            raise InputError(f"{place}: {type(row).__name__} in place of an object; download the file again")
-        yield place, row
+    return {language: json_objects(files[language], "download the file again") for language in picked}
 
 
 def _examples(rows: Iterable[Row]) -> Iterator[Example]:

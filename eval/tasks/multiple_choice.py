@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from .choice_scores import score_choice, summarize_accuracy
-from .task import Example, Kind, Source, Task
+from .task import Answer, Example, ExampleSource, Kind, Task
 
 LETTERS = ("A", "B", "C", "D")
 ANSWER_FIELDS = ("a", "b", "c", "d")
 
 
-def multiple_choice_task(name: str, load: Callable[[Sequence[str] | None, Source], dict[str, list[Example]]]) -> Task:
+def score_choice(answer: Answer, example: Example, language: str) -> dict[str, float]:
+    """`accuracy`: 1 for the right index, else 0."""
+    return {"accuracy": float(answer == example.gold[0])}
+
+
+def multiple_choice_task(
+    name: str, load: Callable[[Sequence[str] | None, ExampleSource], dict[str, list[Example]]]
+) -> Task:
     """The task of a multiple-choice benchmark.
 
     Args:
@@ -32,5 +38,4 @@ def multiple_choice_task(name: str, load: Callable[[Sequence[str] | None, Source
         metrics=("accuracy",),
         load=load,
         score=score_choice,
-        summarize=summarize_accuracy,
     )

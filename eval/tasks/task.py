@@ -12,6 +12,8 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeAlias
 
+from ..score_scale import ScoreScale, scale_of
+
 # A choice is an index into `Task.choices`, a generated answer a string, a perplexity the negative log-likelihood of
 # the text in nats.
 Answer: TypeAlias = int | str | float
@@ -47,7 +49,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Source:
+class ExampleSource:
     """Where examples come from.
 
     Attributes:
@@ -72,12 +74,10 @@ class Task:
         choices: the strings whose first token is scored, for a choice; empty otherwise.
         cut: the field that is shortened where a prompt exceeds the maximum length; None where none may be.
         max_new_tokens: for a generation; 0 otherwise.
-        metrics: names of the scores that every example gets, the main one first.
+        metrics: names of the scores that every example gets, lines of `score_scale.SCALES`; the main one first.
         load: examples by language, the same keys in the same order in each; the languages asked for, or all there are
             for None.  Raises InputError for what cannot be used.
         score: scores of one answer, by the names in `metrics`.
-        summarize: scores of one language's examples together, by name, on the scale of the paper (0 to 100 for
-            accuracies and F1); the main one first.
     """
 
     name: str
@@ -87,6 +87,10 @@ class Task:
     cut: str | None
     max_new_tokens: int
     metrics: tuple[str, ...]
-    load: Callable[[Sequence[str] | None, Source], dict[str, list[Example]]]
+    load: Callable[[Sequence[str] | None, ExampleSource], dict[str, list[Example]]]
     score: Callable[[Answer, Example, str], dict[str, float]]
-    summarize: Callable[[Sequence[Answer], Sequence[Example], str], dict[str, float]]
+
+    @property
+    def scale(self) -> ScoreScale:
+        """Of the main score."""
+        return scale_of(self.metrics[0])

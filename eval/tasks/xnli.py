@@ -12,14 +12,14 @@ from clas_models.errors import InputError
 from clas_models.profiling.corpora.parallel_corpus import join_text
 from clas_models.profiling.corpora.xnli import Pair, xnli_pairs
 
-from .choice_scores import score_choice, summarize_classes
+from .multiple_choice import score_choice
 from .parallel import language_codes, parallel_examples
-from .task import Example, Kind, Source, Task
+from .task import Example, ExampleSource, Kind, Task
 
 LABELS = ("entailment", "neutral", "contradiction")
 
 
-def load_xnli(languages: Sequence[str] | None, source: Source) -> dict[str, list[Example]]:
+def load_xnli(languages: Sequence[str] | None, source: ExampleSource) -> dict[str, list[Example]]:
     """Pairs with the fields `premise` and `hypothesis`; the right answer is an index into `LABELS`.
 
     The key is the pair's id in an official file (`xnli.dev.tsv`, `xnli.test.tsv`), else the number of the row from 1.
@@ -77,5 +77,4 @@ XNLI = Task(
     metrics=("accuracy",),
     load=load_xnli,
     score=score_choice,
-    summarize=summarize_classes,
 )

@@ -13,12 +13,12 @@ from clas_models.profiling.corpora.parallel_corpus import join_text
 from clas_models.profiling.corpora.xquad import Question, xquad_questions
 
 from ..metrics.normalisation import mlqa_tokens, squad_tokens
-from ..metrics.overlap import best_scores, mean_percent
+from ..metrics.overlap import best_scores
 from .parallel import language_codes, parallel_examples
-from .task import Answer, Example, Kind, Source, Task
+from .task import Answer, Example, ExampleSource, Kind, Task
 
 
-def load_xquad(languages: Sequence[str] | None, source: Source) -> dict[str, list[Example]]:
+def load_xquad(languages: Sequence[str] | None, source: ExampleSource) -> dict[str, list[Example]]:
     """Questions with the fields `context` and `question`; neighbours share a context.
 
     Raises:
@@ -61,13 +61,6 @@ def score_answer(answer: Answer, example: Example, language: str) -> dict[str, f
     return {**official, **{f"mlqa_{name}": value for name, value in multilingual.items()}}
 
 
-def summarize_answers(answers: Sequence[Answer], examples: Sequence[Example], language: str) -> dict[str, float]:
-    """The means of the scores, 0 to 100."""
-    return mean_percent(
-        [score_answer(answer, example, language) for answer, example in zip(answers, examples, strict=True)]
-    )
-
-
 XQUAD = Task(
     name="xquad",
     kind=Kind.GENERATION,
@@ -78,5 +71,4 @@ XQUAD = Task(
     metrics=("f1", "exact_match", "mlqa_f1", "mlqa_exact_match"),
     load=load_xquad,
     score=score_answer,
-    summarize=summarize_answers,
 )

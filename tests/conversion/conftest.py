@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from command import Command
-from one_thread import single_threaded
 
 from .support import run_main, save_plain, write_corpus
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> Iterator[None]:
-    with single_threaded():  # also what is made once for the session
-        yield
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from clas_models.conversion.source import PROFILE_NAME
 from clas_models.modeling.version import VERSION
 from clas_models.profiling.categories import categorize
 from clas_models.profiling.corpora import load_corpus
-from clas_models.profiling.neuron_profile import STATISTICS, NeuronProfile
+from clas_models.profiling.neuron_profile import TOTALS, NeuronProfile
 from clas_models.profiling.profiler import profile_neurons
 
 from .support import (
@@ -105,7 +105,7 @@ def test_masks_are_those_of_the_profile_which_is_that_of_the_plain_model(convert
     profile = NeuronProfile.load(converted.out / PROFILE_NAME)
     plain = AutoModelForCausalLM.from_pretrained(converted.plain, dtype=torch.float32)
     expected = profile_neurons(plain, byte_tokenizer(), load_corpus(str(converted.corpus)))
-    for name in STATISTICS:
+    for name in TOTALS:
         torch.testing.assert_close(getattr(profile, name), getattr(expected, name))
     shared, specific = categorize(expected).masks(3)
     masks = masks_only(read_weights(converted.out))
@@ -245,7 +245,7 @@ def test_steered_checkpoint_can_be_profiled_anew_and_is_profiled_unsteered(
     ended = converter.made(steered_folder, "--corpus", corpus_file, "--out", tmp_path / "again")
     assert "profiling: 100%" in ended.err
     old, new = (NeuronProfile.load(folder / PROFILE_NAME) for folder in (steered_folder, tmp_path / "again"))
-    for name in STATISTICS:
+    for name in TOTALS:
         assert torch.equal(getattr(old, name), getattr(new, name))
 
 

@@ -187,6 +187,7 @@ def assert_same_files(found: Path, expected: Path) -> None:
     assert files[0] == files[1]
 
 
+@pytest.mark.slow
 def test_killed_at_one_change_after_the_other(sharded: Path, corpus_file: Path, tmp_path: Path) -> None:
     """Each run meets what the killed ones before it have left; the last one makes what one alone makes."""
     alone = run_elsewhere(arguments(sharded, corpus_file, "alone"), Fate(tmp_path))
@@ -205,6 +206,7 @@ def test_killed_at_one_change_after_the_other(sharded: Path, corpus_file: Path, 
     assert_same_files(tmp_path / "out", tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_killed_while_one_checkpoint_gives_way_to_another(
     steered_folder: Path, converter: Command, tmp_path: Path, sharded: Path
 ) -> None:
@@ -222,6 +224,7 @@ def test_killed_while_one_checkpoint_gives_way_to_another(
     assert hidden(tmp_path) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["profiling:  ", "profiling: 100%"])
 def test_killed_before_the_profile_is_finished(
     sharded: Path, corpus_file: Path, tmp_path: Path, words: str, converter: Command
@@ -233,6 +236,7 @@ def test_killed_before_the_profile_is_finished(
     assert "profiling: 100%" in again.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["weights:", "checking what was written"])
 def test_finished_profile_is_not_computed_twice(
     sharded: Path, corpus_file: Path, tmp_path: Path, words: str, converter: Command

@@ -36,6 +36,8 @@ from clas_models.profiling.profiler import profile_neurons
 
 from .support import ROOT, Ended, on_ranks, torchrun
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Case:

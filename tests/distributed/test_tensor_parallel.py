@@ -24,6 +24,8 @@ from clas_models.modeling.language_detector import DetectorLimits
 from .support import torchrun
 from .tensor_parallel_run import CHINESE, ENGLISH, GERMAN, OBSERVATIONS, observe
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = Path(__file__).with_name("tensor_parallel_run.py")
 # transformers 5.15 knows one spelling only, and saves only what is split evenly.
 EARLY = Version(transformers.__version__) < Version("5.23")

@@ -24,7 +24,6 @@ from run_helpers import (  # noqa: F401
 from clas_models.conversion.model_card import RESULTS_BEGIN, RESULTS_END
 from eval.card import with_section
 from eval.report.collect import collect
-from eval.report.scores import main_score
 
 TASKS = "xnli,xquad"
 
@@ -47,7 +46,7 @@ def checkpoint(steered: Path, tmp_path: Path) -> Path:
 def expected(run: Path, method: str) -> dict[tuple[str, str], float]:
     """The scores in the run's records, by task and language, in per cent."""
     return {
-        (task.task, code): main_score(records, records, task.metric, task.kind)
+        (task.task, code): task.scale.shown(list(records.values()))
         for task in collect([run])
         for (name, code), records in task.records.items()
         if name == method

@@ -13,11 +13,11 @@ from run_helpers import one_thread, save_plain, steered_fixture  # noqa: F401
 from torch import Tensor
 
 from clas_models.errors import InputError
-from clas_models.profiling.language_neurons import find_language_neurons
+from clas_models.profiling.lape import lape
 from clas_models.profiling.neuron_profile import NeuronProfile
-from eval.engine.choices import choose_grid
+from eval.engine.choices import choose
 from eval.loading import Checkpoint, open_checkpoint
-from eval.methods import METHODS, Choices, Group, grouped, methods_of
+from eval.methods import METHODS, Group, grouped, methods_of
 
 PROMPTS = [list(range(30, 70)), list(range(40, 60))]
 
@@ -32,13 +32,13 @@ def copy(steered: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(steered, tmp_path / "copy"))
 
 
-def groups(checkpoint: Checkpoint, *names: str, **choices: Any) -> list[Group]:
-    return grouped(methods_of(names, checkpoint, Choices(**choices)), checkpoint)
+def groups(checkpoint: Checkpoint, *names: str, **strengths: Any) -> list[Group]:
+    return grouped(methods_of(names, checkpoint, strengths), checkpoint)
 
 
-def refused(checkpoint: Checkpoint, *names: str, **choices: Any) -> str:
+def refused(checkpoint: Checkpoint, *names: str, **strengths: Any) -> str:
     with pytest.raises(InputError) as caught:
-        groups(checkpoint, *names, **choices)
+        groups(checkpoint, *names, **strengths)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -46,25 +46,47 @@ def refused(checkpoint: Checkpoint, *names: str, **choices: Any) -> str:
 def logits(model: Any, group: Group, language: str) -> Tensor:
     """`[methods, prompts, choices]` of all methods of a group."""
     with group.in_force(model):
-        parts = list(choose_grid(model, PROMPTS, [48, 49, 50], language, group.strengths, batch_size=2))
+        parts = list(choose(model, PROMPTS, [48, 49, 50], language, group.conditions, batch_size=2))
     assert len(parts) == 1
     return parts[0][1]
 
 
 def test_every_method_says_what_is_in_force(checkpoint: Checkpoint) -> None:
-    described = {method.name: method.described for method in methods_of(tuple(METHODS), checkpoint, Choices())}
+    described = {
+        method.name: method.described for method in methods_of([*METHODS, "int:site=activated"], checkpoint, {})
+    }
+    mean = {"kind": "int", "select": "lape", "value": "mean", "site": "gate"}
     assert described == {
         "base": {"kind": "base"},
         "clas": {"kind": "clas", "alpha": 4.0, "beta": 0.9, "gamma": 0.6},
-        "int-mean": {"kind": "int-mean", "site": "gate"},
+        "int-mean": mean,
+        "int:site=activated": {**mean, "site": "activated"},
     }
 
 
 def test_strengths_that_are_given_replace_the_checkpoints(checkpoint: Checkpoint) -> None:
     alpha = {"de": -2.0, "default": 0.5}
-    [method] = methods_of(["clas"], checkpoint, Choices({"alpha": alpha, "gamma": 0}))
-    assert method.described == {"kind": "clas", "alpha": alpha, "beta": 0.9, "gamma": 0.0}
-    assert method.strengths == {"alpha": alpha, "beta": 0.9, "gamma": 0.0}
+    named, plain = methods_of(["clas:alpha=3", "clas"], checkpoint, {"alpha": alpha, "gamma": 0})
+    assert plain.described == {"kind": "clas", "alpha": alpha, "beta": 0.9, "gamma": 0.0}
+    assert plain.condition == {"alpha": alpha, "beta": 0.9, "gamma": 0.0}
+    assert named.condition == {"alpha": 3.0, "beta": 0.9, "gamma": 0.0}
+
+
+def test_a_method_may_act_as_for_another_language(checkpoint: Checkpoint) -> None:
+    steering, writing = groups(checkpoint, "base", "clas:as=zh", "clas:as=en", "int:as=zh", "int:as=de")
+    assert steering.methods[1].described["as"] == "zh"
+    model = checkpoint.load()
+    [clas, _] = groups(checkpoint, "clas", "int-mean")
+    base, as_chinese, as_english = logits(model, steering, "de")
+    assert torch.equal(as_english, base)
+    assert torch.equal(as_chinese, logits(model, clas, "zh")[0])
+    for group, rows in ((steering, "sw"), (writing, "de"), (writing, "en")):
+        found = logits(model, group, rows)
+        alone = [logits(model, one, rows)[0] for method in group.methods for one in groups(checkpoint, method.name)]
+        assert torch.equal(found, torch.stack(alone))
+    as_chinese, as_german = logits(model, writing, "de")
+    assert not torch.equal(as_chinese, as_german)
+    assert torch.equal(as_german, logits(model, groups(checkpoint, "int-mean")[0], "de")[0])
 
 
 def test_methods_that_differ_in_strengths_are_computed_together(checkpoint: Checkpoint) -> None:
@@ -93,39 +115,44 @@ def test_int_mean_leaves_the_anchor_and_unprofiled_languages_alone(checkpoint: C
 def test_int_mean_writes_the_means_of_the_languages_own_neurons(checkpoint: Checkpoint) -> None:
     [group] = groups(checkpoint, "int-mean")
     assert group.tables is not None
-    masks, values = group.tables
+    masks, values = group.tables.masks, group.tables.values
     profile = checkpoint.profile()
-    neurons = find_language_neurons(profile)
+    neurons = lape(profile)
     assert not masks[0].any()  # English
     for row, language in enumerate(["de", "zh"], start=1):
-        assert torch.equal(masks[row], neurons.membership[row])
+        assert torch.equal(masks[row], neurons.masks[row])
         mean = profile.gate_sum[row] / profile.tokens[row]
-        assert torch.equal(values[row], mean.float()), language
+        assert torch.equal(values[row], torch.where(masks[row], mean.float(), 0)), language
     assert masks.any()
 
 
 def test_int_mean_is_what_hooks_on_a_plain_model_do(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    [group] = groups(checkpoint, "int-mean", site="act")
+    [group] = groups(checkpoint, "int:site=activated")
     assert group.tables is not None
     plain = open_checkpoint(str(save_plain(tmp_path / "plain")))
     model = plain.load()
-    for layer, mask, value in zip(model.model.layers, group.tables[0][1], group.tables[1][1], strict=True):
+    for layer, mask, value in zip(model.model.layers, group.tables.masks[1], group.tables.values[1], strict=True):
         layer.mlp.act_fn.register_forward_hook(lambda _, __, out, m=mask, v=value: torch.where(m, v, out))
     expected = logits(model, groups(plain, "base")[0], "de")
     assert torch.equal(logits(checkpoint.load(), group, "de"), expected)
 
 
 def test_the_two_sites_differ(checkpoint: Checkpoint) -> None:
-    sites = [groups(checkpoint, "int-mean", site=site)[0] for site in ("gate", "act")]
+    sites = [groups(checkpoint, f"int:site={site}")[0] for site in ("gate", "activated")]
     assert sites[0].digest != sites[1].digest
     assert groups(checkpoint, "base")[0].digest is None
 
 
-def test_unknown_names_and_choices_are_refused(checkpoint: Checkpoint) -> None:
-    assert refused(checkpoint, "magic") == "unknown method 'magic': choose among base, clas, int-mean"
-    assert "more than once" in refused(checkpoint, "base", "base")
-    assert "unknown site 'up'" in refused(checkpoint, "int-mean", site="up")
-    assert "alpha is for the method clas" in refused(checkpoint, "base", strengths={"alpha": 1.0})
+def test_unknown_names_and_options_are_refused(checkpoint: Checkpoint) -> None:
+    assert refused(checkpoint, "magic") == "unknown method 'magic': choose among base, clas, int, int-mean"
+    assert refused(checkpoint, "base", "base") == "method 'base' is given more than once: name every method once"
+    assert "method 'int:value=mean' is given more than once as int-mean" in refused(
+        checkpoint, "int-mean", "int:value=mean"
+    )
+    assert "method 'clas:alpha=4' is given more than once as clas" in refused(checkpoint, "clas", "clas:alpha=4")
+    assert "site=up: choose one of gate, activated" in refused(checkpoint, "int:site=up")
+    assert "fr is not among the profiled languages en, de, zh" in refused(checkpoint, "clas:as=fr")
+    assert "alpha is for the method clas" in refused(checkpoint, "base", alpha=1.0)
 
 
 @pytest.mark.parametrize(
@@ -139,12 +166,12 @@ def test_unknown_names_and_choices_are_refused(checkpoint: Checkpoint) -> None:
 def test_strengths_that_cannot_be_used_are_refused(
     strengths: dict[str, Any], said: str, checkpoint: Checkpoint
 ) -> None:
-    assert said in refused(checkpoint, "clas", strengths=strengths)
+    assert said in refused(checkpoint, "clas", **strengths)
 
 
 def test_a_plain_checkpoint_has_only_base(tmp_path: Path) -> None:
     plain = open_checkpoint(str(save_plain(tmp_path / "plain")))
-    assert [method.name for method in methods_of(None, plain, Choices())] == ["base"]
+    assert [method.name for method in methods_of(None, plain, {})] == ["base"]
     for name in ("clas", "int-mean"):
         assert "a plain checkpoint, which only base can be run with" in refused(plain, "base", name)
 
@@ -154,7 +181,7 @@ def test_an_old_profile_has_no_means_after_the_nonlinearity(copy: Path) -> None:
     replace(NeuronProfile.load(path), act_sum=None).save(path)
     checkpoint = open_checkpoint(str(copy))
     groups(checkpoint, "int-mean")
-    assert "lacks 'act_sum'" in refused(checkpoint, "int-mean", site="act")
+    assert "lacks 'act_sum'" in refused(checkpoint, "int:site=activated")
 
 
 def test_a_profile_without_all_layers_is_refused(copy: Path) -> None:

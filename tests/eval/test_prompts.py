@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from clas_models.errors import InputError
 from eval.prompts import Prompt, PromptBuilder, choice_ids
-from eval.tasks import Example, Source, Task, task_of
+from eval.tasks import Example, ExampleSource, Task, task_of
 from eval.templates import Templates, find_templates
 
 XNLI, XQUAD, BELEBELE, PERPLEXITY = (task_of(name) for name in ("xnli", "xquad", "belebele", "perplexity"))
@@ -239,7 +239,7 @@ def test_real_tokenizers(name: str) -> None:
     prompts = PromptBuilder(tokenizer, templates, XQUAD)
     whole = PromptBuilder(tokenizer, templates, XQUAD, max_length=10_000)
     cut = 0
-    for language, examples in XQUAD.load(None, Source(DATA, samples=12)).items():
+    for language, examples in XQUAD.load(None, ExampleSource(DATA, samples=12)).items():
         for example in examples:
             prompt = prompts.build(example, language)
             message = [{"role": "user", "content": templates.of(language).fill(example.fields).text}]

@@ -28,7 +28,7 @@ from eval.loading import Checkpoint, open_checkpoint
 from eval.predictions import Predictions
 from eval.prompts import PromptBuilder, choice_ids
 from eval.run_folder import RunFolder
-from eval.tasks import Source, task_of
+from eval.tasks import ExampleSource, task_of
 from eval.templates import find_templates
 
 KILLS = 20
@@ -53,7 +53,7 @@ def test_records_are_what_the_engine_answers(
     evaluation.made(*arguments, "--out", tmp_path / "run")
     task = task_of("xnli")
     checkpoint = open_checkpoint(str(steered))
-    examples = task.load(["de"], Source(data_dir=data, samples=8))["de"]
+    examples = task.load(["de"], ExampleSource(data_dir=data, samples=8))["de"]
     builder = PromptBuilder(checkpoint.tokenizer, find_templates("xnli", templates), task)
     prompts = [builder.build(example, "de").ids for example in examples]
     model, tokens = checkpoint.load(), choice_ids(checkpoint.tokenizer, task)
@@ -61,8 +61,8 @@ def test_records_are_what_the_engine_answers(
         with model.temporary_steering(alpha=alpha):
             expected = {
                 examples[index].key: int(row.argmax())
-                for batch, logits in choose(model, prompts, tokens, "de", 2)
-                for index, row in zip(batch, logits, strict=True)
+                for batch, logits in choose(model, prompts, tokens, "de", batch_size=2)
+                for index, row in zip(batch, logits[0], strict=True)
             }
         found = records(tmp_path / "run", "xnli", method, "de")
         assert {record.key: record.prediction for record in found} == expected
@@ -216,6 +216,7 @@ def kill_and_go_on(arguments: list[object], run: Path, total: int, kills: int, s
     assert ended.status == 0, ended.err
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_a_run_ends_as_if_never_stopped(
     arguments: list[object], evaluation: Any, tmp_path: Path
 ) -> None:
@@ -224,6 +225,7 @@ def test_killed_at_random_moments_a_run_ends_as_if_never_stopped(
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_killed_while_it_generates_a_run_ends_as_if_never_stopped(
     steered: Path, data: Path, templates: Path, evaluation: Any, tmp_path: Path
 ) -> None:

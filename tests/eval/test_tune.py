@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conversion.support import rewrite_json
 from run_helpers import (  # noqa: F401
@@ -25,11 +26,11 @@ from clas_models.conversion.source import open_source
 from clas_models.errors import InputError
 from eval.decision import Decision, decide
 from eval.run_folder import Record, RunFolder
-from eval.statistics import paired_bootstrap
-from eval.tasks import task_of
+from eval.score_scale import NATS, scale_of
+from eval.statistics import percentile_interval, resampled_means
 from eval.tune import check_writable, write_alphas
 
-XNLI, PERPLEXITY = task_of("xnli"), task_of("perplexity")
+ACCURACY = scale_of("accuracy")
 
 
 def right(scores: str) -> list[Record]:
@@ -52,7 +53,7 @@ def test_a_clear_gain_is_kept_and_reported_on_the_other_half() -> None:
     base = right(interleaved("0000000000", "0101010101"))
     better = right(interleaved("1111111110", "0111010101"))
     worse = right(interleaved("0000000000", "1111111111"))
-    decision = decide(XNLI, {0.0: base, -2.0: better, 4.0: worse})
+    decision = decide(ACCURACY, {0.0: base, -2.0: better, 4.0: worse})
     assert (decision.chosen, decision.kept, decision.alpha) == (-2.0, True, -2.0)
     assert (decision.examples, decision.base) == (10, 0.0)
     assert decision.candidates[-2.0].mean == pytest.approx(0.9)
@@ -63,16 +64,16 @@ def test_a_clear_gain_is_kept_and_reported_on_the_other_half() -> None:
 
 def test_intervals_are_those_of_the_paired_bootstrap() -> None:
     base, other = right("0110100101"), right("1111100100")
-    decision = decide(XNLI, {0.0: base, 2.0: other})
-    expected = paired_bootstrap([0, 1, 1, 0, 0], [1, 1, 1, 0, 0])
-    found = decision.candidates[2.0]
-    assert (found.mean, found.low, found.high) == pytest.approx((expected.mean, expected.low, expected.high))
+    decision = decide(ACCURACY, {0.0: base, 2.0: other})
+    gains = np.array([[1.0, 0.0, 0.0, 0.0, 0.0]])  # of the examples at even places
+    draws = resampled_means(gains, np.ones_like(gains))[:, 0]
+    assert decision.candidates[2.0] == percentile_interval(0.2, draws, examples=5)
 
 
 def test_a_gain_that_may_be_chance_is_not_kept() -> None:
     base = right(interleaved("0000000000", "1111111111"))
     lucky = right(interleaved("1000000000", "0000000000"))
-    decision = decide(XNLI, {0.0: base, 2.0: lucky})
+    decision = decide(ACCURACY, {0.0: base, 2.0: lucky})
     assert (decision.chosen, decision.kept, decision.alpha) == (2.0, False, 0.0)
     assert decision.reason == "2 gains most, but its interval holds 0: unsteered"
     # what is in force is base, so there is no gain and no loss
@@ -81,18 +82,18 @@ def test_a_gain_that_may_be_chance_is_not_kept() -> None:
 
 def test_nothing_gains_then_nothing_is_chosen() -> None:
     base = right("11111111")
-    decision = decide(XNLI, {0.0: base, -4.0: base, 4.0: right("00000000")})
+    decision = decide(ACCURACY, {0.0: base, -4.0: base, 4.0: right("00000000")})
     assert (decision.chosen, decision.kept, decision.reason) == (0.0, False, "no candidate gains: unsteered")
 
 
 def test_of_equal_gains_the_weakest_steering_is_chosen() -> None:
     base, better = right("0" * 12), right("1" * 12)
-    assert decide(XNLI, {0.0: base, -8.0: better, 2.0: better, 4.0: better}).chosen == 2.0
+    assert decide(ACCURACY, {0.0: base, -8.0: better, 2.0: better, 4.0: better}).chosen == 2.0
 
 
 def test_a_perplexity_gains_when_it_falls() -> None:
     base = texts(*[30.0] * 12)
-    decision = decide(PERPLEXITY, {0.0: base, 2.0: texts(*[20.0] * 12), 4.0: texts(*[40.0] * 12)})
+    decision = decide(NATS, {0.0: base, 2.0: texts(*[20.0] * 12), 4.0: texts(*[40.0] * 12)})
     assert (decision.chosen, decision.kept) == (2.0, True)
     assert decision.held_out.base == pytest.approx(3.0)
     assert decision.held_out.tuned == pytest.approx(2.0)
@@ -103,18 +104,18 @@ def test_a_perplexity_gains_when_it_falls() -> None:
 def test_a_long_text_counts_by_its_length() -> None:
     base = [*texts(10.0, 10.0, tokens=10), *texts(90.0, 90.0, tokens=90)]
     other = [*texts(10.0, 10.0, tokens=10), *texts(0.0, 0.0, tokens=90)]
-    decision = decide(PERPLEXITY, {0.0: base, 2.0: other})
+    decision = decide(NATS, {0.0: base, 2.0: other})
     assert decision.candidates[2.0].mean == pytest.approx(0.9)
     assert decision.base == pytest.approx(1.0)
 
 
 def test_texts_of_a_single_token_are_refused() -> None:
     with pytest.raises(InputError, match="single token"):
-        decide(PERPLEXITY, {0.0: texts(0.0, 0.0, 0.0, 0.0, tokens=0)})
+        decide(NATS, {0.0: texts(0.0, 0.0, 0.0, 0.0, tokens=0)})
 
 
 def test_a_decision_is_written_in_the_form_that_the_report_reads() -> None:
-    decision = decide(XNLI, {0.0: right("0" * 12), -2.0: right("1" * 12)})
+    decision = decide(ACCURACY, {0.0: right("0" * 12), -2.0: right("1" * 12)})
     gain = {"mean": 1.0, "low": 1.0, "high": 1.0}
     none = {"mean": 0.0, "low": 0.0, "high": 0.0}
     assert decision.to_dict() == {
@@ -128,7 +129,7 @@ def test_a_decision_is_written_in_the_form_that_the_report_reads() -> None:
 
 
 def test_an_unbounded_interval_is_null_in_the_file() -> None:
-    decision = decide(XNLI, {0.0: right("000"), -2.0: right("111")})
+    decision = decide(ACCURACY, {0.0: right("000"), -2.0: right("111")})
     assert decision.to_dict()["held_out"]["gain"] == {"mean": 1.0, "low": None, "high": None}
     assert json.loads(json.dumps(decision.to_dict(), allow_nan=False)) == decision.to_dict()
 
@@ -218,9 +219,13 @@ def test_the_file_says_what_the_predictions_say(arguments: list[object], evaluat
     run = RunFolder.open(tmp_path / "run")
     found = {
         alpha: sorted(run.records("xnli", name, "zh"), key=lambda record: int(record.key))
-        for alpha, name in ((0.0, "base"), (-8.0, "clas_a-8_b0.9_g0.6"), (4.0, "clas_a4_b0.9_g0.6"))
+        for alpha, name in (
+            (0.0, "base"),
+            (-8.0, "clas:alpha=-8,beta=0.9,gamma=0.6"),
+            (4.0, "clas:alpha=4,beta=0.9,gamma=0.6"),
+        )
     }
-    expected: Decision = decide(XNLI, found)
+    expected: Decision = decide(ACCURACY, found)
     assert json.loads((tmp_path / "run" / "tune.json").read_text())["languages"]["zh"] == expected.to_dict()
 
 

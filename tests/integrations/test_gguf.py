@@ -21,7 +21,10 @@ from clas_models import FAMILIES
 from clas_models.conversion.cli import main
 
 CONVERTER = Path(os.environ.get("LLAMA_CPP", "nowhere")) / "convert_hf_to_gguf.py"
-pytestmark = pytest.mark.skipif(not CONVERTER.is_file(), reason="LLAMA_CPP names no folder with convert_hf_to_gguf.py")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CONVERTER.is_file(), reason="LLAMA_CPP names no folder with convert_hf_to_gguf.py"),
+]
 TEXT = ["Der Himmel ist blau.", "The sky is blue.", "Warum regnet es im Frühling?", "Bread is on the table."]
 
 

@@ -24,10 +24,13 @@ from clas_models import FAMILIES
 openai = pytest.importorskip("openai")
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
-pytestmark = pytest.mark.skipif(
-    not hasattr(transformers, "AutoModelForDecision"),
-    reason="this version of transformers serves no checkpoint with code of its own",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not hasattr(transformers, "AutoModelForDecision"),
+        reason="this version of transformers serves no checkpoint with code of its own",
+    ),
+]
 CLI = [sys.executable, "-m", "transformers.cli.transformers"]
 NAME = "steered"  # of the model: its folder, in the working directory of server and clients
 NEW = 8

@@ -183,6 +183,7 @@ def test_half_precision_keeps_the_strengths(family: Any) -> None:
     assert torch.equal(model.half().model.layers[1].add.row_strengths, before)
 
 
+@pytest.mark.slow
 def test_compiled_to_one_graph(family: Any, tokens: Any) -> None:
     torch.compiler.reset()
     model, ids = with_vectors(family, vector_positions="last"), torch.tensor([0, 1, 2, 4])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import tiny_plain, tiny_steered
-from detector_helpers import BEGIN, CHINESE, ENGLISH, FRENCH, GERMAN, NEUTRAL, PAD, STRANGE, with_detector, rows
+from detector_helpers import BEGIN, CHINESE, ENGLISH, FRENCH, GERMAN, NEUTRAL, PAD, STRANGE, rows, with_detector
 from modeling_helpers import one_thread  # noqa: F401
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, DynamicCache, pipeline
 
@@ -178,6 +178,7 @@ def test_detect_language_names_what_it_would_do(family: Any) -> None:
     assert model.base_model.detect_language(ids, mask) == found
 
 
+@pytest.mark.slow
 def test_compiled_model_decides_in_its_graph(family: Any) -> None:
     model = with_detector(family)
     compiled = torch.compile(model, fullgraph=True, backend="eager")

@@ -91,6 +91,7 @@ def test_other_ids_need_no_new_graph(family: Any, tokens: Tensor, graphs: list[A
     assert len(graphs) == 1
 
 
+@pytest.mark.slow
 def test_each_code_gets_its_own_strength_in_compiled_code(family: Any, tokens: Tensor, graphs: list[Any]) -> None:
     model = small(family)
     compiled = compile_into(graphs, model)
@@ -98,6 +99,7 @@ def test_each_code_gets_its_own_strength_in_compiled_code(family: Any, tokens: T
         torch.testing.assert_close(compiled(tokens, language=language), logits(model, tokens, language))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="the default backend needs a C++ compiler")
 def test_the_default_backend_gives_the_same(family: Any) -> None:
     mlp = bridge_mlps(small(family))[0]

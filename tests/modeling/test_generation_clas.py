@@ -102,6 +102,7 @@ def one_by_one(model: Any, **options: Any) -> list[list[int]]:
     return [model.generate(torch.tensor([ids]), ENDLESS, **options)[0, len(ids) :].tolist() for ids in PROMPTS]
 
 
+@pytest.mark.slow
 def test_requests_are_in_the_language_of_the_configuration(family: Any) -> None:
     steered = tiny_steered(family, language="de")
     german, english = one_by_one(steered, language="de"), one_by_one(tiny_plain(family))

@@ -12,7 +12,7 @@ import torch
 import transformers
 from bare_environment import BareEnvironment, make_bare_environment
 from conftest import byte_tokenizer
-from detector_helpers import CHINESE, GERMAN, with_detector, rows
+from detector_helpers import CHINESE, GERMAN, rows, with_detector
 from one_thread import one_thread  # noqa: F401 the other process has one, too
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
@@ -80,6 +80,7 @@ def check_against(model: Any, out: Path) -> None:
         assert torch.equal(tensor, expected.get(name, states)), name
 
 
+@pytest.mark.slow
 def test_without_the_package_every_auto_class_gives_the_same_bits(
     family: Any, bare: BareEnvironment, tmp_path: Path
 ) -> None:
@@ -103,6 +104,7 @@ def test_without_the_package_every_auto_class_gives_the_same_bits(
     check_against(again.eval(), tmp_path)
 
 
+@pytest.mark.slow
 def test_from_the_hub_each_file_is_fetched_by_what_imports_it(bare: BareEnvironment, tmp_path: Path) -> None:
     """A repository takes another way through transformers than a folder; here it lies in the Hub's cache."""
     model = saved(FAMILIES["llama"], tmp_path / "checkpoint")
@@ -130,6 +132,7 @@ def test_with_the_package_no_code_of_the_checkpoint_runs(family: Any, kind: str,
     assert type(model).__module__ == f"clas_models.modeling.clas_{family.base}"
 
 
+@pytest.mark.slow
 def test_without_trust_and_without_the_package_it_is_refused(bare: BareEnvironment, tmp_path: Path) -> None:
     saved(FAMILIES["llama"], tmp_path)
     ended = bare.run(TRUSTED, tmp_path, False)
@@ -137,6 +140,7 @@ def test_without_trust_and_without_the_package_it_is_refused(bare: BareEnvironme
     assert "trust_remote_code=True" in ended.stderr
 
 
+@pytest.mark.slow
 def test_files_that_do_not_match_the_checkpoint_say_so(bare: BareEnvironment, tmp_path: Path) -> None:
     saved(FAMILIES["llama"], tmp_path)
     path = tmp_path / "config.json"

@@ -312,7 +312,7 @@ def test_a_checkpoint_of_version_0_1_gives_the_same_bits(
     model.save_pretrained(tmp_path / "old")
     as_version_0_1(tmp_path / "old")
     found, report = AUTO_CLASSES[kind].from_pretrained(tmp_path / "old", output_loading_info=True)
-    assert not report["unexpected_keys"]
+    assert not report["unexpected_keys"] - {"lm_head.weight"}
     expected = AUTO_CLASSES[kind].from_pretrained(tmp_path / "new")
     states = [each.base_model(tokens, language=MIXED)[0] for each in (found, expected)]
     assert torch.equal(*states)

@@ -80,12 +80,16 @@ def test_the_anchor_is_written_over_where_a_table_says_so(family: Any, tokens: A
         assert not torch.equal(model(tokens, language="en").logits, tiny_plain(family)(tokens).logits)
 
 
-def test_after_the_block_the_model_is_as_it_was(family: Any, tokens: Any) -> None:
-    model, plain = unsteered(family), tiny_plain(family)(tokens).logits
-    write = Write(*tables())
-    with pytest.raises(RuntimeError, match="stop"), model.intervening(write):
+def fail_within(model: Any, write: Write) -> None:
+    with model.intervening(write):
         assert model.rules == (write,)
         raise RuntimeError("stop")
+
+
+def test_after_the_block_the_model_is_as_it_was(family: Any, tokens: Any) -> None:
+    model, plain = unsteered(family), tiny_plain(family)(tokens).logits
+    with pytest.raises(RuntimeError, match="stop"):
+        fail_within(model, Write(*tables()))
     assert model.rules == ()
     assert torch.equal(model(tokens, language="de").logits, plain)
 
@@ -134,6 +138,7 @@ def test_generation_with_beams(family: Any, tokens: Any) -> None:
     assert torch.equal(mixed[0], tiny_plain(family).generate(tokens, **options)[0])
 
 
+@pytest.mark.slow
 def test_compiled_to_one_graph(family: Any, tokens: Any) -> None:
     torch.compiler.reset()
     model, ids = unsteered(family), torch.tensor([0, 1, 2, 4])

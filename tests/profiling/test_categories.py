@@ -6,6 +6,7 @@ import torch
 from clas_models.errors import InputError
 from clas_models.profiling.categories import STATISTICS, Category, categorize
 from clas_models.profiling.neuron_profile import NeuronProfile, Provenance
+from clas_models.profiling.selection import Origin
 
 DEAD, SPECIFIC, PARTIAL, ALL = Category
 
@@ -37,10 +38,21 @@ def test_a_neuron_of_each_category():
     result = categorize(FIVE)
     assert result.categories.dtype == torch.uint8
     assert result.categories.tolist() == [[DEAD, SPECIFIC, PARTIAL, ALL, DEAD]]
-    assert result.active.dtype == torch.bool
-    assert result.active[1].tolist() == [[False, True, True, True, False]]
-    assert (result.languages, result.layers) == (("en", "de", "zh"), (0,))
-    assert (result.statistic, result.threshold) == ("mean", 0.0)
+    assert result.active.masks[1].tolist() == [[False, True, True, True, False]]
+    assert (result.active.languages, result.active.layers) == (("en", "de", "zh"), (0,))
+    assert result.active.origin == Origin("categorize", {"statistic": "mean", "threshold": 0.0}, FIVE.provenance)
+
+
+def test_a_category_is_a_selection():
+    result = categorize(FIVE)
+    specific = result.selection(SPECIFIC)
+    assert specific.counts() == {"en": 0, "de": 1, "zh": 0}
+    assert [row.tolist() for row in specific.indices("de")] == [[1]]
+    assert specific.origin.arguments == {"statistic": "mean", "threshold": 0.0, "category": "language-specific"}
+    assert result.selection(PARTIAL).counts() == {"en": 1, "de": 1, "zh": 0}
+    assert result.selection(DEAD).counts() == {"en": 0, "de": 0, "zh": 0}
+    together = torch.stack([result.selection(category).masks for category in Category])
+    assert torch.equal(together.any(dim=0), result.active.masks)
 
 
 def test_labels_are_the_papers_words():
@@ -89,7 +101,7 @@ def test_categories_are_exhaustive_and_exclusive():
     torch.manual_seed(0)
     profile = profile_of(torch.randn(4, 3, 200).tolist(), languages=("en", "de", "zh", "ar"), layers=(0, 1, 2))
     result = categorize(profile)
-    count = result.active.sum(dim=0)
+    count = result.active.masks.sum(dim=0)
     expected = {DEAD: count == 0, SPECIFIC: count == 1, PARTIAL: (count > 1) & (count < 4), ALL: count == 4}
     assert torch.equal(sum(mask.int() for mask in expected.values()), torch.ones(3, 200, dtype=torch.int32))
     for category, mask in expected.items():

@@ -12,6 +12,8 @@ from clas_models.errors import InputError
 from clas_models.profiling.corpora import load_corpus
 from clas_models.profiling.corpora.hub import open_corpus
 
+FOUND_OUT_WITHIN = 60  # seconds: ten of waiting, and a machine that is busy
+
 
 def write_hub_folder(folder, tables):
     """A folder that `datasets` reads like a Hub dataset: `tables` maps configuration -> split -> rows."""
@@ -98,6 +100,7 @@ def load_in_another_process(source, environment):
     return said, float(seconds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "remedy"), [("xquad", "--data-dir"), ("xnli", "--data-dir"), ("org/name", "JSON Lines file")]
 )
@@ -107,15 +110,16 @@ def test_unreachable_hub_is_found_out_within_seconds(tmp_path, source, remedy):
     (said,), seconds = load_in_another_process(source, environment)
     assert said.startswith("InputError the Hugging Face Hub cannot be reached")
     assert remedy in said
-    assert seconds < 15
+    assert seconds < FOUND_OUT_WITHIN
 
 
+@pytest.mark.slow
 def test_hub_that_never_answers_is_found_out_within_seconds(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         environment = {"HF_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}", "HF_HOME": str(tmp_path)}
         (said,), seconds = load_in_another_process("org/name", environment)
     assert said.startswith("InputError the Hugging Face Hub cannot be reached")
-    assert seconds < 15
+    assert seconds < FOUND_OUT_WITHIN
 
 
 def test_offline_hub_dataset_comes_from_the_cache_or_is_refused(tmp_path):
@@ -132,7 +136,7 @@ def test_offline_hub_dataset_comes_from_the_cache_or_is_refused(tmp_path):
     for source in ("org/other", "xquad"):
         (said,), seconds = load_in_another_process(source, environment)
         assert said.startswith("InputError dataset")
-        assert seconds < 15
+        assert seconds < FOUND_OUT_WITHIN
 
 
 def test_malformed_hub_name_is_refused_without_the_network(tmp_path):

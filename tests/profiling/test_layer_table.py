@@ -1,12 +1,12 @@
-"""The layer table of two layers of eight neurons, and its four ways onto paper."""
-
-import csv
+"""The layer table of two layers of eight neurons, and its two ways onto paper."""
 
 import pytest
 import torch
 
 from clas_models.profiling.categories import NeuronCategories
 from clas_models.profiling.layer_table import LayerRow, LayerTable, layer_table
+from clas_models.profiling.neuron_profile import Provenance
+from clas_models.profiling.selection import Origin, Selection
 
 TABLE = LayerTable((LayerRow(0, 12.5, 25.0, 50.0, 12.5), LayerRow(10, 0.0, 0.0, 100.0, 0.0)))
 
@@ -14,7 +14,8 @@ TABLE = LayerTable((LayerRow(0, 12.5, 25.0, 50.0, 12.5), LayerRow(10, 0.0, 0.0, 
 def categories_of(values, layers):
     values = torch.tensor(values, dtype=torch.uint8)
     active = torch.zeros((3, *values.shape), dtype=torch.bool)
-    return NeuronCategories(values, active, ("en", "de", "zh"), layers, "mean", 0.0)
+    provenance = Provenance("hand-made", "llama", None, ("lists",), 1, 512, "float32", ("0",), {})
+    return NeuronCategories(values, Selection(("en", "de", "zh"), layers, active, Origin("nobody", {}, provenance)))
 
 
 def test_percentages_of_each_layer():
@@ -52,11 +53,3 @@ def test_markdown():
         "| 10 | 0.0 | 0.0 | 100.0 | 0.0 |  |",
     ]
     assert "bridge" not in TABLE.to_markdown()
-
-
-def test_dicts_and_csv_hold_the_numbers_in_full():
-    table = LayerTable((LayerRow(3, 100 / 3, 0.0, 200 / 3, 0.0),))
-    expected = {"layer": 3, "dead": 100 / 3, "language_specific": 0.0, "partial_shared": 200 / 3, "all_shared": 0.0}
-    assert table.to_dicts() == [expected]
-    (row,) = csv.DictReader(table.to_csv().splitlines())
-    assert {name: float(value) for name, value in row.items()} == expected

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from clas_models import FAMILIES
 from clas_models.errors import InputError
-from clas_models.profiling import neuron_profile
+from clas_models.profiling import tensor_file
 from clas_models.profiling.corpora import ParallelCorpus
-from clas_models.profiling.neuron_profile import COUNTS, STATISTICS, SUMS, NeuronProfile, Provenance
+from clas_models.profiling.neuron_profile import COUNTS, SUMS, TOTALS, NeuronProfile, Provenance
 from clas_models.profiling.profiler import profile_neurons
 
 resource = pytest.importorskip("resource", reason="file modes and size limits are those of POSIX")
@@ -71,7 +71,7 @@ def test_two_parts_add_up_to_the_whole() -> None:
 
 def test_sums_are_exact_and_in_any_order() -> None:
     first, second, third = gathered(0, 2), gathered(2, 3), gathered(3, 5)
-    for name in STATISTICS:
+    for name in TOTALS:
         assert torch.equal(getattr(first + second, name), getattr(first, name) + getattr(second, name)), name
         assert torch.equal(getattr(second + first, name), getattr(first + second, name)), name
     assert set((first + (second + third)).provenance.digests) == set((third + first + second).provenance.digests)
@@ -110,11 +110,11 @@ def test_other_shapes_do_not_add_up() -> None:
     with pytest.raises(InputError, match=r"different shape .*: \(3, 3, 12\) and \(4, 3, 12\)"):
         _ = first + replace(second, num_model_layers=4)
     with pytest.raises(InputError, match=r"different shape .*: \(3, 3, 12\) and \(3, 3, 11\)"):
-        _ = first + replace(second, **{name: getattr(second, name)[..., :11] for name in STATISTICS})
-    upper = {name: getattr(second, name)[:, 1:] for name in STATISTICS}
+        _ = first + replace(second, **{name: getattr(second, name)[..., :11] for name in TOTALS})
+    upper = {name: getattr(second, name)[:, 1:] for name in TOTALS}
     with pytest.raises(InputError, match=r"different shape .*: \(3, 3, 12\) and \(3, 2, 12\)"):
         _ = first + replace(second, layers=(1, 2), **upper)
-    lower = {name: getattr(first, name)[:, :2] for name in STATISTICS}
+    lower = {name: getattr(first, name)[:, :2] for name in TOTALS}
     with pytest.raises(InputError, match=r"different layers .*: \(0, 1\) and \(1, 2\)"):
         _ = replace(first, layers=(0, 1), **lower) + replace(second, layers=(1, 2), **upper)
 
@@ -137,7 +137,7 @@ def test_only_profiles_add_up() -> None:
 def test_select_takes_languages_in_their_order() -> None:
     whole, chosen = gathered(), gathered().select(["zh", "en"])
     assert chosen.languages == ("zh", "en")
-    for name in ("tokens", *STATISTICS):
+    for name in ("tokens", *TOTALS):
         assert torch.equal(getattr(chosen, name), getattr(whole, name)[[2, 0]]), name
     assert (chosen.layers, chosen.provenance) == (whole.layers, whole.provenance)
 
@@ -227,7 +227,7 @@ def test_an_interrupted_save_leaves_the_old_file(
         os.truncate(partial, 1000)
         raise error
 
-    monkeypatch.setattr(neuron_profile, "save_file", half_saved)
+    monkeypatch.setattr(tensor_file, "save_file", half_saved)
     with pytest.raises(error):
         gathered(0, 2).save(path)
     assert_same(NeuronProfile.load(path), gathered())
@@ -269,13 +269,13 @@ def older(path: Path) -> NeuronProfile:
 
 def test_an_older_file_gives_all_but_act_sum(older: NeuronProfile) -> None:
     assert older.act_sum is None
-    assert set(older.tensors) == set(STATISTICS) - {"act_sum"}
+    assert set(older.tensors) == set(TOTALS) - {"act_sum"}
     assert_same(older, replace(gathered(), act_sum=None))
-    assert older.statistic("gate_sum") is older.gate_sum
+    assert older.total("gate_sum") is older.gate_sum
     with pytest.raises(InputError, match=r"lacks 'act_sum', .*: profile the model again, .* --corpus") as caught:
-        older.statistic("act_sum")
+        older.total("act_sum")
     assert "\n" not in str(caught.value)
-    assert torch.equal(gathered().statistic("act_sum"), gathered().tensors["act_sum"])
+    assert torch.equal(gathered().total("act_sum"), gathered().tensors["act_sum"])
 
 
 def test_a_sum_with_an_older_profile_lacks_act_sum_too(path: Path) -> None:
@@ -306,8 +306,8 @@ def assert_refused(path: Path, message: str) -> None:
 
 
 def test_refuses_a_file_that_is_not_there(tmp_path: Path) -> None:
-    assert_refused(tmp_path / "missing.safetensors", "no such profile")
-    assert_refused(tmp_path, "no such profile")
+    assert_refused(tmp_path / "missing.safetensors", "no such neuron profile")
+    assert_refused(tmp_path, "no such neuron profile")
 
 
 @pytest.mark.parametrize("kept", [0, 5, 100, 1500, -1])
@@ -354,7 +354,7 @@ def rewrite(path: Path, change: Callable[[dict[str, Any], dict[str, Tensor]], ob
         (lambda d: d.update(layers=[2, 1, 0]), "ascending"),
         (lambda d: d.update(layers=[]), "at least one"),
         (lambda d: d.update(layers=["0", "1", "2"]), "not a usable neuron profile"),
-        (lambda d: d.update(layers=[-1, 0, 1]), "a model with 3 layers"),
+        (lambda d: d.update(layers=[-1, 0, 1]), "counted from 0"),
         (lambda d: d.update(num_model_layers=2), "a model with 2 layers"),
         (lambda d: d.pop("num_model_layers"), "num_model_layers"),
         (lambda d: d.pop("provenance"), "provenance"),

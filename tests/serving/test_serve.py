@@ -20,6 +20,7 @@ from vllm_environment import PYTHON, REQUESTS, _environment, variables  # noqa: 
 from clas_models import FAMILIES
 
 openai = pytest.importorskip("openai")
+pytestmark = pytest.mark.slow
 STARTED_WITHIN = 300.0  # seconds; compiling takes most of it
 
 

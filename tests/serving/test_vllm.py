@@ -21,6 +21,8 @@ from vllm_environment import PER_REQUEST, Vllm, VllmError, _environment  # noqa:
 from clas_models import FAMILIES
 from clas_models.modeling.language_detector import DetectorLimits
 
+pytestmark = pytest.mark.slow
+
 HEADS = {"hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2}  # 32 wide: vLLM has kernels for that
 LANGUAGES = ["de", "en", "hi", "zh", "fr", None]  # fr was not profiled; None: the request says nothing
 GERMAN_BYTE = 200  # the detector of the tiny models knows one word

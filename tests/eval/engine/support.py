@@ -11,7 +11,7 @@ from torch import Tensor
 from clas_models.modeling.steering import Strengths
 
 EOS = (258, *range(0, 256, 16))  # several, so that tiny models end early now and then
-SETTINGS = [{"alpha": -4.0}, {"alpha": 3.0, "beta": 0.8, "gamma": 0.6}, {}, {"beta": 0.9}]
+CONDITIONS = [{"alpha": -4.0}, {"alpha": 3.0, "beta": 0.8, "gamma": 0.6}, {}, {"beta": 0.9}]
 
 
 def random_tokens(count: int, seed: int) -> list[int]:
@@ -61,6 +61,6 @@ def generated(model: Any, prompt: Sequence[int], language: str, max_new_tokens: 
 
 
 def strengths(model: Any) -> list[tuple[Strengths, list[float]]]:
-    """What is in force on a steered model: of every steered MLP the strengths and the table made of them."""
-    mlps = [model.model.layers[index].mlp for index in model.config.bridge_layers]
-    return [(mlp.strengths, mlp.scale.row_scales.flatten().tolist()) for mlp in mlps]
+    """What is in force on a steered model: of every bridge layer the strengths and the table made of them."""
+    scales = [model.model.layers[index].mlp.scale for index in model.config.bridge_layers]
+    return [(scale.strengths, scale.row_scales.flatten().tolist()) for scale in scales]

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from clas_models.errors import InputError
 from eval.engine.batches import plan_batches
-from eval.engine.choices import choose, choose_grid
+from eval.engine.choices import choose
 
-from .support import SETTINGS, mixed_prompts, one_by_one, question_prompts, strengths
+from .support import CONDITIONS, mixed_prompts, one_by_one, question_prompts, strengths
 
 CHOICES = [48, 49, 50, 7]
 
@@ -19,9 +19,9 @@ CHOICES = [48, 49, 50, 7]
 def chosen(model: Any, prompts: list[list[int]], language: str, batch_size: int) -> Tensor:
     """Logits `[prompts, choices]` in the prompts' order."""
     logits = torch.full((len(prompts), len(CHOICES)), torch.nan)
-    for batch, values in choose(model, prompts, CHOICES, language, batch_size):
-        assert values.dtype == torch.float32
-        logits[batch] = values
+    for batch, values in choose(model, prompts, CHOICES, language, batch_size=batch_size):
+        assert (values.dtype, len(values)) == (torch.float32, 1)
+        logits[batch] = values[0]
     return logits
 
 
@@ -55,37 +55,37 @@ def test_the_anchor_is_the_plain_model_bit_for_bit(family: Any, dtype: torch.dty
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("language", ["zh", "en"])
-def test_a_grid_is_the_loop_over_its_settings_bit_for_bit(family: Any, dtype: torch.dtype, language: str) -> None:
+def test_conditions_together_are_each_alone_bit_for_bit(family: Any, dtype: torch.dtype, language: str) -> None:
     model = tiny_steered(family).to(dtype)
     prompts, before = mixed_prompts(), strengths(model)
-    grid = torch.full((len(SETTINGS), len(prompts), len(CHOICES)), torch.nan)
-    for batch, logits in choose_grid(model, prompts, CHOICES, language, SETTINGS, batch_size=5):
-        assert logits.shape == (len(SETTINGS), len(batch), len(CHOICES))
+    grid = torch.full((len(CONDITIONS), len(prompts), len(CHOICES)), torch.nan)
+    for batch, logits in choose(model, prompts, CHOICES, language, CONDITIONS, batch_size=5):
+        assert logits.shape == (len(CONDITIONS), len(batch), len(CHOICES))
         grid[:, batch] = logits
     assert strengths(model) == before
-    for place, setting in enumerate(SETTINGS):
-        with model.temporary_steering(**setting):
+    for place, condition in enumerate(CONDITIONS):
+        with model.temporary_steering(**condition):
             loop = chosen(model, prompts, language, 5)
         assert torch.equal(grid[place], loop)
     assert torch.equal(grid[0], grid[1]) == (language == "en")
 
 
-def test_lower_layers_run_once_and_upper_ones_once_a_setting(family: Any) -> None:
+def test_lower_layers_run_once_and_upper_ones_once_a_condition(family: Any) -> None:
     model = tiny_steered(family)
     runs = [0] * 6
     for index, layer in enumerate(model.model.layers):
         layer.register_forward_hook(lambda *_, index=index: runs.__setitem__(index, runs[index] + 1))
     prompts = question_prompts(2, 3)
-    list(choose_grid(model, prompts, CHOICES, "de", SETTINGS, batch_size=3))
+    list(choose(model, prompts, CHOICES, "de", CONDITIONS, batch_size=3))
     assert runs == [2, 2, 8, 8, 8, 8]
-    list(choose_grid(model, prompts, CHOICES, "en", SETTINGS, batch_size=3))
+    list(choose(model, prompts, CHOICES, "en", CONDITIONS, batch_size=3))
     assert runs == [4, 4, 10, 10, 10, 10]
 
 
 def test_a_continued_run_gives_what_the_whole_one_gave(family: Any) -> None:
     model, prompts = tiny_steered(family), mixed_prompts()
-    whole = list(choose(model, prompts, CHOICES, "de", 4))
-    rest = list(choose(model, prompts, CHOICES, "de", 4, skip_batches=2))
+    whole = list(choose(model, prompts, CHOICES, "de", batch_size=4))
+    rest = list(choose(model, prompts, CHOICES, "de", batch_size=4, skip_batches=2))
     assert [batch for batch, _ in whole] == plan_batches(prompts, 4)
     assert [batch for batch, _ in rest] == [batch for batch, _ in whole[2:]]
     assert all(torch.equal(one, other) for (_, one), (_, other) in zip(whole[2:], rest, strict=True))
@@ -94,13 +94,13 @@ def test_a_continued_run_gives_what_the_whole_one_gave(family: Any) -> None:
 def test_nothing_is_left_where_a_caller_stops(family: Any) -> None:
     model = tiny_steered(family)
     before = strengths(model)
-    results = choose_grid(model, mixed_prompts(), CHOICES, "de", SETTINGS, batch_size=2)
+    results = choose(model, mixed_prompts(), CHOICES, "de", CONDITIONS, batch_size=2)
     next(results)
     assert strengths(model) == before
     assert not torch.is_inference_mode_enabled()
     del results
     with pytest.raises(IndexError):
-        list(choose_grid(model, [[1], [999]], CHOICES, "de", SETTINGS, batch_size=2))
+        list(choose(model, [[1], [999]], CHOICES, "de", CONDITIONS, batch_size=2))
     assert strengths(model) == before
 
 

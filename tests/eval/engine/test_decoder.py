@@ -17,7 +17,11 @@ from .support import asked_for, one_by_one, question_prompts, random_tokens, str
 
 DTYPES = [torch.float32, torch.bfloat16]
 ROWS, TOKENS, CACHED = 3, 9, 4
-SLIDING = {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1}
+SLIDING = {
+    "qwen2": {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1},
+    "mistral": {"sliding_window": 5},
+}
+FULL = {"qwen2": {}, "mistral": {"sliding_window": None}}
 
 
 def padding(side: str, tokens: int) -> Tensor | None:
@@ -99,12 +103,14 @@ def test_a_plain_model_has_lower_layers_only(family: Any) -> None:
 
 
 @pytest.mark.parametrize("side", ["none", "left", "right"])
-def test_sliding_windows_are_the_models(side: str) -> None:
-    model = tiny_steered(FAMILIES["qwen2"], **SLIDING)
+@pytest.mark.parametrize("name", SLIDING)
+def test_sliding_windows_are_the_models(name: str, side: str) -> None:
+    model = tiny_steered(FAMILIES[name], **SLIDING[name])
     ids, mask = tokens_of(0, TOKENS), padding(side, TOKENS)
     expected = whole(model, ids, "de", attention_mask=mask)
     assert torch.equal(halves(model, ids, "de", attention_mask=mask), expected)
-    full = tiny_steered(FAMILIES["qwen2"])
+    full = tiny_steered(FAMILIES[name], **FULL[name])
+    assert torch.equal(halves(full, ids, "de", attention_mask=mask), whole(full, ids, "de", attention_mask=mask))
     assert not torch.equal(whole(full, ids, "de", attention_mask=mask), expected)
 
 
@@ -117,9 +123,10 @@ def test_eager_attention_is_the_models(family: Any) -> None:
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("overrides", [{}, SLIDING], ids=["full", "sliding"])
-def test_a_pack_gives_what_each_prompt_alone_gives(attention: str, overrides: dict[str, Any]) -> None:
-    model = tiny_steered(FAMILIES["qwen2"], **overrides).double()
+@pytest.mark.parametrize("windows", [FULL, SLIDING], ids=["full", "sliding"])
+@pytest.mark.parametrize("name", SLIDING)
+def test_a_pack_gives_what_each_prompt_alone_gives(attention: str, windows: dict[str, Any], name: str) -> None:
+    model = tiny_steered(FAMILIES[name], **windows[name]).double()
     model.set_attn_implementation(attention)
     decoder = SplitDecoder(model)
     prompts = question_prompts(2, 3)

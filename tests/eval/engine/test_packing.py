@@ -67,3 +67,16 @@ def test_one_text_and_its_beginnings_need_no_mask() -> None:
 
 def test_no_prompts_make_no_pack() -> None:
     assert pack_prompts([]) == []
+
+
+def test_a_prompt_may_have_its_last_token_alone() -> None:
+    prompts = mixed_prompts()
+    packs = pack_prompts(prompts, own_ends=True)
+    for pack in packs:
+        ends = pack.last.tolist()
+        assert [sum(int(end) in path.tolist() for path in pack.paths) for end in ends] == [1] * len(pack.paths)
+        for row, path in zip(pack.rows, pack.paths, strict=True):
+            assert pack.ids[path].tolist() == prompts[row]
+        visible = pack.visible()
+        seen = {text_up_to(pack, token, visible) for token in range(len(pack.ids))}
+        assert seen == beginnings([prompts[row] for row in pack.rows])

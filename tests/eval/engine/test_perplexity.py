@@ -7,14 +7,14 @@ import torch
 from conftest import tiny_plain, tiny_steered
 
 from eval.engine.batches import plan_batches
-from eval.engine.perplexity import LOGITS_BYTES, negative_log_likelihood, negative_log_likelihood_grid
+from eval.engine.perplexity import LOGITS_BYTES, negative_log_likelihood
 
-from .support import SETTINGS, mixed_prompts, one_by_one, random_tokens, strengths
+from .support import CONDITIONS, mixed_prompts, one_by_one, random_tokens, strengths
 
 
 def sums(model: Any, rows: list[list[int]], language: str, batch_size: int) -> list[float]:
     found: dict[int, float] = {}
-    for batch, nats, counts in negative_log_likelihood(model, rows, language, batch_size):
+    for batch, (nats,), counts in negative_log_likelihood(model, rows, language, batch_size=batch_size):
         assert counts == [len(rows[index]) - 1 for index in batch]
         found.update(zip(batch, nats, strict=True))
     return [found[index] for index in range(len(rows))]
@@ -35,7 +35,7 @@ def test_sums_are_those_of_each_text_alone(family: Any, steered: bool) -> None:
 
 
 def test_a_text_of_one_token_says_nothing(family: Any) -> None:
-    assert list(negative_log_likelihood(tiny_steered(family), [[5]], "de")) == [([0], [0.0], [0])]
+    assert list(negative_log_likelihood(tiny_steered(family), [[5]], "de")) == [([0], [[0.0]], [0])]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
@@ -59,20 +59,20 @@ def test_logits_of_a_large_vocabulary_come_in_parts(family: Any) -> None:
 
 def test_a_continued_run_gives_what_the_whole_one_gave(family: Any) -> None:
     model, rows = tiny_steered(family), mixed_prompts()
-    whole = list(negative_log_likelihood(model, rows, "de", 4))
+    whole = list(negative_log_likelihood(model, rows, "de", batch_size=4))
     assert [batch for batch, _, _ in whole] == plan_batches(rows, 4)
-    assert list(negative_log_likelihood(model, rows, "de", 4, skip_batches=3)) == whole[3:]
+    assert list(negative_log_likelihood(model, rows, "de", batch_size=4, skip_batches=3)) == whole[3:]
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
-def test_a_grid_is_the_loop_over_its_settings_bit_for_bit(family: Any, language: str) -> None:
+def test_conditions_together_are_each_alone_bit_for_bit(family: Any, language: str) -> None:
     model = tiny_steered(family)
     rows, before = mixed_prompts(), strengths(model)
-    grid = list(negative_log_likelihood_grid(model, rows, language, SETTINGS, 8))
+    grid = list(negative_log_likelihood(model, rows, language, CONDITIONS, batch_size=8))
     assert strengths(model) == before
-    for place, setting in enumerate(SETTINGS):
-        with model.temporary_steering(**setting):
-            alone = list(negative_log_likelihood(model, rows, language, 8))
-        assert [(batch, sums[place], counts) for batch, sums, counts in grid] == alone
-    distinct = {repr([sums[place] for _, sums, _ in grid]) for place in range(len(SETTINGS))}
+    for place, condition in enumerate(CONDITIONS):
+        with model.temporary_steering(**condition):
+            alone = list(negative_log_likelihood(model, rows, language, batch_size=8))
+        assert [(batch, [sums[place]], counts) for batch, sums, counts in grid] == alone
+    distinct = {repr([sums[place] for _, sums, _ in grid]) for place in range(len(CONDITIONS))}
     assert (len(distinct) == 1) == (language == "en")

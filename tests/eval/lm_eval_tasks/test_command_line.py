@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from clas_eval.lm_eval_tasks import PATH
 from run_helpers import evaluation_fixture, records  # noqa: F401
 
@@ -17,6 +18,7 @@ from .support import answers_of
 DEADLINE = 300.0  # seconds
 
 
+@pytest.mark.slow
 def test_lm_eval_runs_a_steered_checkpoint(model: Path, sources: Path, evaluation: Any, tmp_path: Path) -> None:
     files = ("--data-dir", sources / "data", "--templates", sources / "templates")
     evaluation.made(

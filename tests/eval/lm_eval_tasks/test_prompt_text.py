@@ -19,7 +19,7 @@ from clas_models.errors import InputError
 from eval.lm_eval_tasks.prompt_text import PromptText, load_harness_tokenizer
 from eval.lm_eval_tasks.settings import HarnessSettings
 from eval.prompts import PromptBuilder, choice_ids
-from eval.tasks import Example, Source, task_of
+from eval.tasks import Example, ExampleSource, task_of
 from eval.templates import find_templates
 
 XNLI, XQUAD = task_of("xnli"), task_of("xquad")
@@ -125,7 +125,7 @@ def test_real_tokenizers_on_real_data(name: str, chat: bool) -> None:
         for task in (XNLI, XQUAD):
             text = PromptText(tokenizer, task, language, settings(), chat)
             prompts = PromptBuilder(tokenizer, find_templates(task.template), task, chat_template=chat)
-            for example in task.load([language], Source(DATA, samples=10))[language]:
+            for example in task.load([language], ExampleSource(DATA, samples=10))[language]:
                 prompt, ids = text.of(example), prompts.build(example, language).ids
                 if task is XQUAD:
                     assert tuple(harness.tok_batch_encode([prompt])[0][0].tolist()) == ids

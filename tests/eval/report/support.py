@@ -20,7 +20,7 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 XNLI = ["ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh"]
 XQUAD = ["ar", "de", "el", "en", "es", "hi", "ro", "ru", "th", "tr", "vi", "zh"]
-METRICS = {"xnli": ["accuracy"], "xquad": ["f1", "exact_match", "mlqa_f1"], "perplexity": ["nats"]}
+METRICS = {"xnli": ["accuracy"], "xquad": ["f1", "exact_match", "mlqa_f1"], "perplexity": ["nats"], "ppl": ["nats"]}
 ARABIC = "ولد تسلا في سميلجان"
 
 

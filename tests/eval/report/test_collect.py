@@ -6,7 +6,6 @@ from clas_models.errors import InputError
 from eval.report import write_report
 from eval.report.collect import collect
 from eval.run_folder import Record
-from eval.tasks.task import Kind
 
 from .support import METHODS, answer, choice, choices, nats, settings, write_run
 
@@ -21,8 +20,7 @@ def test_what_was_predicted_is_found_by_method_and_language(tmp_path):
     records = xnli() | {("xquad", "base", "en"): [answer(0, "said", 0.5)], ("ppl", "base", "en"): [nats(0, 3.0, 2, 9)]}
     languages = {"xnli": ["en", "de", "th"], "xquad": ["en"], "ppl": ["en"], "belebele": ["en"]}
     xnli_task, xquad_task, perplexity = collect([write_run(tmp_path / "run", settings(languages), records)])
-    assert [task.kind for task in (xnli_task, xquad_task, perplexity)] == [*Kind]
-    assert [task.metric for task in (xnli_task, xquad_task, perplexity)] == ["accuracy", "f1", "nats"]
+    assert [task.scale.name for task in (xnli_task, xquad_task, perplexity)] == ["accuracy", "f1", "nats"]
     assert (xnli_task.languages, xnli_task.others) == (("en", "de"), ("de",))
     assert (xnli_task.methods, xnli_task.base) == (("base", "clas"), "base")
     assert xnli_task.records["clas", "de"]["2"] == choice(2, 0, 2)
@@ -40,15 +38,13 @@ def test_steering_with_strength_0_is_a_base(tmp_path):
     assert collect([run])[0].base == "zero"
 
 
-@pytest.mark.parametrize(
-    ("metrics", "expected"),
-    [({"xquad": ["exact_match", "f1"]}, "exact_match"), ({}, "f1")],
-    ids=["as the settings say", "without a word in the settings"],
-)
-def test_the_main_metric(tmp_path, metrics, expected):
-    of = settings({"xquad": ["en"]}, other={"metrics": metrics})
-    run = write_run(tmp_path / "run", of, {("xquad", "base", "en"): [answer(0, "said", 0.5)]})
-    assert collect([run])[0].metric == expected
+def test_the_main_score_is_the_first_that_the_settings_name(tmp_path):
+    said = {("xquad", "base", "en"): [answer(0, "said", 0.5)]}
+    of = settings({"xquad": ["en"]}, other={"metrics": {"xquad": ["exact_match", "f1"]}})
+    assert collect([write_run(tmp_path / "run", of, said)])[0].scale.name == "exact_match"
+    for metrics, name in (({}, "None"), ({"xquad": ["bleu"]}, "'bleu'")):
+        run = write_run(tmp_path / f"run{name}", settings({"xquad": ["en"]}, other={"metrics": metrics}), said)
+        assert f"unknown score {name}: this version knows accuracy, f1" in refused([run], tmp_path)
 
 
 def test_an_unfinished_last_line_is_left_out(tmp_path):
@@ -102,13 +98,13 @@ def test_a_broken_line_is_named(tmp_path):
     [
         ([choice(1, 0, 0), choice(2, 0, 0), choice(1, 0, 0)], "line 3: example 1 again"),
         ([choice(1, 0, 0), Record("2", 0, (0,), {"f1": 1.0})], "line 2: no score accuracy"),
-        ([Record("1", 0, (0,), {})], "line 1: no score at all"),
         ([nats(1, 0.0, 0, 4)], "tokens and bytes"),
     ],
-    ids=["the same example twice", "another score", "no score", "a perplexity of nothing"],
+    ids=["the same example twice", "another score", "a perplexity of nothing"],
 )
 def test_predictions_that_make_no_sense_are_named(tmp_path, lines, message):
-    run = write_run(tmp_path / "run", settings({"xnli": ["en"]}), {("xnli", "base", "en"): lines})
+    task = "ppl" if "nats" in lines[0].scores else "xnli"
+    run = write_run(tmp_path / "run", settings({task: ["en"]}), {(task, "base", "en"): lines})
     said = refused([run], tmp_path)
     assert message in said
     assert "en.jsonl" in said

@@ -8,7 +8,7 @@ import pytest
 from clas_models.errors import InputError
 from eval.report import write_report
 
-from .support import METHODS, answer, choices, settings, write_run, xnli_records, xquad_records
+from .support import METHODS, METRICS, answer, choices, settings, write_run, xnli_records, xquad_records
 
 LANGUAGES = ["en", "de", "ar"]
 GAINS = {"base": 0.0, "int-mean": -0.05, "clas": 0.1}
@@ -81,7 +81,12 @@ def evil_run(path: Path) -> Path:
     name = list(methods)[1]
     records = {("xquad", "base", "de"): [answer(0, EVIL, 0.1, shown=EVIL), answer(1, "same", 0.3)]}
     records |= {("xquad", name, "de"): [answer(0, f"</td>{EVIL}", 0.9, shown=EVIL), answer(1, "same", 0.3)]}
-    of = settings({"xquad": ["de"]}, methods, model=f"org/{EVIL.replace('/', '_')}", other={"note": f"</table>{EVIL}"})
+    of = settings(
+        {"xquad": ["de"]},
+        methods,
+        model=f"org/{EVIL.replace('/', '_')}",
+        other={"metrics": METRICS, "note": f"</table>{EVIL}"},
+    )
     return write_run(path, of, records)
 
 

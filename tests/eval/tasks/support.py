@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from clas_models.errors import InputError
-from eval.tasks import Source, task_of
+from eval.tasks import ExampleSource, task_of
 
 
 def load_error(task: str, data_dir: Path | None, languages: Sequence[str] | None = None, **source: Any) -> str:
     """The message of the error, which must be a single line."""
     with pytest.raises(InputError) as caught:
-        task_of(task).load(languages, Source(data_dir, **source))
+        task_of(task).load(languages, ExampleSource(data_dir, **source))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import DATA
 
-from eval.tasks import Source, task_of
+from eval.tasks import ExampleSource, task_of
 
 from .support import load_error, write_hub_folder
 
@@ -22,14 +22,14 @@ def write(path: Path, *lines: str) -> None:
 def test_rows_of_one_file_a_language(tmp_path: Path) -> None:
     write(tmp_path / "dev-en.tsv", "p1\th1\tneutral", "p2\th2\tentailment", "p3\th3\tcontradiction")
     write(tmp_path / "dev-de.tsv", "P1\tH1\tneutral", "P2\tH2\tentailment", "P3\tH3\tcontradiction")
-    examples = XNLI.load(["DE", "en"], Source(tmp_path))
+    examples = XNLI.load(["DE", "en"], ExampleSource(tmp_path))
     assert list(examples) == ["de", "en"]
     assert [(example.key, dict(example.fields), example.gold) for example in examples["de"]] == [
         ("1", {"premise": "P1", "hypothesis": "H1"}, (1,)),
         ("2", {"premise": "P2", "hypothesis": "H2"}, (0,)),
         ("3", {"premise": "P3", "hypothesis": "H3"}, (2,)),
     ]
-    first = XNLI.load(None, Source(tmp_path, samples=2))
+    first = XNLI.load(None, ExampleSource(tmp_path, samples=2))
     assert {language: [example.key for example in given] for language, given in first.items()} == {
         "de": ["1", "2"],
         "en": ["1", "2"],
@@ -40,7 +40,7 @@ def test_rows_of_one_file_a_language(tmp_path: Path) -> None:
 def test_official_files_match_rows_by_pair(tmp_path: Path, name: str) -> None:
     rows = [("en", "7", "neutral"), ("en", "8", "entailment"), ("de", "8", "entailment"), ("de", "7", "neutral")]
     write(tmp_path / name, HEADER, *(f"{code}\t{label}\t{code} p{n}\t{code} h{n}\t{n}" for code, n, label in rows))
-    examples = XNLI.load(["en", "de"], Source(tmp_path))
+    examples = XNLI.load(["en", "de"], ExampleSource(tmp_path))
     assert [(example.key, example.gold) for example in examples["de"]] == [("7", (1,)), ("8", (0,))]
     assert examples["de"][0].fields == {"premise": "de p7", "hypothesis": "de h7"}
 
@@ -48,7 +48,7 @@ def test_official_files_match_rows_by_pair(tmp_path: Path, name: str) -> None:
 def test_rows_of_the_hub(hub: Path) -> None:
     rows = [{"premise": "p", "hypothesis": f"h{label}", "label": label} for label in (2, 0)]
     write_hub_folder(hub / "facebook" / "xnli", {"en": rows, "de": rows})
-    examples = XNLI.load(["en", "de"], Source())
+    examples = XNLI.load(["en", "de"], ExampleSource())
     assert [(example.key, example.gold) for example in examples["de"]] == [("1", (2,)), ("2", (0,))]
 
 
@@ -100,7 +100,7 @@ def test_scores(tmp_path: Path) -> None:
     write(
         tmp_path / "dev-en.tsv", *(f"p\th\t{label}" for label in ("neutral", "neutral", "entailment", "contradiction"))
     )
-    examples = XNLI.load(None, Source(tmp_path))["en"]
+    examples = XNLI.load(None, ExampleSource(tmp_path))["en"]
     answers = [1, 0, 0, 2]
     assert [XNLI.score(*pair, "en") for pair in zip(answers, examples, strict=True)] == [
         {"accuracy": 1.0},
@@ -108,15 +108,12 @@ def test_scores(tmp_path: Path) -> None:
         {"accuracy": 1.0},
         {"accuracy": 1.0},
     ]
-    summary = XNLI.summarize(answers, examples, "en")
-    assert list(summary) == ["accuracy", "macro_f1"]
-    assert summary == pytest.approx({"accuracy": 75.0, "macro_f1": 100 * (2 / 3 + 2 / 3 + 1) / 3})
 
 
 @pytest.mark.real
 @pytest.mark.skipif(not (DATA / "xnli").is_dir(), reason=f"XNLI is not at {DATA / 'xnli'}")
 def test_real_xnli() -> None:
-    examples = XNLI.load(None, Source(DATA))
+    examples = XNLI.load(None, ExampleSource(DATA))
     assert {language: len(given) for language, given in examples.items()} == dict.fromkeys(
         ["ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh"], 2490
     )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import DATA
 
-from eval.tasks import Source, task_of
+from eval.tasks import ExampleSource, task_of
 
 from .support import load_error, write_hub_folder
 
@@ -28,19 +28,19 @@ def question(key: str, *answers: str, text: str = "Why?") -> dict[str, Any]:
 def test_questions_are_matched_by_id_in_the_order_of_the_first_language(tmp_path: Path) -> None:
     write(tmp_path, "de", question("b", "zwei"), question("a", "eins"))
     write(tmp_path, "en", question("a", "one", "1"), question("b", "two"))
-    examples = XQUAD.load(["en", "de"], Source(tmp_path))
+    examples = XQUAD.load(["en", "de"], ExampleSource(tmp_path))
     assert [example.key for example in examples["de"]] == ["a", "b"]
     assert examples["en"][0].gold == ("one", "1")
     assert examples["de"][0].fields == {"context": "de Text.", "question": "Why?"}
     assert examples["de"][0].gold == ("eins",)
-    first = XQUAD.load(["en", "de"], Source(tmp_path, samples=1))
+    first = XQUAD.load(["en", "de"], ExampleSource(tmp_path, samples=1))
     assert [example.key for given in first.values() for example in given] == ["a", "a"]
 
 
 def test_questions_of_the_hub(hub: Path) -> None:
     row = {"id": "a", "context": "c", "question": "q", "answers": {"text": ["one", "1"], "answer_start": [0, 4]}}
     write_hub_folder(hub / "google" / "xquad", {"xquad.en": [row], "xquad.de": [row]})
-    examples = XQUAD.load(["en", "de"], Source())
+    examples = XQUAD.load(["en", "de"], ExampleSource())
     assert [(example.key, example.gold) for example in examples["de"]] == [("a", ("one", "1"))]
 
 
@@ -74,21 +74,19 @@ def test_bad_files(tmp_path: Path) -> None:
 
 def test_scores_of_both_scripts(tmp_path: Path) -> None:
     write(tmp_path, "zh", question("a", "北京市"), question("b", "308"))
-    examples = XQUAD.load(["zh"], Source(tmp_path))["zh"]
+    examples = XQUAD.load(["zh"], ExampleSource(tmp_path))["zh"]
     scores = XQUAD.score("北京。", examples[0], "zh")
     assert tuple(scores) == XQUAD.metrics
     assert scores == pytest.approx({"f1": 0, "exact_match": 0, "mlqa_f1": 4 / 5, "mlqa_exact_match": 0})
-    summary = XQUAD.summarize(["北京。", "the 308！"], examples, "zh")
     # 308！ keeps its full-width mark in one script; the other keeps the English article in Chinese
-    expected = {"f1": 0, "exact_match": 0, "mlqa_f1": 100 * (4 / 5 + 2 / 3) / 2, "mlqa_exact_match": 0}
-    assert tuple(summary) == XQUAD.metrics
-    assert summary == pytest.approx(expected)
+    expected = {"f1": 0, "exact_match": 0, "mlqa_f1": 2 / 3, "mlqa_exact_match": 0}
+    assert XQUAD.score("the 308！", examples[1], "zh") == pytest.approx(expected)
 
 
 @pytest.mark.real
 @pytest.mark.skipif(not (DATA / "xquad").is_dir(), reason=f"XQuAD is not at {DATA / 'xquad'}")
 def test_real_xquad() -> None:
-    examples = XQUAD.load(None, Source(DATA))
+    examples = XQUAD.load(None, ExampleSource(DATA))
     assert {language: len(given) for language, given in examples.items()} == dict.fromkeys(
         ["ar", "de", "el", "en", "es", "hi", "ro", "ru", "th", "tr", "vi", "zh"], 1190
     )
@@ -96,6 +94,6 @@ def test_real_xquad() -> None:
     assert all([example.key for example in given] == keys for given in examples.values())
     assert examples["de"][0].fields["question"] == "Wie viele Punkte gab die Verteidigung der Panthers ab?"
     for language, given in examples.items():
-        right = XQUAD.summarize([example.gold[0] for example in given], given, language)
         # An answer of an article and punctuation alone would have no F1; none is.
-        assert right == dict.fromkeys(XQUAD.metrics, 100.0), language
+        right = dict.fromkeys(XQUAD.metrics, 1.0)
+        assert all(XQUAD.score(example.gold[0], example, language) == right for example in given), language

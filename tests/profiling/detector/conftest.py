@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
-from one_thread import single_threaded
 from trained_tokenizers import builtin_rows, byte_level_tokenizer, sentencepiece_tokenizer
 
 from clas_models.modeling.language_detector import DetectorDecision, LanguageDetector
@@ -36,12 +35,6 @@ class Made:
     def language(self, text: str) -> str:
         """What a text is taken for: a profiled language, or "other"."""
         return [*self.languages, OTHER][int(self.decide(text).language_ids)]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> Iterator[None]:
-    with single_threaded():  # also what is made once for the session
-        yield
 
 
 @pytest.fixture(scope="session", params=sorted(TOKENIZERS))

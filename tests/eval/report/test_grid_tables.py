@@ -9,8 +9,14 @@ from eval.report import charts as charts_module
 from eval.report.charts import DotChart, HeatMap, LineChart, alpha_chart, beta_gamma_chart, charts, heat_map
 from eval.report.collect import collect
 from eval.report.comparison import compare
-from eval.report.grid import best_on_average, best_table, by_strengths, scores_table, settings_table
-from eval.report.grid import settings as settings_of
+from eval.report.grid_tables import (
+    best_on_average,
+    best_table,
+    by_strengths,
+    grid_points,
+    scores_table,
+    settings_table,
+)
 from eval.report.tuning import tuning_table
 
 from .support import choices, grid_methods, settings, write_run, xnli_records
@@ -43,7 +49,7 @@ def comparison(tmp_path):
 
 
 def test_settings_come_from_the_parameters_in_order(comparison):
-    points = settings_of(comparison)
+    points = grid_points(comparison)
     assert [(point.beta, point.gamma, point.alpha) for point in points] == [
         *((0.2, 0.1, -2), (0.2, 0.1, 2), (0.2, 0.1, 4), (0.4, 0.2, -2), (0.4, 0.2, 2), (0.4, 0.2, 4)),
     ]
@@ -52,7 +58,7 @@ def test_settings_come_from_the_parameters_in_order(comparison):
 
 def test_alphas_by_language_are_no_point_of_a_grid(tmp_path):
     methods = {"base": {"kind": "base"}, "x": {"kind": "clas", "alpha": {"de": 1.0}, "beta": 0.4, "gamma": 0.2}}
-    assert settings_of(grid_of(tmp_path, {"base": 4, "x": 5}, methods)) == ()
+    assert grid_points(grid_of(tmp_path, {"base": 4, "x": 5}, methods)) == ()
 
 
 def test_the_table_of_settings(comparison):
@@ -87,7 +93,7 @@ def test_every_language_at_every_setting_is_in_the_csv_only(comparison):
 
 
 def test_figure_5_has_a_line_a_language_and_the_average(comparison):
-    chart = alpha_chart(comparison, settings_of(comparison)[3:])
+    chart = alpha_chart(comparison, grid_points(comparison)[3:])
     lines = {line.label: line for line in chart.lines}
     assert list(lines) == ["en", "de", "th", "avg. without en"]
     assert lines["de"].x == (-2, 0, 2, 4)  # alpha 0 is the base
@@ -104,13 +110,13 @@ def test_figure_6_shows_one_strength_alone_at_alpha_1(tmp_path):
     scores = {"base": 4, "clas-a1-b0.4-g0": 6, "clas-a1-b0.2-g0": 5, "clas-a1-b0-g0.3": 3}
     scores |= {"clas-a1-b0.4-g0.2": 9, "clas-a2-b0.6-g0": 9}
     comparison = grid_of(tmp_path, scores, methods)
-    beta, gamma = beta_gamma_chart(comparison, settings_of(comparison)).lines
+    beta, gamma = beta_gamma_chart(comparison, grid_points(comparison)).lines
     assert (beta.x, gamma.x) == ((0, 0.2, 0.4), (0, 0.3))
     assert (beta.y, gamma.y) == (pytest.approx((45, 55, 65)), pytest.approx((45, 35)))
 
 
 def test_the_heat_map_holds_differences(comparison):
-    chart = heat_map(comparison, settings_of(comparison)[3:])
+    chart = heat_map(comparison, grid_points(comparison)[3:])
     assert (chart.rows, chart.columns) == (("en", "de", "th"), ("-2", "2", "4"))
     assert chart.values[0] == (0, 0, 0)
     assert chart.values[1] == pytest.approx((30, 0, -40))

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ..run_folder import CLAS
 from ..statistics import Interval
-from .comparison import Across, Comparison, Difference
-from .scores import decimals, unit
-from .table import Cell, Column, Table, Value, count, difference, interval, score, text
+from .comparison import Comparison, Difference
+from .table import MISSING, Cell, Column, Table, Value, count, difference, interval, score, text
 from .tables import heading, slug
 
+STRENGTHS = ("α", "β", "γ")
 CAUTION = (
     "The best of many settings was chosen on the same examples that it is shown on, so its gain is too good; "
     "tune chooses on one half and reports the other."
@@ -21,7 +22,7 @@ CAUTION = (
 
 
 @dataclass(frozen=True, order=True)
-class Setting:
+class GridPoint:
     """One point of a grid; ordered by beta, gamma, alpha."""
 
     beta: float
@@ -33,22 +34,31 @@ class Setting:
     def strengths(self) -> str:
         return f"β = {self.beta:g}, γ = {self.gamma:g}"
 
+    @property
+    def cells(self) -> list[Cell]:
+        """Of the columns STRENGTHS."""
+        return [Cell(f"{number:g}", number) for number in (self.alpha, self.beta, self.gamma)]
 
-def settings(comparison: Comparison) -> tuple[Setting, ...]:
+    @property
+    def data(self) -> dict[str, Value]:
+        return {"method": self.method, "alpha": self.alpha, "beta": self.beta, "gamma": self.gamma}
+
+
+def grid_points(comparison: Comparison) -> tuple[GridPoint, ...]:
     """The points with one alpha for all languages, in order."""
     found = []
     for method in comparison.methods:
         values = comparison.task.parameters(method)
         strengths = {name: values.get(name) for name in ("beta", "gamma", "alpha")}
         numbers = {name: float(value) for name, value in strengths.items() if isinstance(value, int | float)}
-        if values.get("kind") == "clas" and len(numbers) == len(strengths):
-            found.append(Setting(method=method, **numbers))
+        if values.get("kind") == CLAS and len(numbers) == len(strengths):
+            found.append(GridPoint(method=method, **numbers))
     return tuple(sorted(found))
 
 
-def by_strengths(points: Iterable[Setting]) -> dict[tuple[float, float], tuple[Setting, ...]]:
+def by_strengths(points: Iterable[GridPoint]) -> dict[tuple[float, float], tuple[GridPoint, ...]]:
     """The points of every pair (beta, gamma), in the order of alpha."""
-    groups: dict[tuple[float, float], tuple[Setting, ...]] = {}
+    groups: dict[tuple[float, float], tuple[GridPoint, ...]] = {}
     for point in points:
         pair = (point.beta, point.gamma)
         groups[pair] = (*groups.get(pair, ()), point)
@@ -57,40 +67,33 @@ def by_strengths(points: Iterable[Setting]) -> dict[tuple[float, float], tuple[S
 
 def best_on_average(comparison: Comparison) -> str | None:
     """Name of the method with the best average difference without the anchor; None where nothing can be averaged."""
-    sign = 1 if comparison.task.higher_is_better else -1
-    means = {name: sign * across.interval.mean for name, across in comparison.across.items() if across.interval}
+    means = {
+        name: comparison.task.scale.sign * across.interval.mean
+        for name, across in comparison.across.items()
+        if across.interval
+    }
     return max(means, key=lambda name: means[name], default=None)
 
 
 def settings_table(comparison: Comparison) -> Table:
     """One row a setting: the average difference, and how many languages move which way."""
-    task, places = comparison.task, decimals(comparison.task.kind)
+    task, places = comparison.task, comparison.task.scale.digits
     body, data = [], []
-    for point in settings(comparison):
+    for point in grid_points(comparison):
         across = comparison.across.get(point.method)
         if across is None or across.interval is None:
             continue
         up, down = _moved(comparison, point.method)
-        numbers = [Cell(f"{number:g}", number) for number in (point.alpha, point.beta, point.gamma)]
-        body.append(
-            (
-                *numbers,
-                score(across.score, places),
-                difference(across.interval.mean, places),
-                interval(across.interval, places),
-                count(up),
-                count(down),
-            )
-        )
-        data.append(_setting_data(point, across, up, down))
-    better = "" if task.higher_is_better else " Lower is better."
+        shown = score(across.score, places), *_interval_cells(across.interval, places), count(up), count(down)
+        body.append((*point.cells, *shown))
+        values = point.data | {"score": across.score} | _interval_data(across.interval)
+        data.append(values | {"gains": up, "losses": down})
+    better = "" if task.scale.higher_is_better else " Lower is better."
+    titles = (task.scale.unit, f"difference to {task.base}", "95 % interval", "gains", "losses")
     return Table(
         name=slug(task.run, task.task, "settings"),
         title=f"{heading(task)}: average of {len(task.others)} languages without {task.anchor}, by setting",
-        columns=tuple(
-            Column(title)
-            for title in ("α", "β", "γ", unit(task), f"difference to {task.base}", "95 % interval", "gains", "losses")
-        ),
+        columns=tuple(Column(title) for title in (*STRENGTHS, *titles)),
         body=tuple(body),
         notes=(
             f"{task.base}: {score(comparison.base_mean, places).text}.{better} Gains and losses: languages without "
@@ -106,21 +109,11 @@ def _moved(comparison: Comparison, method: str) -> tuple[int, int]:
     cells = [row.differences.get(method) for row in comparison.rows if row.language != comparison.task.anchor]
     above = sum(cell is not None and cell.interval.low > 0 for cell in cells)
     below = sum(cell is not None and cell.interval.high < 0 for cell in cells)
-    return (above, below) if comparison.task.higher_is_better else (below, above)
+    return (above, below) if comparison.task.scale.higher_is_better else (below, above)
 
 
-def _setting_data(point: Setting, across: Across, up: int, down: int) -> dict[str, Value]:
-    assert across.interval is not None
-    return {
-        "method": point.method,
-        "alpha": point.alpha,
-        "beta": point.beta,
-        "gamma": point.gamma,
-        "score": across.score,
-        **_interval_data(across.interval),
-        "gains": up,
-        "losses": down,
-    }
+def _interval_cells(value: Interval, places: int) -> tuple[Cell, Cell]:
+    return difference(value.mean, places), interval(value, places)
 
 
 def _interval_data(value: Interval) -> dict[str, Value]:
@@ -129,47 +122,37 @@ def _interval_data(value: Interval) -> dict[str, Value]:
 
 def best_table(comparison: Comparison) -> Table:
     """The best setting of every language, or the base where none is better."""
-    task, places = comparison.task, decimals(comparison.task.kind)
-    sign = 1 if task.higher_is_better else -1
+    task, places = comparison.task, comparison.task.scale.digits
     body, data = [], []
     for row in comparison.rows:
         tried = {
-            point: row.differences[point.method] for point in settings(comparison) if point.method in row.differences
+            point: row.differences[point.method] for point in grid_points(comparison) if point.method in row.differences
         }
         if row.language == task.anchor or not tried:
             continue
-        point = _best(tried, sign)
-        cell = tried[point] if point else None
-        numbers = (point.alpha, point.beta, point.gamma) if point else (0.0, None, None)
-        body.append(
-            (
-                text(row.language),
-                count(row.examples),
-                score(row.base, places),
-                *(Cell("–") if number is None else Cell(f"{number:g}", number) for number in numbers),
-                difference(cell.interval.mean if cell else 0.0, places),
-                interval(cell.interval if cell else None, places),
-            )
-        )
         values: dict[str, Value] = {"language": row.language, "examples": row.examples, "base": row.base}
-        values |= dict(zip(("alpha", "beta", "gamma"), numbers, strict=True))
-        data.append(values | (_interval_data(cell.interval) if cell else {"difference": 0.0}))
+        cells = [text(row.language), count(row.examples), score(row.base, places)]
+        if point := _best(tried, task.scale.sign):
+            found = tried[point].interval
+            cells += [*point.cells, *_interval_cells(found, places)]
+            values |= {name: value for name, value in point.data.items() if name != "method"} | _interval_data(found)
+        else:
+            cells += [Cell("0", 0.0), Cell(MISSING), Cell(MISSING), difference(0.0, places), Cell(MISSING)]
+            values |= {"alpha": 0.0, "beta": None, "gamma": None, "difference": 0.0}
+        body.append(tuple(cells))
+        data.append(values)
+    titles = ("examples", f"{task.base} ({task.scale.unit})", *STRENGTHS, "difference", "95 % interval")
     return Table(
         name=slug(task.run, task.task, "best"),
         title=f"{heading(task)}: best setting of each language",
-        columns=(
-            Column("language", numeric=False),
-            *(Column(title) for title in ("examples", f"{task.base} ({unit(task)})", "α", "β", "γ")),
-            Column("difference"),
-            Column("95 % interval"),
-        ),
+        columns=(Column("language", numeric=False), *(Column(title) for title in titles)),
         body=tuple(body),
         notes=(CAUTION, f"Where no setting was better than {task.base}, α is 0."),
         data=tuple(data),
     )
 
 
-def _best(tried: Mapping[Setting, Difference], sign: int) -> Setting | None:
+def _best(tried: Mapping[GridPoint, Difference], sign: int) -> GridPoint | None:
     """The largest gain, of equal ones the weakest steering; None where nothing gains."""
     point = max(
         tried, key=lambda point: (sign * tried[point].interval.mean, -abs(point.alpha), -point.beta, -point.gamma)
@@ -179,28 +162,16 @@ def _best(tried: Mapping[Setting, Difference], sign: int) -> Setting | None:
 
 def scores_table(comparison: Comparison) -> Table:
     """Every language at every setting, a row each."""
-    task, places = comparison.task, decimals(comparison.task.kind)
+    task, places = comparison.task, comparison.task.scale.digits
     body, data = [], []
     for row in comparison.rows:
-        for point in settings(comparison):
-            cell = row.differences.get(point.method)
-            if cell is None:
-                continue
-            numbers = (point.alpha, point.beta, point.gamma)
-            body.append(
-                (
-                    text(row.language),
-                    *(Cell(f"{number:g}", number) for number in numbers),
-                    score(cell.score, places),
-                    difference(cell.interval.mean, places),
-                    interval(cell.interval, places),
-                    count(cell.examples),
-                )
-            )
-            values: dict[str, Value] = {"language": row.language, "method": point.method}
-            values |= dict(zip(("alpha", "beta", "gamma"), numbers, strict=True)) | {"score": cell.score}
-            data.append(values | _interval_data(cell.interval) | {"examples": cell.examples})
-    titles = ("α", "β", "γ", unit(task), "difference", "95 % interval", "examples")
+        for point in grid_points(comparison):
+            if cell := row.differences.get(point.method):
+                shown = score(cell.score, places), *_interval_cells(cell.interval, places), count(cell.examples)
+                body.append((text(row.language), *point.cells, *shown))
+                values = {"language": row.language} | point.data | {"score": cell.score}
+                data.append(values | _interval_data(cell.interval) | {"examples": cell.examples})
+    titles = (*STRENGTHS, task.scale.unit, "difference", "95 % interval", "examples")
     return Table(
         name=slug(task.run, task.task, "grid"),
         title=f"{heading(task)}: every language at every setting",

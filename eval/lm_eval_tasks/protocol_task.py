@@ -14,7 +14,7 @@ from lm_eval.api.task import ConfigurableTask
 
 from clas_models.errors import InputError
 
-from ..tasks import XNLI, XQUAD, Kind, Source, Task
+from ..tasks import XNLI, XQUAD, ExampleSource, Kind, Task
 from ..templates import find_templates
 from .examples import example_of, table_of
 from .prompt_text import PromptText, load_harness_tokenizer
@@ -41,7 +41,7 @@ class ProtocolTask(ConfigurableTask):
         """Read the examples, with the loader of `python -m eval`, from local files or the Hub."""
         language = self.language
         self.settings = HarnessSettings.of(self.config.metadata or {}, self.config.task, language)
-        examples = self.protocol.load([language], Source(self.settings.data_dir))[language]
+        examples = self.protocol.load([language], ExampleSource(self.settings.data_dir))[language]
         templates = find_templates(self.protocol.template, self.settings.templates)
         self.dataset = {self.config.validation_split: table_of(examples, self.protocol, language, templates)}
 

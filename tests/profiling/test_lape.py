@@ -1,4 +1,4 @@
-"""LAPE against an example worked out by hand and a naive reference in plain Python, and the values that are written."""
+"""LAPE against an example worked out by hand and a naive reference in plain Python."""
 
 from __future__ import annotations
 
@@ -12,14 +12,10 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import tiny_plain
-from naive_reference import naive_reference
 
 from clas_models.errors import InputError
-from clas_models.profiling.corpora import ParallelCorpus
-from clas_models.profiling.language_neurons import SITES, WRITTEN, LanguageNeurons, find_language_neurons
+from clas_models.profiling.lape import activation_probabilities, entropy, lape, percentile
 from clas_models.profiling.neuron_profile import NeuronProfile, Provenance
-from clas_models.profiling.profiler import profile_neurons
 
 Counts = Sequence[Sequence[Sequence[int]]]  # [languages][layers][neurons]
 
@@ -63,12 +59,11 @@ FIVE = profile_of([[[9, 0, 5, 1, 9]], [[1, 0, 5, 2, 9]], [[0, 0, 5, 9, 0]]], [10
 
 
 def test_five_neurons_by_hand() -> None:
-    found = find_language_neurons(FIVE, top_rate=0.4, activation_percentile=0.6, filter_percentile=0.6)
-    assert found.threshold == 0.5
-    assert found.membership.dtype == torch.bool
-    assert found.membership.int().tolist() == [[[1, 0, 0, 0, 1]], [[0, 0, 0, 0, 1]], [[0, 0, 0, 0, 0]]]
+    found = lape(FIVE, top_rate=0.4, activation_percentile=0.6, filter_percentile=0.6)
+    assert percentile(activation_probabilities(FIVE), 0.6) == 0.5
+    assert found.masks.int().tolist() == [[[1, 0, 0, 0, 1]], [[0, 0, 0, 0, 1]], [[0, 0, 0, 0, 0]]]
     expected = torch.tensor([[0.3251, torch.nan, 1.0986, 0.7215, 0.6931]], dtype=torch.float64)
-    torch.testing.assert_close(found.entropy, expected, rtol=0, atol=5e-5, equal_nan=True)
+    torch.testing.assert_close(entropy(activation_probabilities(FIVE)), expected, rtol=0, atol=5e-5, equal_nan=True)
     assert (found.languages, found.layers) == (("en", "de", "zh"), (0,))
     assert found.counts() == {"en": 2, "de": 1, "zh": 0}
     assert [row.tolist() for row in found.indices("en")] == [[0, 4]]
@@ -77,25 +72,24 @@ def test_five_neurons_by_hand() -> None:
 
 def test_a_rate_of_those_that_are_not_left_out() -> None:
     settings: dict[str, Any] = {"top_rate": 0.4, "activation_percentile": 0.6, "filter_percentile": 0.6}
-    found = find_language_neurons(FIVE, **settings, rate_of="filtered")
-    assert found.membership.any(dim=0).int().tolist() == [[1, 0, 0, 0, 0]]
+    found = lape(FIVE, **settings, rate_of="filtered")
+    assert found.masks.any(dim=0).int().tolist() == [[1, 0, 0, 0, 0]]
     settings["top_rate"] = 1
     for rate_of in ("model", "filtered"):  # what was left out is not taken however many are wanted
-        found = find_language_neurons(FIVE, **settings, rate_of=rate_of)
-        assert found.membership.any(dim=0).int().tolist() == [[1, 0, 0, 1, 1]]
+        found = lape(FIVE, **settings, rate_of=rate_of)
+        assert found.masks.any(dim=0).int().tolist() == [[1, 0, 0, 1, 1]]
 
 
 def test_the_two_percentiles_do_different_things() -> None:
     # 0.9 of 15 values is the 14th (13.5, rounded to even): 9, which no neuron exceeds.
-    filtered = find_language_neurons(FIVE, top_rate=1, activation_percentile=0.6, filter_percentile=0.9)
-    assert not filtered.membership.any()
-    assert filtered.threshold == 0.5
-    barred = find_language_neurons(FIVE, top_rate=1, activation_percentile=0.9, filter_percentile=0.6)
-    assert not barred.membership.any()
-    assert barred.threshold == 0.9
+    filtered = lape(FIVE, top_rate=1, activation_percentile=0.6, filter_percentile=0.9)
+    assert not filtered.masks.any()
+    barred = lape(FIVE, top_rate=1, activation_percentile=0.9, filter_percentile=0.6)
+    assert not barred.masks.any()
+    assert percentile(activation_probabilities(FIVE), 0.9) == 0.9
     # The 5th smallest is 0: then a neuron that is taken belongs to every language that it is active in.
-    generous = find_language_neurons(FIVE, top_rate=1, activation_percentile=1 / 3, filter_percentile=0.6)
-    assert generous.membership.int().tolist() == [[[1, 0, 0, 1, 1]], [[1, 0, 0, 1, 1]], [[0, 0, 0, 1, 0]]]
+    generous = lape(FIVE, top_rate=1, activation_percentile=1 / 3, filter_percentile=0.6)
+    assert generous.masks.int().tolist() == [[[1, 0, 0, 1, 1]], [[1, 0, 0, 1, 1]], [[0, 0, 0, 1, 0]]]
 
 
 def test_equal_entropies_are_taken_in_the_order_of_layers_and_neurons() -> None:
@@ -104,8 +98,8 @@ def test_equal_entropies_are_taken_in_the_order_of_layers_and_neurons() -> None:
     counts = torch.tensor([of_neurons[:12], of_neurons[12:]]).permute(2, 0, 1)  # [languages, layers, neurons]
     profile = profile_of(counts, [7, 7, 7, 7])
     for wanted in range(1, 25):
-        found = find_language_neurons(profile, top_rate=wanted / 24, activation_percentile=0.1, filter_percentile=0.5)
-        assert found.membership.any(dim=0).flatten().tolist() == [True] * wanted + [False] * (24 - wanted)
+        found = lape(profile, top_rate=wanted / 24, activation_percentile=0.1, filter_percentile=0.5)
+        assert found.masks.any(dim=0).flatten().tolist() == [True] * wanted + [False] * (24 - wanted)
 
 
 # -- by a naive reference ------------------------------------------------------------------------------------------
@@ -153,14 +147,18 @@ def test_equals_the_naive_reference(seed: int) -> None:
         "filter_percentile": draw.choice([0.95, 0.8, 0.5, 0.01]),
         "rate_of": draw.choice(["model", "filtered"]),
     }
-    found = find_language_neurons(profile_of(counts, tokens), **settings)  # type: ignore[arg-type]
+    profile = profile_of(counts, tokens)
+    found = lape(profile, **settings)  # type: ignore[arg-type]
+    probabilities = activation_probabilities(profile)
     bar, belong, entropies = naive_lape(counts, tokens, *settings.values())  # type: ignore[arg-type]
-    assert found.threshold == float(bar)
-    assert set(map(tuple, found.membership.nonzero().tolist())) == belong
-    assert found.entropy.dtype == torch.float64
+    assert percentile(probabilities, settings["activation_percentile"]) == float(bar)
+    assert set(map(tuple, found.masks.nonzero().tolist())) == belong
+    of_neurons = entropy(probabilities)
+    assert of_neurons.dtype == torch.float64
     for layer, neuron in product(range(layers), range(neurons)):
-        entropy = float(found.entropy[layer, neuron])
-        assert entropy == pytest.approx(entropies.get((layer, neuron), math.nan), abs=1e-12, nan_ok=True)
+        assert float(of_neurons[layer, neuron]) == pytest.approx(
+            entropies.get((layer, neuron), math.nan), abs=1e-12, nan_ok=True
+        )
     assert sum(found.counts().values()) == len(belong)
     for code, language in enumerate(found.languages):
         indices = [(layer, neuron) for layer, row in enumerate(found.indices(language)) for neuron in row.tolist()]
@@ -171,23 +169,22 @@ def test_the_defaults_are_the_papers() -> None:
     generator = torch.Generator().manual_seed(0)
     counts = torch.randint(0, 30, (3, 4, 300), generator=generator)
     counts *= torch.rand((3, 4, 300), generator=generator) < 0.4
-    found = find_language_neurons(profile_of(counts, [30, 29, 31]))
-    bar, belong, _ = naive_lape(counts.tolist(), [30, 29, 31], 0.01, 0.95, 0.95, "model")
-    assert found.threshold == float(bar)
-    assert set(map(tuple, found.membership.nonzero().tolist())) == belong
-    assert int(found.membership.any(dim=0).sum()) == 12  # 1 % of 1200
+    found = lape(profile_of(counts, [30, 29, 31]))
+    _, belong, _ = naive_lape(counts.tolist(), [30, 29, 31], 0.01, 0.95, 0.95, "model")
+    assert set(map(tuple, found.masks.nonzero().tolist())) == belong
+    assert int(found.masks.any(dim=0).sum()) == 12  # 1 % of 1200
 
 
 def test_the_order_of_the_languages_does_not_matter() -> None:
     # A few tokens and four languages, so that many neurons differ in nothing but that order.
     counts = torch.randint(0, 4, (4, 3, 200), generator=torch.Generator().manual_seed(0))
     profile = profile_of(counts, [7, 7, 7, 7])
-    found = find_language_neurons(profile, top_rate=0.1, activation_percentile=0.6, filter_percentile=0.6)
-    turned = find_language_neurons(
+    found = lape(profile, top_rate=0.1, activation_percentile=0.6, filter_percentile=0.6)
+    turned = lape(
         profile.select(["hi", "de", "en", "zh"]), top_rate=0.1, activation_percentile=0.6, filter_percentile=0.6
     )
     assert turned.languages == ("hi", "de", "en", "zh")
-    assert torch.equal(turned.membership, found.membership[[3, 1, 0, 2]])
+    assert torch.equal(turned.masks, found.masks[[3, 1, 0, 2]])
 
 
 def test_more_probabilities_than_torch_quantile_takes() -> None:
@@ -195,89 +192,10 @@ def test_more_probabilities_than_torch_quantile_takes() -> None:
     none = torch.zeros(1, dtype=torch.float64).expand(counts.shape)
     profile = replace(profile_of([[[0]], [[0]]], [1000, 1000]), gate_positive=counts, positive=counts,
                       **dict.fromkeys(("sum", "sum_abs", "sum_sq", "gate_sum", "act_sum"), none))  # fmt: skip
-    found = find_language_neurons(profile)
+    found = lape(profile)
     below = counts.flatten().bincount().cumsum(0) < round(counts.numel() * 0.95)
-    assert found.threshold == int(below.sum()) / 1000
-    assert int(found.membership.any(dim=0).sum()) == round((2**23 + 10) * 0.01)
-
-
-# -- what is written -----------------------------------------------------------------------------------------------
-
-WORDS = ParallelCorpus(
-    "words",
-    ("en", "de", "zh"),
-    [
-        {"en": "an apple", "de": "ein Apfel", "zh": "一个苹果"},
-        {"en": "pear", "de": "eine süße Birne", "zh": "梨"},
-        {"en": "plums and more plums", "de": "Pflaumen", "zh": "李子"},
-    ],
-)
-
-
-@pytest.fixture
-def found() -> LanguageNeurons:
-    return find_language_neurons(FIVE, top_rate=0.4, activation_percentile=0.6, filter_percentile=0.6)
-
-
-@pytest.mark.parametrize("batch_size", [1, 8])
-def test_values_of_a_model(family: Any, tokenizer: Any, batch_size: int) -> None:
-    # In float64, where no rounding turns the sign of an output near 0.
-    model = tiny_plain(family, num_hidden_layers=3).double()
-    profile = profile_neurons(model, tokenizer, WORDS, batch_size=batch_size)
-    reference = naive_reference(model, tokenizer, WORDS).profile
-    neurons = find_language_neurons(profile, top_rate=0.1)
-    assert torch.equal(neurons.membership, find_language_neurons(reference, top_rate=0.1).membership)
-    assert int(neurons.membership.any(dim=0).sum()) == round(0.1 * 3 * 48)
-    for row, language in enumerate(WORDS.languages):
-        for site, total in (("gate", reference.gate_sum), ("act", reference.statistic("act_sum"))):
-            values = neurons.values(profile, language, "mean", site=site)
-            assert values.dtype == torch.float32
-            torch.testing.assert_close(values, (total[row] / reference.tokens[row]).float(), rtol=1e-6, atol=1e-12)
-    assert torch.equal(neurons.values(profile, "de"), neurons.values(profile, "de", "mean", site="gate"))
-
-
-def test_values_by_hand(found: LanguageNeurons) -> None:
-    assert found.values(FIVE, "de").tolist() == [pytest.approx([0.525, 0.625, 0.725, 0.825, 0.925])]
-    assert found.values(FIVE, "de", site="act").tolist() == [pytest.approx([0.575, 0.675, 0.775, 0.875, 0.975])]
-    for site in SITES:
-        zero = found.values(FIVE, "de", "zero", site=site)
-        assert (zero.dtype, zero.tolist()) == (torch.float32, [[0.0] * 5])
-
-
-def test_values_are_those_of_the_language_wherever_it_stands_in_the_profile(found: LanguageNeurons) -> None:
-    other = FIVE.select(["zh", "de"])
-    for language in other.languages:
-        assert torch.equal(found.values(other, language), found.values(FIVE, language))
-    with pytest.raises(InputError, match="languages en are not in the profile"):
-        found.values(other, "en")
-
-
-def test_an_older_profile_has_no_values_of_the_site_act(found: LanguageNeurons) -> None:
-    older = replace(FIVE, act_sum=None)
-    assert torch.equal(found.values(older, "de"), found.values(FIVE, "de"))
-    with pytest.raises(InputError, match=r"lacks 'act_sum'.*profile the model again"):
-        found.values(older, "de", site="act")
-
-
-def test_values_that_cannot_be_had(found: LanguageNeurons) -> None:
-    assert list(WRITTEN) == ["mean", "zero"]
-    with pytest.raises(InputError, match="unknown statistic 'p90' to write: choose one of mean, zero"):
-        found.values(FIVE, "de", "p90")
-    with pytest.raises(InputError, match="unknown site 'up' of the statistic: choose one of gate, act"):
-        found.values(FIVE, "de", site="up")
-    with pytest.raises(InputError, match=r"language 'fr' is not among .*: choose one of en, de, zh"):
-        found.values(FIVE, "fr")
-    with pytest.raises(InputError, match="language 'fr' is not among"):
-        found.indices("fr")
-    two_layers = profile_of([[[1] * 5] * 2] * 3, [10, 10, 10])
-    with pytest.raises(InputError, match="layers 0-1 with 5 neurons has no values for the layers 0 with 5: "):
-        found.values(two_layers, "de")
-    narrow = profile_of([[[1] * 4]] * 3, [10, 10, 10])
-    with pytest.raises(InputError, match="with 4 neurons has no values for the layers 0 with 5: "):
-        found.values(narrow, "de")
-    silent = profile_of([[[1] * 5], [[0] * 5], [[1] * 5]], [10, 0, 10])
-    with pytest.raises(InputError, match="no tokens were profiled for de: "):
-        found.values(replace(silent, positive=silent.gate_positive * 0), "de")
+    assert percentile(activation_probabilities(profile), 0.95) == int(below.sum()) / 1000
+    assert int(found.masks.any(dim=0).sum()) == round((2**23 + 10) * 0.01)
 
 
 # -- what cannot be used -------------------------------------------------------------------------------------------
@@ -285,17 +203,17 @@ def test_values_that_cannot_be_had(found: LanguageNeurons) -> None:
 
 def test_one_language_cannot_be_compared() -> None:
     with pytest.raises(InputError, match=r"holds one language \(de\).*: profile at least two"):
-        find_language_neurons(FIVE.select(["de"]))
+        lape(FIVE.select(["de"]))
 
 
 def test_needs_all_layers_of_the_model() -> None:
     with pytest.raises(InputError, match=r"lacks layer 1-2, and .* in all 3 layers of the model: profile every layer"):
-        find_language_neurons(replace(FIVE, num_model_layers=3))
+        lape(replace(FIVE, num_model_layers=3))
 
 
 def test_a_language_without_tokens() -> None:
     with pytest.raises(InputError, match="no tokens were profiled for en, zh: "):
-        find_language_neurons(profile_of([[[0]], [[1]], [[0]]], [0, 10, 0]))
+        lape(profile_of([[[0]], [[1]], [[0]]], [0, 10, 0]))
 
 
 @pytest.mark.parametrize(
@@ -309,5 +227,5 @@ def test_a_language_without_tokens() -> None:
 )
 def test_refuses_rates_out_of_range(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
-        find_language_neurons(FIVE, **settings)
+        lape(FIVE, **settings)
     assert "\n" not in str(caught.value)

@@ -8,11 +8,11 @@ from pathlib import Path
 from clas_models.conversion.options import DTYPES
 from clas_models.errors import InputError
 
-from .tasks import Kind, Source, task_of
+from .tasks import ExampleSource, Kind, task_of
 
 
 @dataclass(frozen=True)
-class Options:
+class RunOptions:
     """What a user can choose; the defaults are the command line's.
 
     Attributes:
@@ -58,5 +58,5 @@ class Options:
             raise InputError(f"corpus {self.corpus!r} is for the task perplexity, which is not asked for: leave it out")
 
     @property
-    def source(self) -> Source:
-        return Source(self.data_dir, self.corpus, self.samples)
+    def source(self) -> ExampleSource:
+        return ExampleSource(self.data_dir, self.corpus, self.samples)

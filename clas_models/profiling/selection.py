@@ -1,0 +1,104 @@
+"""A selection: which neurons belong to each language, and how that was found.
+
+The data, its checks and its file.  `categories` and `lape` make selections from a profile; `write_tables` makes of one
+what is written over its neurons.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from .neuron_profile import Provenance
+from .tensor_file import check_axes, check_names, check_tensor, described_tensors, save_described
+
+_METADATA_KEY = "clas_selection"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How something was made from a neuron profile.
+
+    Attributes:
+        made_by: name of the function.
+        arguments: those that it was called with beside the profile, as JSON holds them.
+        profile: where the profile comes from.
+    """
+
+    made_by: str
+    arguments: dict[str, Any]
+    profile: Provenance
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Origin:
+        return cls(values["made_by"], dict(values["arguments"]), Provenance.from_dict(values["profile"]))
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Which neurons belong to each language; one may belong to several, or to none.
+
+    Attributes:
+        languages: codes, the first axis of `masks`.
+        layers: the model's layer indices, the next axis.
+        masks: bool `[languages, layers, neurons]`.
+    """
+
+    languages: tuple[str, ...]
+    layers: tuple[int, ...]
+    masks: Tensor
+    origin: Origin
+
+    def __post_init__(self) -> None:
+        check_axes(self.languages, self.layers)
+        neurons = self.masks.shape[-1] if self.masks.dim() else 0
+        check_tensor("masks", self.masks, torch.bool, (len(self.languages), len(self.layers), neurons))
+
+    def counts(self) -> dict[str, int]:
+        """How many neurons belong to each language; one that belongs to several counts in each."""
+        return dict(zip(self.languages, self.masks.sum(dim=(1, 2)).tolist(), strict=True))
+
+    def indices(self, language: str) -> tuple[Tensor, ...]:
+        """The neurons of a language, a layer at a time: int64 `[neurons of the language]`, ascending.
+
+        Raises:
+            InputError: the language is not among these.
+        """
+        if language not in self.languages:
+            raise InputError(
+                f"language {language!r} is not among those that neurons were selected for: choose one of "
+                f"{', '.join(self.languages)}, or profile it too"
+            )
+        return tuple(row.nonzero().flatten() for row in self.masks[self.languages.index(language)])
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file, whole or not at all."""
+        described = {
+            "format_version": _FORMAT,
+            "languages": self.languages,
+            "layers": self.layers,
+            "origin": asdict(self.origin),
+        }
+        save_described(path, _METADATA_KEY, described, {"masks": self.masks})
+
+    @classmethod
+    def load(cls, path: Path) -> Selection:
+        """Read a file that `save` wrote.
+
+        Raises:
+            InputError: no such file, not a selection, or one that is damaged; it names the file and the part.
+        """
+        with described_tensors(path, _METADATA_KEY, "selection", "save one first", _FORMAT) as (described, tensors):
+            check_names(tensors, {"masks"})
+            return cls(
+                tuple(described["languages"]),
+                tuple(described["layers"]),
+                tensors["masks"],
+                Origin.from_dict(described["origin"]),
+            )

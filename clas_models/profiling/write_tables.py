@@ -1,0 +1,146 @@
+"""The tables of a `Write`: which neurons are written over for each language of a model, and with what.
+
+A selection says which neurons, `values` what; putting the tables in force is left to the model
+(`model.intervening(Write(tables.masks, tables.values, tables.languages))`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from .categories import Category, categorize
+from .lape import lape
+from .neuron_profile import NeuronProfile
+from .recorder import GATE
+from .selection import Origin, Selection
+from .tensor_file import check_axes, check_names, check_tensor, described_tensors, save_described
+from .values import language_values
+
+_METADATA_KEY = "clas_write"
+_FORMAT = 1
+
+SELECTIONS: dict[str, Callable[[NeuronProfile], Selection]] = {
+    "lape": lape,
+    "categories": lambda profile: categorize(profile).selection(Category.LANGUAGE_SPECIFIC),
+}
+"""Name -> function of a profile that says which neurons belong to each language."""
+
+
+@dataclass(frozen=True, eq=False)
+class WriteTables:
+    """What is written over `act(gate)`, for each language, in all layers of a model.
+
+    Attributes:
+        languages: codes, the first axis of the tables.
+        masks: bool `[languages, layers, neurons]`: the neurons that are written over.
+        values: float32, same shape: with what; 0 where nothing is written.
+    """
+
+    languages: tuple[str, ...]
+    masks: Tensor
+    values: Tensor
+    origin: Origin
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.masks.shape)
+        if len(shape) != 3:
+            raise InputError(f"tensor 'masks' of shape {list(shape)}, expected [languages, layers, neurons]")
+        check_axes(self.languages, tuple(range(shape[1])))
+        check_tensor("masks", self.masks, torch.bool, (len(self.languages), *shape[1:]))
+        check_tensor("values", self.values, torch.float32, shape)
+        if not bool(self.values.isfinite().all()):
+            raise InputError("tensor 'values' holds values that are not finite")
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file, whole or not at all; it holds only the neurons that are written over."""
+        described = {
+            "format_version": _FORMAT,
+            "languages": self.languages,
+            "shape": tuple(self.masks.shape),
+            "origin": asdict(self.origin),
+        }
+        tensors = {"indices": self.masks.flatten().nonzero().flatten(), "values": self.values[self.masks]}
+        save_described(path, _METADATA_KEY, described, tensors)
+
+    @classmethod
+    def load(cls, path: Path) -> WriteTables:
+        """Read a file that `save` wrote.
+
+        Raises:
+            InputError: no such file, one of another kind, or one that is damaged; it names the file and the part.
+        """
+        with described_tensors(path, _METADATA_KEY, "file of write tables", "save some first", _FORMAT) as (
+            described,
+            tensors,
+        ):
+            check_names(tensors, {"indices", "values"})
+            indices = tensors["indices"]
+            check_tensor("indices", indices, torch.int64, (indices.numel(),))
+            check_tensor("values", tensors["values"], torch.float32, (indices.numel(),))
+            masks = torch.zeros(described["shape"], dtype=torch.bool)
+            if bool((indices.diff() <= 0).any()) or bool(((indices < 0) | (indices >= masks.numel())).any()):
+                raise InputError(f"tensor 'indices' must ascend between 0 and {masks.numel() - 1}")
+            values = torch.zeros(described["shape"])
+            masks.view(-1)[indices], values.view(-1)[indices] = True, tensors["values"]
+            return cls(tuple(described["languages"]), masks, values, Origin.from_dict(described["origin"]))
+
+
+def write_tables(
+    profile: NeuronProfile,
+    selection: Selection,
+    languages: Sequence[str],
+    *,
+    value: str = "mean",
+    site: str = GATE,
+    leave_out: Collection[str] = (),
+) -> WriteTables:
+    """What a model of these `languages` writes over the selected neurons of each.
+
+    Args:
+        profile: has the sums that the values are read from.
+        selection: which neurons; a language that it lacks has none.
+        languages: codes, usually those of the model.
+        value: a key of `values.VALUES`.
+        site: a key of `values.SITES`, where the value is taken.
+        leave_out: languages in which nothing is written, such as the anchor.
+
+    Raises:
+        InputError: the profile and the selection are of different models, or `language_values` does.
+    """
+    mine, theirs = profile.provenance, selection.origin.profile
+    if (
+        not set(selection.layers) <= set(profile.layers)
+        or selection.masks.shape[2] != profile.num_neurons
+        or (mine.fingerprint and theirs.fingerprint and mine.fingerprint != theirs.fingerprint)
+    ):
+        raise InputError(
+            f"the neurons were selected in another model or other layers ({theirs.model}) than the neuron profile "
+            f"has values for ({mine.model}): give the profile that they were selected in"
+        )
+    shape = (len(languages), profile.num_model_layers, profile.num_neurons)
+    masks, values = torch.zeros(shape, dtype=torch.bool), torch.zeros(shape)
+    rows = [profile.layers.index(layer) for layer in selection.layers]
+    for index, language in enumerate(languages):
+        if language in selection.languages and language not in leave_out:
+            chosen = selection.masks[selection.languages.index(language)]
+            masks[index, list(selection.layers)] = chosen
+            written = language_values(profile, language, value, site)[rows]
+            values[index, list(selection.layers)] = torch.where(chosen, written, 0.0)
+    selected = selection.origin
+    arguments = {
+        "selection": {
+            "made_by": selected.made_by,
+            "arguments": selected.arguments,
+            "digests": list(selected.profile.digests),
+        },
+        "value": value,
+        "site": site,
+        "leave_out": sorted(leave_out),
+    }
+    return WriteTables(tuple(languages), masks, values, Origin("write_tables", arguments, mine))

@@ -1,0 +1,143 @@
+"""How methods are written: a kind and options, `int:value=zero,site=activated`, and the one name of each.
+
+A value by language is written with slashes, `clas:alpha=de=-2/default=1`, because commas stand between options and
+between methods.  Which kinds and options there are is said in `methods.py`, how a folder is named in `run_folder.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from clas_models.errors import InputError
+from clas_models.modeling.language import language_code
+
+Reader: TypeAlias = Callable[[str], Any]  # the value of an option from its text; raises ValueError for what is none
+
+
+@dataclass(frozen=True)
+class Syntax:
+    """What can be written about one kind of method.
+
+    Attributes:
+        options: how the value of each is read, in the order in which a name has them.
+        defaults: of options that have one whatever the checkpoint; a name does not say them.
+    """
+
+    options: Mapping[str, Reader] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+def split_methods(text: str) -> tuple[str, ...]:
+    """`base,int:value=zero,site=gate,clas`: a part such as `site=gate` is one more option of the method before it.
+
+    Raises:
+        InputError: an option before any method.
+    """
+    methods: list[str] = []
+    for part in map(str.strip, text.split(",")):
+        if "=" not in part.partition(":")[0]:
+            methods.append(part)
+        elif methods:
+            methods[-1] += ("," if ":" in methods[-1] else ":") + part
+        else:
+            raise InputError(f"{part!r}: an option of no method; write it behind one, such as int:{part}")
+    return tuple(methods)
+
+
+def read_method(
+    text: str, kinds: Mapping[str, Syntax], short_names: Mapping[str, str]
+) -> tuple[str, str, dict[str, Any]]:
+    """A method as it is written.
+
+    Args:
+        text: what a user wrote.
+        kinds: what there is.
+        short_names: of methods with options; more options may follow.
+
+    Returns:
+        Its name, the same however it was written; its kind; and its options, defaults among them.
+
+    Raises:
+        InputError: there is no such kind or option, a value cannot be used, or an option stands there twice.
+    """
+    written, colon, rest = text.partition(":")
+    kind = short_names.get(written, written)
+    if kind not in kinds:
+        known = ", ".join([*kinds, *short_names])
+        raise InputError(f"unknown method {written!r}: choose among {known}")
+    syntax = kinds[kind]
+    given: dict[str, Any] = {}
+    for part in rest.split(",") if colon else ():
+        name, _, value = map(str.strip, part.partition("="))
+        if name not in syntax.options:
+            known = f"its options are {', '.join(syntax.options)}" if syntax.options else "it has no options"
+            raise InputError(f"method {text!r}: unknown option {name!r}; {known}")
+        if name in given:
+            raise InputError(f"method {text!r}: {name} stands there twice")
+        try:
+            given[name] = syntax.options[name](value)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"method {text!r}: {name}={value}: {error}") from None
+    all_options = {**syntax.defaults, **given}
+    options = {name: all_options[name] for name in syntax.options if name in all_options}
+    return method_name(kind, options, syntax, short_names), kind, options
+
+
+def method_name(kind: str, options: Mapping[str, Any], syntax: Syntax, short_names: Mapping[str, str]) -> str:
+    """The one name of a method: its kind, and the options that are no defaults, in order; or its short name."""
+    told = [
+        f"{name}={written(options[name])}"
+        for name in syntax.options
+        if name in options and options[name] != syntax.defaults.get(name)
+    ]
+    if told:
+        return f"{kind}:{','.join(told)}"
+    return next((short for short, meant in short_names.items() if meant == kind), kind)
+
+
+def written(value: Any) -> str:
+    """A value as it stands in a name; the inverse of what reads it."""
+    if isinstance(value, Mapping):
+        codes = sorted(set(value) - {"default"})
+        return "/".join(f"{code}={written(value[code])}" for code in (*codes, "default"))
+    if isinstance(value, float):
+        value += 0.0  # -0 is 0
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return str(value)
+
+
+def number(text: str) -> float:
+    """A strength."""
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError("write a number") from None
+
+
+def by_language(text: str) -> float | dict[str, float]:
+    """A strength: `-2`, or `de=-2/default=1`."""
+    if "=" not in text:
+        return number(text)
+    pairs = [part.partition("=") for part in text.split("/")]
+    values = {code.strip().lower(): number(value) for code, _, value in pairs}
+    if len(values) < len(pairs) or "default" not in values:
+        raise ValueError("name every language once, and default for all others, such as de=-2/default=1")
+    return values
+
+
+def language(text: str) -> str:
+    """A language code."""
+    return language_code(text, "language")
+
+
+def one_of(names: Sequence[str]) -> Reader:
+    """One of these words."""
+
+    def read(text: str) -> str:
+        if text not in names:
+            raise ValueError(f"choose one of {', '.join(names)}")
+        return text
+
+    return read

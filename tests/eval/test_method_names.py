@@ -1,0 +1,92 @@
+"""How methods are written: one name for each, whatever a user types, and a safe folder for each name."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from clas_models.errors import InputError
+from eval.method_names import Syntax, by_language, language, method_name, number, one_of, read_method, split_methods
+from eval.run_folder import folder_of
+
+KINDS = {
+    "base": Syntax(),
+    "clas": Syntax({"alpha": by_language, "beta": number, "as": language}),
+    "int": Syntax({"value": one_of(("mean", "zero")), "as": language}, defaults={"value": "mean"}),
+}
+SHORT = {"int-mean": "int"}
+
+
+def read(text: str) -> tuple[str, str, dict[str, Any]]:
+    return read_method(text, KINDS, SHORT)
+
+
+def test_commas_stand_between_methods_and_between_options() -> None:
+    assert split_methods("base, int:value=zero,as=hi,clas") == ("base", "int:value=zero,as=hi", "clas")
+    assert split_methods("clas:alpha=de=-2/default=1,beta=0.4") == ("clas:alpha=de=-2/default=1,beta=0.4",)
+    assert split_methods("clas,alpha=1,beta=2") == ("clas:alpha=1,beta=2",)
+    with pytest.raises(InputError, match="'as=hi': an option of no method"):
+        split_methods("as=hi,base")
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        (("base",), "base"),
+        (("int-mean", "int", "int:value=mean", "int-mean:value=mean"), "int-mean"),
+        (("int:value=zero", "int-mean:value=zero", "int: value = zero"), "int:value=zero"),
+        (("int:as=HI,value=zero", "int:value=zero,as=hi"), "int:value=zero,as=hi"),
+        (("clas:alpha=-2", "clas:alpha=-2.0", "clas:alpha=-2e0"), "clas:alpha=-2"),
+        (("clas:alpha=-0", "clas:alpha=0"), "clas:alpha=0"),
+        (("clas:alpha=zh=1/DE=-2/default=0.5",), "clas:alpha=de=-2/zh=1/default=0.5"),
+    ],
+)
+def test_a_method_has_one_name(typed: tuple[str, ...], name: str) -> None:
+    read_once = read(name)
+    for text in typed:
+        assert read(text) == read_once
+        assert read(text)[0] == name
+
+
+def test_numbers_that_differ_are_written_differently() -> None:
+    names = {method_name("clas", {"alpha": alpha}, KINDS["clas"], SHORT) for alpha in (0.1234567, 0.1234568, 1e-7, 1e7)}
+    assert len(names) == 4
+    assert all(read(name)[0] == name for name in names)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("magic", "unknown method 'magic': choose among base, clas, int, int-mean"),
+        ("base:alpha=1", "unknown option 'alpha'; it has no options"),
+        ("clas:alfa=1", "unknown option 'alfa'; its options are alpha, beta, as"),
+        ("clas:", "unknown option ''"),
+        ("clas:beta=much", "beta=much: write a number"),
+        ("clas:beta=1,beta=2", "beta stands there twice"),
+        ("clas:alpha=de=1", "default for all others"),
+        ("clas:alpha=de=1/de=2/default=0", "name every language once"),
+        ("clas:as=Hindi!", "is not a language code"),
+        ("int:value=median", "choose one of mean, zero"),
+    ],
+)
+def test_what_cannot_be_read_is_said(text: str, said: str) -> None:
+    with pytest.raises(InputError, match=re.escape(said)) as caught:
+        read(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_name_has_a_safe_folder_of_its_own() -> None:
+    languages = "/".join(
+        f"{code}={alpha}"
+        for alpha, code in enumerate(["ar", "de", "el", "es", "hi", "ro", "ru", "th", "tr", "vi", "zh"])
+    )
+    names = [
+        *("base", "int-mean", "int:value=zero,as=hi", "clas:alpha=-2", "clas:alpha=2", "clas:alpha=de=-2/default=1"),
+        *(f"clas:alpha={languages}/default={default}/and=a/lot=more/of=them/to=fill/the=name" for default in (1, 2)),
+    ]
+    folders = [folder_of(name) for name in names]
+    assert folders[:5] == ["base", "int-mean", "int_value=zero_as=hi", "clas_alpha=-2", "clas_alpha=2"]
+    assert len(set(folders)) == len(names)
+    assert all(re.fullmatch(r"[a-z0-9=._~-]{1,120}", folder) for folder in folders)
