@@ -31,7 +31,7 @@ from .progress import Progress
 from .ranks import Ranks
 from .source import PROFILE_NAME, Source, open_source
 from .staging import check_target, staged
-from .vectors import VECTOR_FIELDS, carried_vectors, has_vectors
+from .vectors import VECTOR_FIELDS, carried_vectors
 from .verification import verify
 
 _SCRATCH_NAME = "dequantized"
@@ -74,7 +74,7 @@ def convert(options: ConversionOptions, progress: Progress | None = None, ranks:
         checkpoint, table, bridge = plan(options, source, profile, detector)
         if source.raw_config.get("overwrite_layers"):
             progress.say("note: the neurons that this checkpoint overwrites (set_overwrite) are not taken over")
-        if has_vectors(source) and not checkpoint.vectors:
+        if source.raw_config.get("vector_layers") and not checkpoint.vectors:
             progress.say("note: its vectors are not taken over, they are for other languages or another anchor")
         if bridge.warning:
             progress.say(f"warning: {bridge.warning}")

@@ -22,7 +22,7 @@ from huggingface_hub.utils import enable_progress_bars, validate_repo_id
 from ..atomic import atomic_file
 from ..errors import InputError
 from ..modeling.families import FAMILIES
-from .carried_code import code_files
+from .carried_code import code_files_in
 from .export_record import ADAPTER_CONFIG, EXPORT_NAME, read_record
 from .model_card import CARD_NAME, CARD_TAG, FIGURE_STEM, with_address
 from .source import PROFILE_NAME, read_config
@@ -181,11 +181,14 @@ def _code(folder: Path) -> list[Path]:
     Raises:
         InputError: the folder holds neither.
     """
-    model_type = read_config(folder).get("model_type")
-    family = next((family for family in FAMILIES.values() if family.model_type == model_type), None)
-    if family is None and read_record(folder) is None:
-        raise InputError(f"{folder}: not a steered checkpoint (model type {model_type!r}); convert it first")
-    return [folder / path.name for path in code_files(family)] if family else []
+    config = read_config(folder)
+    if config.get("model_type") in {family.model_type for family in FAMILIES.values()}:
+        return code_files_in(folder, config.get("auto_map") or {})
+    if read_record(folder) is None:
+        raise InputError(
+            f"{folder}: not a steered checkpoint (model type {config.get('model_type')!r}); convert it first"
+        )
+    return []
 
 
 def _write_address(card: Path, repo_id: str) -> None:

@@ -7,10 +7,10 @@ Ethical Considerations.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from huggingface_hub import ModelCardData, metadata_load
-from yaml import YAMLError
 
 from ..modeling.auto_language import AUTO
 from ..profiling.bridge_layers import BridgeLayers, format_layers
@@ -140,7 +140,13 @@ def model_card(
     others = [code for code in fields["languages"] if code != fields["anchor_language"]]
     base = source.name if is_hub_id(source.name) and source.from_hub else None
     return _TEMPLATE.format(
-        metadata=_metadata(source, fields, base),
+        metadata=card_metadata(
+            fields["languages"],
+            library_name="transformers",
+            base_model=base,
+            # A licence that the Hub has no word for has a name and a link.
+            **card_facts(source, "license", "license_name", "license_link"),
+        ),
         title=f"{short_name(source)} with CLAS",
         base=f"[{base}](https://huggingface.co/{base})" if base else f"`{short_name(source)}`",
         layers=format_layers(bridge.layers),
@@ -221,29 +227,23 @@ def short_name(source: Source) -> str:
     return source.name.rstrip("/").rsplit("/", 1)[-1].removesuffix(".gguf")
 
 
-def _metadata(source: Source, fields: dict[str, Any], base: str | None) -> str:
-    licence = _licence(source)
+def card_metadata(languages: Iterable[str], **fields: Any) -> str:
+    """The metadata of a card as YAML; `fields` are those of `ModelCardData` beside languages, tags and task."""
     data = ModelCardData(
-        language=[code for code in fields["languages"] if len(code) == 2],
-        license=licence.get("license"),
-        license_name=licence.get("license_name"),
-        license_link=licence.get("license_link"),
-        library_name="transformers",
+        language=[code for code in languages if len(code) == 2] or None,  # the Hub knows these
         pipeline_tag="text-generation",
         tags=[CARD_TAG, "activation-steering", "multilingual"],
-        base_model=base,
+        **fields,
     )
     return data.to_yaml()
 
 
-def _licence(source: Source) -> dict[str, str]:
-    """The licence that the base model's card names in its metadata, with name and link for one that the Hub has no
-    word for; nothing if it names none.
+def card_facts(source: Source, *names: str) -> dict[str, str]:
+    """What the metadata of a source's own card says under these names, where that is text; nothing if there is no card
+    that can be read.
     """
-    card = source.folder / CARD_NAME
     try:
-        found = metadata_load(card) if card.is_file() else None
-    except (ValueError, YAMLError):  # somebody else's file
+        found = metadata_load(source.folder / CARD_NAME) or {}
+    except Exception:  # a user's file may hold anything, and it is worth a line in a card, no more
         return {}
-    names = ("license", "license_name", "license_link")
-    return {name: found[name] for name in names if found and isinstance(found.get(name), str)}
+    return {name: found[name] for name in names if isinstance(found.get(name), str)}

@@ -23,12 +23,7 @@ def carried_vectors(source: Source, languages: Sequence[str], anchor: str) -> di
         InputError: a tensor is missing, of another shape, or damaged.
     """
     config = source.config
-    if not has_vectors(source) or config.languages != list(languages) or config.anchor_language != anchor:
+    if not source.is_steered or (config.languages, config.anchor_language) != (list(languages), anchor):
         return {}
     shape = (len(languages), config.hidden_size)
     return {layer: read_tensor(source.shards, vectors_name(layer), shape=shape) for layer in config.vector_layers}
-
-
-def has_vectors(source: Source) -> bool:
-    """Whether a source is steered by vectors, whatever their strength."""
-    return source.is_steered and bool(source.config.vector_layers)

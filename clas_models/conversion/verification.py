@@ -41,10 +41,6 @@ def _check_added(folder: Path, model: Any, checkpoint: SteeredCheckpoint) -> Non
             raise VerificationError(f"{folder}: the tensor {name!r} came back changed")
 
 
-def _is_finite(values: torch.Tensor) -> bool:
-    return bool(values.isfinite().all())
-
-
 def _check_forward(folder: Path, model: Any, name: str) -> None:
     steering = model.steering
     tokens = torch.arange(1, _TOKENS + 1).remainder(model.config.vocab_size).repeat(2, 1)
@@ -56,12 +52,12 @@ def _check_forward(folder: Path, model: Any, name: str) -> None:
         with model.temporary_steering(alpha=0, vector_strength=0):
             plain_output = model(tokens, language=ids, use_cache=False, output_hidden_states=True)
     plain = plain_output.logits
-    if not _is_finite(plain):
-        states = [_is_finite(state) for state in plain_output.hidden_states]
+    if not plain.isfinite().all():
+        states = [bool(state.isfinite().all()) for state in plain_output.hidden_states]
         places = ["the embedding", *(f"layer {layer}" for layer in range(len(states) - 1)), "the head"]
         place = places[[*states, False].index(False)]
         raise InputError(f"{name}: values that are not finite (NaN or infinite) from {place} on; check the weights")
-    if not _is_finite(steered):
+    if not steered.isfinite().all():
         raise InputError(f"{name}: steered logits that are not finite; give a smaller --alpha, --beta or --gamma")
     if not torch.equal(steered[0], plain[0]):
         raise VerificationError(f"{folder}: the anchor language {steering.anchor_language!r} is not left alone")

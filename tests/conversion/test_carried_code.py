@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ast
 import importlib
+from pathlib import Path
 from typing import Any
 
-from clas_models.conversion.carried_code import code_files
+import pytest
+
+from clas_models.conversion.carried_code import code_files, code_files_in
+from clas_models.errors import InputError
 
 
 def test_a_family_s_files_and_no_other_s(family: Any) -> None:
@@ -30,3 +34,19 @@ def test_every_class_that_the_configuration_names_is_in_them(family: Any) -> Non
         module, _, name = place.partition(".")
         assert module in stems
         assert getattr(importlib.import_module(f"clas_models.modeling.{module}"), name).__name__ == name
+
+
+def test_files_of_another_version_are_those_that_its_configuration_names(tmp_path: Path) -> None:
+    files = {
+        "modeling_old.py": "from .layers_old import Layer",
+        "layers_old.py": "import torch\nfrom .steering import steer",
+        "steering.py": "",
+        "train.py": "",
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    found = code_files_in(tmp_path, {"AutoModel": "modeling_old.Model", "AutoConfig": "elsewhere.Config"})
+    assert {path.name for path in found} == {"modeling_old.py", "layers_old.py", "steering.py"}
+    (tmp_path / "steering.py").unlink()
+    with pytest.raises(InputError, match=r"steering\.py: missing, another file of the checkpoint imports it"):
+        code_files_in(tmp_path, {"AutoModel": "modeling_old.Model"})

@@ -5,10 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from huggingface_hub import ModelCardData
-
 from ...profiling.bridge_layers import format_layers
-from ..model_card import short_name
+from ..model_card import card_metadata, short_name
 from .comparison import Difference
 from .form import Export
 
@@ -58,16 +56,8 @@ def export_card(
     """
     record = export.record
     base = record.base_model
-    data = ModelCardData(
-        language=[code for code in record.languages if len(code) == 2] or None,  # the Hub knows these
-        license=export.licence,
-        base_model=base,
-        pipeline_tag="text-generation",
-        tags=["clas", "activation-steering", "multilingual"],
-        **metadata,
-    )
     return _TEMPLATE.format(
-        metadata=data.to_yaml(),
+        metadata=card_metadata(record.languages, license=export.licence, base_model=base, **metadata),
         title=title,
         introduction=textwrap.fill(introduction, 120, break_long_words=False, break_on_hyphens=False),
         usage="\n".join(usage),

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import metadata_load
-
 from ...errors import InputError
 from ...profiling.bridge_layers import format_layers
 from ...profiling.neuron_profile import NeuronProfile
 from ..copying import write_json, write_text
 from ..export_record import EXPORT_NAME, ExportRecord, refuse_folded
 from ..hub_models import is_hub_id
+from ..model_card import CARD_NAME, card_facts
 from ..progress import Progress
 from ..source import Source, open_source
 from ..staging import check_target, staged
@@ -58,7 +57,7 @@ def export(options: ExportOptions, progress: Progress | None = None) -> Exported
         write_json(folder / EXPORT_NAME, work.record.to_dict())
         progress.say("checking what was written")
         difference = form.compare(work, folder)
-        write_text(folder / "README.md", form.card(work, difference))
+        write_text(folder / CARD_NAME, form.card(work, difference))
     return Exported(out, work.record, difference, form.usage(work, str(out)))
 
 
@@ -102,10 +101,8 @@ def _open(model: str) -> Source:
 
 
 def _plan(name: str, source: Source, config: Any, scalings: tuple[Scaling, ...]) -> Export:
-    card = _card_metadata(source.folder)
-    named = card.get("base_model")
-    base = named if isinstance(named, str) and is_hub_id(named) else None
-    licence = card.get("license")
+    card = card_facts(source, "base_model", "license")
+    base = card["base_model"] if is_hub_id(card.get("base_model", "")) else None
     record = ExportRecord(
         format=name,
         alpha={each.language: each.alpha for each in scalings},
@@ -115,22 +112,7 @@ def _plan(name: str, source: Source, config: Any, scalings: tuple[Scaling, ...])
         fingerprint=source.fingerprint,
         base_model=base,
     )
-    return Export(
-        source,
-        config,
-        scalings,
-        record,
-        base or _profiled_folder(source),
-        licence if isinstance(licence, str) else None,
-    )
-
-
-def _card_metadata(folder: Path) -> dict[str, Any]:
-    """What the card of a checkpoint says of its base model and licence; nothing if there is none that can be read."""
-    try:
-        return metadata_load(folder / "README.md") or {}
-    except Exception:  # a user's file may hold anything, and it is worth a line in a card, no more
-        return {}
+    return Export(source, config, scalings, record, base or _profiled_folder(source), card.get("license"))
 
 
 def _profiled_folder(source: Source) -> str | None:
