@@ -1,7 +1,5 @@
 """Files that appear whole or not at all, and folders that one process at a time writes to."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

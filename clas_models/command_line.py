@@ -1,7 +1,5 @@
 """What the command lines have in common: a user's mistake becomes one line and exit status 2, an interruption 130."""
 
-from __future__ import annotations
-
 import argparse
 import logging
 import os

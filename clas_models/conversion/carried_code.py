@@ -1,7 +1,5 @@
 """The modeling files that a steered checkpoint carries, so that it loads where this package is not installed."""
 
-from __future__ import annotations
-
 import inspect
 from pathlib import Path
 

@@ -5,8 +5,6 @@ Everything is written into the folder that it is given; making that folder appea
 at all, is `staging.py`'s business.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

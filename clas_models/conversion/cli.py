@@ -4,8 +4,6 @@ Reads arguments; what becomes of a user's mistake is said in `command_line.py`. 
 `demo.py`.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time

@@ -4,8 +4,6 @@ Puts the parts together: source -> profile -> categories -> bridge layers -> det
 command line prints is `summary.py`'s business.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

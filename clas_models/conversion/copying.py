@@ -3,8 +3,6 @@
 Tensors are copied byte for byte, or changed one at a time, so memory holds the largest of them and not a shard.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -5,8 +5,6 @@ by the steered one, and the perplexity of held-back rows by language for a few s
 computes.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Sequence

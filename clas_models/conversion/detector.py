@@ -3,8 +3,6 @@
 How a detector is made is `profiling/detector`'s business, what it does in a model `modeling/language_detector.py`'s.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ A folded checkpoint is a plain one to everything else, and an adapter folder is 
 converter knows them, to replace them when it is told to and to refuse them as a source.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path

@@ -3,8 +3,6 @@
 Transformers does the reading; this module checks the file first and keeps the result for a second attempt.
 """
 
-from __future__ import annotations
-
 import io
 import shutil
 from contextlib import nullcontext, redirect_stderr

@@ -4,8 +4,6 @@ Whether the Hub answers is found out with one request that waits a few seconds; 
 goes on where an earlier download stopped.
 """
 
-from __future__ import annotations
-
 import errno
 from pathlib import Path
 

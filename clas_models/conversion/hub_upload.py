@@ -5,8 +5,6 @@ started again; the new files appear in the repository in one commit.  What the f
 files stays where it is.
 """
 
-from __future__ import annotations
-
 import glob
 import re
 import shlex

@@ -1,7 +1,5 @@
 """A checkpoint as a model: on which device, in which precision, with every tensor, in memory or left on disk."""
 
-from __future__ import annotations
-
 import logging
 import tempfile
 from collections.abc import Callable, Iterator

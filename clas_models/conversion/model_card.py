@@ -4,8 +4,6 @@ Source of the limits: "Cross-Lingual Activation Steering for Multilingual Langua
 Ethical Considerations.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a user can choose, and what of it can be refused before anything is read."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ convert together, each profiles some of the languages: what is summed for one la
 order of a process that is alone, so that the profile is the same to the bit.
 """
 
-from __future__ import annotations
-
 import gc
 import hashlib
 import json
@@ -82,7 +80,7 @@ def _make_profile(
     return profile
 
 
-def _profile_together(work: Profiling, progress: Progress, ranks: Ranks) -> NeuronProfile:
+def _profile_together(work: "Profiling", progress: Progress, ranks: Ranks) -> NeuronProfile:
     busy = min(ranks.size, len(work.corpus.languages))
     idle = "" if busy == ranks.size else f" of {ranks.size}: a language is profiled by one of them"
     progress.say(f"profiling in {busy} processes{idle}; the bar shows the share of the first")

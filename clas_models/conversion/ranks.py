@@ -9,8 +9,6 @@ What travels between ranks is text and one finished profile a rank, in main memo
 machine: it comes with every torch, and several ranks can share an accelerator.
 """
 
-from __future__ import annotations
-
 import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -37,7 +35,7 @@ _FAILED = "failed"
 class Task(Protocol):
     """What all ranks do together; it is pickled, and `run` calls `ranks.check_others` now and then."""
 
-    def run(self, progress: Progress, ranks: Ranks) -> NeuronProfile: ...
+    def run(self, progress: Progress, ranks: "Ranks") -> NeuronProfile: ...
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,6 @@ Gives a `Source`: a folder with a configuration of a supported family and whole 
 from it is left to the caller.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path

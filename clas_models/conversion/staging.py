@@ -1,7 +1,5 @@
 """A folder that appears under its final name whole or not at all, and keeps finished work for the next attempt."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Collection, Iterator

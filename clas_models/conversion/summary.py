@@ -1,7 +1,5 @@
 """What the command line says at the end of a conversion."""
 
-from __future__ import annotations
-
 from ..modeling.auto_language import AUTO
 from .conversion import Result
 

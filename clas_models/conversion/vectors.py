@@ -1,7 +1,5 @@
 """The vectors of a steered source, which new masks leave as they are."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor

@@ -3,8 +3,6 @@
 Nothing here needs a model; what a checkpoint's folder means is `source.py`'s business.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

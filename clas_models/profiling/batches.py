@@ -3,8 +3,6 @@
 Memory depends on the window, not on the number of samples.  What the batches are for is left to `recording`.
 """
 
-from __future__ import annotations
-
 import hashlib
 from array import array
 from collections.abc import Iterator

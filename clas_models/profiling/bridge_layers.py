@@ -14,8 +14,6 @@ and dead and language-specific ones few, and leaves the last two layers alone.  
 Making the masks of these layers is left to `categories`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ gives its category.  The sums that a statistic is read from are `neuron_profile`
 `layer_table`'s, which layers to steer is `bridge_layers`'.
 """
 
-from __future__ import annotations
-
 import enum
 import math
 from collections.abc import Callable

@@ -7,8 +7,6 @@ Sources: Tang et al., "Language-Specific Neurons: The Key to Multilingual Capabi
 Mondal et al., "Language-specific Neurons Do Not Facilitate Cross-Lingual Transfer" (2025), section 2.1.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

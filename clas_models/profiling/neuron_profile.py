@@ -4,12 +4,10 @@ The data, its checks, its sum and its file.  `profiler.py` gathers it with one p
 reads categories from it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -44,7 +42,7 @@ class Provenance:
     versions: dict[str, str]
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Provenance:
+    def from_dict(cls, values: dict[str, Any]) -> Self:
         known = {field.name for field in fields(cls)}
         if set(values) != known:
             raise InputError(f"provenance has the fields {sorted(values)}, expected {sorted(known)}")
@@ -109,7 +107,7 @@ class NeuronProfile:
             )
         return tensors[name]
 
-    def __add__(self, other: NeuronProfile) -> NeuronProfile:
+    def __add__(self, other: Self) -> Self:
         """The profile of both corpora together, so that a corpus can be split over machines.
 
         It has the totals that both of them have.
@@ -145,7 +143,7 @@ class NeuronProfile:
         )
         return replace(self, tokens=self.tokens + other.tokens, provenance=provenance, **totals)
 
-    def select(self, languages: Sequence[str]) -> NeuronProfile:
+    def select(self, languages: Sequence[str]) -> Self:
         """The same profile with only these languages, in this order.
 
         Raises:
@@ -171,7 +169,7 @@ class NeuronProfile:
         save_described(path, _METADATA_KEY, described, {"tokens": self.tokens, **self.tensors})
 
     @classmethod
-    def load(cls, path: Path) -> NeuronProfile:
+    def load(cls, path: Path) -> Self:
         """Read a file that `save` wrote.
 
         Raises:

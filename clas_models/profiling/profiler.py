@@ -6,8 +6,6 @@ float32 (torch adds them in a tree), over batches float64; counts are exact: a m
 Source: "Cross-Lingual Activation Steering for Multilingual Language Models", sections 2.2 and 2.3.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 

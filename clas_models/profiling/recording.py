@@ -5,8 +5,6 @@ where causal attention keeps padding from what it follows.  Memory depends on th
 number of samples.  What is made of the activations is left to the recorders.
 """
 
-from __future__ import annotations
-
 import platform
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -4,11 +4,9 @@ The data, its checks and its file.  `categories` and `lape` make selections from
 what is written over its neurons.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -36,7 +34,7 @@ class Origin:
     profile: Provenance
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Origin:
+    def from_dict(cls, values: dict[str, Any]) -> Self:
         return cls(values["made_by"], dict(values["arguments"]), Provenance.from_dict(values["profile"]))
 
 
@@ -88,7 +86,7 @@ class Selection:
         save_described(path, _METADATA_KEY, described, {"masks": self.masks})
 
     @classmethod
-    def load(cls, path: Path) -> Selection:
+    def load(cls, path: Path) -> Self:
         """Read a file that `save` wrote.
 
         Raises:

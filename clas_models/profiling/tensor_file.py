@@ -1,7 +1,5 @@
 """A safetensors file of tensors and what describes them: written whole or not at all, checked when it is read."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager

@@ -4,8 +4,6 @@ Source: Mondal et al., "Language-specific Neurons Do Not Facilitate Cross-Lingua
 appendix A.  Which neurons are written over is the business of a selection.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

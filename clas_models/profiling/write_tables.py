@@ -4,11 +4,10 @@ A selection says which neurons, `values` what; putting the tables in force is le
 (`model.intervening(Write(tables.masks, tables.values, tables.languages))`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -69,7 +68,7 @@ class WriteTables:
         save_described(path, _METADATA_KEY, described, tensors)
 
     @classmethod
-    def load(cls, path: Path) -> WriteTables:
+    def load(cls, path: Path) -> Self:
         """Read a file that `save` wrote.
 
         Raises:

@@ -5,8 +5,6 @@ language detector, and the languages of the tokens.  The classes have the names 
 are asked for, `models.ClasLlamaForCausalLM`, from what the table of families says of vLLM's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import Any

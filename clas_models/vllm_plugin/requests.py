@@ -7,8 +7,6 @@ A request names its language in `SamplingParams(extra_args={"language": "de"})`,
 whole prompt.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """What the README files of all forms have in common: valid metadata, the parameters, the limits."""
 
-from __future__ import annotations
-
 import textwrap
 from typing import Any
 

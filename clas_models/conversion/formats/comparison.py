@@ -4,8 +4,6 @@ In float32 the difference is what the form itself adds, above all the one roundi
 half-precision arithmetic.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -3,8 +3,6 @@
 What a form is made of, and what it looks like on disk, is its own module's business.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ Scaling the input of a linear layer is scaling the columns of its weight, so the
 this package, on whatever runs the base model.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path

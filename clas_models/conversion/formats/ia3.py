@@ -6,8 +6,6 @@ Source: Liu et al., "Few-Shot Parameter-Efficient Fine-Tuning is Better and Chea
 (arXiv 2205.05638), section 3.3: l_ff rescales the inner activations of the feed-forward network.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

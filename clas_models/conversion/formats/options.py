@@ -1,11 +1,9 @@
 """What a user can choose about another form of a steered checkpoint, and what of it makes no sense there."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ...errors import InputError
 from ..options import ConversionOptions, target_folder
@@ -30,7 +28,7 @@ class ExportOptions:
     overwrite: bool = False
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> ExportOptions:
+    def of(cls, given: Mapping[str, Any]) -> Self:
         """From what was given on a command line, by the names of fields of `ConversionOptions`; others are left alone.
 
         Raises:

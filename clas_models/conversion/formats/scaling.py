@@ -6,8 +6,6 @@ checkpoint on disk; what becomes of the factors is the business of the forms.
 Source: "Cross-Lingual Activation Steering for Multilingual Language Models", sections 2.4 and 2.5.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@
 the table below is the only place that lists them.  Tokens, lengths and batches are the business of the caller.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ encyclopaedic prose, then 60 questions and pieces of speech and of formal prose.
 It is a JSON Lines file like any other; its quality is the business of the tests.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from ...errors import InputError

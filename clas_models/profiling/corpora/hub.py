@@ -3,8 +3,6 @@
 Row n of one language goes with row n of every other.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest

@@ -5,12 +5,10 @@ needed.  With HF_HUB_OFFLINE set, a dataset that `datasets` has in its cache is 
 and columns make a parallel corpus is decided elsewhere.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ...errors import InputError
 
@@ -77,7 +75,7 @@ class HubTable:
     dataset: Any
 
     @classmethod
-    def open(cls, repo: str, config: str, remedy: str) -> HubTable:
+    def open(cls, repo: str, config: str, remedy: str) -> Self:
         """The configuration's validation split, else its test split, else its training split.
 
         Raises:

@@ -4,8 +4,6 @@ The file is read line by line on every iteration, so that it may be larger than 
 languages of the corpus are left alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

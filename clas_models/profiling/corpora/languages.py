@@ -3,8 +3,6 @@
 Codes are ISO 639-1 in lower case, with an optional region (`pt-br`).  What a code means to a model is not decided here.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 

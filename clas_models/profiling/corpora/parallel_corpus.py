@@ -3,8 +3,6 @@
 Where rows come from is left to the other modules of this folder.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice

@@ -3,8 +3,6 @@
 What they mean is left to the corpora.
 """
 
-from __future__ import annotations
-
 import codecs
 import json
 from collections.abc import Iterator

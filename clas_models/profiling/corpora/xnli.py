@@ -5,8 +5,6 @@ file a language, rows in the same order) and of the official archive (all langua
 but left to others.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass

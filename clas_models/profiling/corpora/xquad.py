@@ -4,8 +4,6 @@ A text of the corpus is the paragraph, a newline and the question.  Rows are mat
 in the order of the file, so that neighbours share a paragraph.  The answers are read but left to others.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Letters of the national alphabets in lower case, as the Unicode Common Locale Data Repository lists them.
 """
 
-from __future__ import annotations
-
 _LATIN = "abcdefghijklmnopqrstuvwxyz'-"
 _ARABIC = "ءآأؤإئابةتثجحخدذرزسشصضطظعغفقكلمنهوىيًٌٍَُِّْٰـ"
 

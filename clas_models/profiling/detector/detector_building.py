@@ -1,7 +1,5 @@
 """Make a language detector from a tokenizer and a parallel corpus."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 

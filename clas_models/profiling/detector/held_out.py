@@ -1,7 +1,5 @@
 """How often a detector is right on rows that it was not made from."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

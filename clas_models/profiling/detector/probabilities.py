@@ -5,8 +5,6 @@ counted for the languages that the first models and the mixture of the vocabular
 the most part from the language that it was made for, and there are far more of them than in any sample.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,10 +1,9 @@
 """The corpus as the detector sees it: its texts by language, and the scripts and letters of each."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from .alphabets import ALPHABETS
 from .token_text import plain, script
@@ -23,7 +22,7 @@ class Sample:
     alphabets: list[frozenset[str] | None]
 
     @classmethod
-    def of(cls, rows: Sequence[Mapping[str, str]], anchor: str) -> Sample:
+    def of(cls, rows: Sequence[Mapping[str, str]], anchor: str) -> Self:
         codes = [anchor, *(code for code in rows[0] if code != anchor)]
         texts = [[row[code] for row in rows] for code in codes]
         seen = [frozenset(plain("".join(sentences))) for sentences in texts]
