@@ -27,8 +27,7 @@ def fsync_path(path: Path) -> None:
 def atomic_file(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it takes the final name when the block ends without an exception.
 
-    Raises:
-        OSError: it could not be written; then what stood under the final name still does, and nothing beside it.
+    Raises OSError: it could not be written; then what stood under the final name still does, and nothing beside it.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -52,8 +51,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def folder_lock(folder: Path, busy: str) -> Iterator[None]:
     """The folder is this process's alone for the length of a `with` block, by a file `.lock` in it.
 
-    Raises:
-        InputError: another process has it; the message is `busy`.
+    Raises InputError: another process has it; the message is `busy`.
     """
     lock = FileLock(folder / LOCK_NAME)
     try:

@@ -60,8 +60,7 @@ class SteeredCheckpoint:
     def write(self, folder: Path, progress: Callable[[int], Any] | None = None) -> None:
         """Write every file into `folder`, which exists; `progress` is called with the bytes of weights done.
 
-        Raises:
-            OSError: the disk is full or not writable.
+        Raises OSError: the disk is full or not writable.
         """
         write_json(folder / "config.json", steered_config(self.source, self.fields))
         source, added = self.source, self.added_tensors()
@@ -77,8 +76,7 @@ class SteeredCheckpoint:
 def steered_config(source: Source, fields: dict[str, Any]) -> dict[str, Any]:
     """The base's `config.json` with the steering fields, as it goes to disk.
 
-    Raises:
-        InputError: a field cannot be used; the message names the field, the value and what is allowed.
+    Raises InputError: a field cannot be used; the message names the field, the value and what is allowed.
     """
     family = source.family
     config = source.base_fields

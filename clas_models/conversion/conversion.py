@@ -165,8 +165,7 @@ def plan(
 ) -> tuple[SteeredCheckpoint, LayerTable, BridgeLayers]:
     """What a profile and the options make of a source, with nothing written yet.
 
-    Raises:
-        InputError: an option cannot be used with this profile or source.
+    Raises InputError: an option cannot be used with this profile or source.
     """
     categories = categorize(profile, options.statistic, options.threshold)
     table = layer_table(categories)

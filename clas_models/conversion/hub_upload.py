@@ -151,8 +151,7 @@ def checkpoint_files(folder: Path) -> list[str]:
     """The files of a finished checkpoint or of another form of it, as paths in the folder; nothing else that lies
     there is named.
 
-    Raises:
-        InputError: it is neither, or something of it is missing or damaged.
+    Raises InputError: it is neither, or something of it is missing or damaged.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the folder of a finished checkpoint with --out")
@@ -176,8 +175,7 @@ def _adapters(folder: Path, languages: Sequence[str]) -> list[Path]:
 def _code(folder: Path) -> list[Path]:
     """The modeling files of a steered checkpoint; a folded one has none.
 
-    Raises:
-        InputError: the folder holds neither.
+    Raises InputError: the folder holds neither.
     """
     model_type = read_config(folder).get("model_type")
     family = next((family for family in FAMILIES.values() if family.model_type == model_type), None)

@@ -16,11 +16,7 @@ from .source import Source
 
 
 def pick_device(name: str) -> torch.device:
-    """A device that works; "auto" is an accelerator where there is one.
-
-    Raises:
-        InputError: it cannot be used here.
-    """
+    """A device that works; "auto" is an accelerator where there is one. Raises InputError: it cannot be used here."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

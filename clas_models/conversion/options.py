@@ -87,8 +87,7 @@ class ConversionOptions:
 def target_folder(out: Path | None, model: str, ending: str) -> Path:
     """Where a result goes: `out`, or else a folder here with the model's name and an ending.
 
-    Raises:
-        InputError: it is the model itself.
+    Raises InputError: it is the model itself.
     """
     path = Path(model).expanduser()
     if out is None:

@@ -105,8 +105,7 @@ class Profiling:
     def run(self, progress: Progress, ranks: Ranks | None) -> NeuronProfile:
         """The profile, with the sums and counts of this rank's languages only.
 
-        Raises:
-            InputError: the model cannot be loaded or profiled.
+        Raises InputError: the model cannot be loaded or profiled.
         """
         mine = self.corpus.languages if ranks is None else share_languages(self.corpus, ranks.size)[ranks.rank]
         device = pick_device(self.device) if ranks is None else _device_of_rank(pick_device(self.device), ranks)

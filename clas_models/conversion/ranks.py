@@ -68,8 +68,7 @@ class Ranks:
     def together(self, task: Task, progress: Progress) -> NeuronProfile:
         """Rank 0 has every rank run the task, itself included; the sum of their profiles.
 
-        Raises:
-            Exception: what the task raised on whichever rank.
+        Raises Exception: what the task raised on whichever rank.
         """
         self._tell(task)
         return self._take_part(task, progress)

@@ -117,11 +117,7 @@ def _from_folder(folder: Path, name: str, *, from_hub: bool) -> Source:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The folder's `config.json` as a dictionary.
-
-    Raises:
-        InputError: it is missing, or not a JSON object.
-    """
+    """The folder's `config.json` as a dictionary. Raises InputError: it is missing, or not a JSON object."""
     path = folder / "config.json"
     if not path.is_file():
         refuse_adapter(folder)

@@ -21,8 +21,7 @@ def staging_folder(out: Path) -> Path:
 def check_target(out: Path, *, overwrite: bool) -> None:
     """Refuse an `out` that must not be written, before any work is done.
 
-    Raises:
-        InputError: it exists and may not be replaced, or its parent is not a writable folder.
+    Raises InputError: it exists and may not be replaced, or its parent is not a writable folder.
     """
     if out.exists() or out.is_symlink():
         if not overwrite:
@@ -53,8 +52,7 @@ def staged(out: Path, *, overwrite: bool, keep: Collection[str] = ()) -> Iterato
 
     It is empty but for what an earlier attempt left under the names in `keep`, the finished work.
 
-    Raises:
-        InputError: `out` must not be written, or another conversion is writing it.
+    Raises InputError: `out` must not be written, or another conversion is writing it.
     """
     check_target(out, overwrite=overwrite)
     folder = staging_folder(out)

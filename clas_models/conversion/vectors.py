@@ -17,8 +17,7 @@ def carried_vectors(source: Source, languages: Sequence[str], anchor: str) -> di
     There are none where the source has none, and where the languages or the anchor are others than the source's: a row
     belongs to a language, and says how it differs from the anchor.
 
-    Raises:
-        InputError: a tensor is missing, of another shape, or damaged.
+    Raises InputError: a tensor is missing, of another shape, or damaged.
     """
     config = source.config
     if not has_vectors(source) or config.languages != list(languages) or config.anchor_language != anchor:

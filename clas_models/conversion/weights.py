@@ -52,8 +52,7 @@ class Shard:
 def read_shard(path: Path) -> Shard:
     """Read the header of a safetensors file and check that the file is whole.
 
-    Raises:
-        InputError: it is truncated, or its header is damaged.
+    Raises InputError: it is truncated, or its header is damaged.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -89,8 +88,7 @@ def _tensor(entry: dict, data: int) -> TensorInfo:
 def read_shards(folder: Path) -> tuple[Shard, ...]:
     """The weights of a checkpoint's folder, one file or sharded with an index, in the order of their names.
 
-    Raises:
-        InputError: there are none, they are a pickle, a shard is missing or damaged, or the index is.
+    Raises InputError: there are none, they are a pickle, a shard is missing or damaged, or the index is.
     """
     index, single = folder / INDEX_NAME, folder / SINGLE_NAME
     if single.is_file():
@@ -139,8 +137,7 @@ def read_tensor(
 ) -> Tensor:
     """One tensor, by the name that this version uses.
 
-    Raises:
-        InputError: it is missing, cannot be read, or is not of the dtype and the shape that are given.
+    Raises InputError: it is missing, cannot be read, or is not of the dtype and the shape that are given.
     """
     found = current_names(shards).get(name)
     if found is None:

@@ -39,8 +39,7 @@ class BatchReader:
     def batches(self, language: str) -> Iterator[Batch]:
         """Rows sorted by length within a window, the longest first: lack of memory shows at once.
 
-        Raises:
-            InputError: there was no usable token in the language.
+        Raises InputError: there was no usable token in the language.
         """
         usable, self.samples = False, 0
         rows = enumerate(self._encoded(language))

@@ -40,9 +40,8 @@ def choose_bridge_layers(table: LayerTable, num_model_layers: int, spec: str = "
 
     `spec` is `auto` (the rule in the module's docstring) or the layers themselves: `24-29`, `24,25`, `3,5-7`.
 
-    Raises:
-        InputError: `spec` is empty, cannot be read, descends, repeats a layer or leaves the model, or `table` lacks a
-            layer that is needed; with `auto` also a model that is too shallow to have a candidate.
+    Raises InputError: `spec` is empty, cannot be read, descends, repeats a layer or leaves the model, or `table` lacks
+    a layer that is needed; with `auto` also a model that is too shallow to have a candidate.
     """
     rows = {row.layer: row for row in table.rows}
     if spec.strip() == "auto":
@@ -103,8 +102,7 @@ def _score(row: LayerRow) -> float:
 def parse_layers(spec: str, num_model_layers: int) -> tuple[int, ...]:
     """The layers that `24-29`, `24,25` or `3,5-7` names, ascending.
 
-    Raises:
-        InputError: it cannot be read, descends, repeats a layer or leaves the model.
+    Raises InputError: it cannot be read, descends, repeats a layer or leaves the model.
     """
     layers: list[int] = []
     for item in spec.split(","):

@@ -75,8 +75,7 @@ class NeuronCategories:
         `layer` is the model's layer index.  Both are contiguous bool `[neurons]` and share no memory with `categories`;
         they are M_shared and M_spec of "CLAS", section 2.4.
 
-        Raises:
-            InputError: the layer was not profiled.
+        Raises InputError: the layer was not profiled.
         """
         layers = self.active.layers
         if layer not in layers:
@@ -95,9 +94,8 @@ def categorize(profile: NeuronProfile, statistic: str = "mean", threshold: float
     A neuron is active in a language when `statistic` (a key of STATISTICS) lies strictly above `threshold`.  Works a
     layer at a time, so that beside the result only one layer's float64 `[languages, neurons]` is held.
 
-    Raises:
-        InputError: an unknown statistic, a threshold that is NaN or infinite, fewer than two languages, or a language
-            without tokens.
+    Raises InputError: an unknown statistic, a threshold that is NaN or infinite, fewer than two languages, or a
+    language without tokens.
     """
     _check(profile, statistic, threshold)
     num_languages, num_layers = len(profile.languages), len(profile.layers)

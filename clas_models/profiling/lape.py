@@ -38,9 +38,8 @@ def lape(
 
     Percentiles and rates are fractions.  The result depends on the set of languages: `NeuronProfile.select` changes it.
 
-    Raises:
-        InputError: fewer than two languages, one without tokens, a layer of the model that was not profiled, or a rate
-            or percentile that is out of range.
+    Raises InputError: fewer than two languages, one without tokens, a layer of the model that was not profiled, or a
+    rate or percentile that is out of range.
     """
     check_comparable(profile, "language neurons")
     _check_layers(profile)

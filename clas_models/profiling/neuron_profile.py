@@ -94,11 +94,7 @@ class NeuronProfile:
         return {name: tensor for name, tensor in held.items() if tensor is not None}
 
     def total(self, name: str) -> Tensor:
-        """The tensor of this name, one of TOTALS.
-
-        Raises:
-            InputError: the profile is too old to have it.
-        """
+        """The tensor of this name, one of TOTALS. Raises InputError: the profile is too old to have it."""
         tensors = self.tensors
         if name not in tensors:
             raise InputError(
@@ -112,8 +108,7 @@ class NeuronProfile:
 
         It has the totals that both of them have.
 
-        Raises:
-            InputError: the two are not of the same model, languages, layers and settings, or share a part.
+        Raises InputError: the two are not of the same model, languages, layers and settings, or share a part.
         """
         if not isinstance(other, NeuronProfile):
             return NotImplemented
@@ -146,8 +141,7 @@ class NeuronProfile:
     def select(self, languages: Sequence[str]) -> Self:
         """The same profile with only these languages, in this order.
 
-        Raises:
-            InputError: a language was not profiled, or none is given.
+        Raises InputError: a language was not profiled, or none is given.
         """
         if missing := [code for code in languages if code not in self.languages]:
             raise InputError(
@@ -172,8 +166,7 @@ class NeuronProfile:
     def load(cls, path: Path) -> Self:
         """Read a file that `save` wrote.
 
-        Raises:
-            InputError: no such file, not a profile, or one that is damaged; it names the file and the part.
+        Raises InputError: no such file, not a profile, or one that is damaged; it names the file and the part.
         """
         remedy = "make one by converting without --profile"
         with described_tensors(path, _METADATA_KEY, "neuron profile", remedy, *FORMATS) as (described, tensors):

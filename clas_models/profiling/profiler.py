@@ -40,8 +40,7 @@ def profile_neurons(
     The other arguments are those of `record`.  The sums and counts of a language that is not among `only` stay 0:
     profiles of different languages add up, tensor by tensor, to the very bits of one pass over all.
 
-    Raises:
-        InputError: as `record`, or an activation is not finite (it names the layer).
+    Raises InputError: as `record`, or an activation is not finite (it names the layer).
     """
     sums = NeuronSums(model, corpus.languages, layers)
     recording = record(

@@ -65,8 +65,7 @@ class Selection:
     def indices(self, language: str) -> tuple[Tensor, ...]:
         """The neurons of a language, a layer at a time: int64 `[neurons of the language]`, ascending.
 
-        Raises:
-            InputError: the language is not among these.
+        Raises InputError: the language is not among these.
         """
         if language not in self.languages:
             raise InputError(
@@ -89,8 +88,7 @@ class Selection:
     def load(cls, path: Path) -> Self:
         """Read a file that `save` wrote.
 
-        Raises:
-            InputError: no such file, not a selection, or one that is damaged; it names the file and the part.
+        Raises InputError: no such file, not a selection, or one that is damaged; it names the file and the part.
         """
         with described_tensors(path, _METADATA_KEY, "selection", "save one first", _FORMAT) as (described, tensors):
             check_names(tensors, {"masks"})

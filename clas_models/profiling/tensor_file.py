@@ -32,8 +32,7 @@ def described_tensors(
     Whatever cannot be used of them within the block is said to be the file's fault; `what` it should be and the
     `remedy` are words of the message, `versions` the format versions that are read.
 
-    Raises:
-        InputError: no such file, another kind of file, or one that is damaged.
+    Raises InputError: no such file, another kind of file, or one that is damaged.
     """
     path = Path(path)
     if not path.is_file():

@@ -71,8 +71,7 @@ class WriteTables:
     def load(cls, path: Path) -> Self:
         """Read a file that `save` wrote.
 
-        Raises:
-            InputError: no such file, one of another kind, or one that is damaged; it names the file and the part.
+        Raises InputError: no such file, one of another kind, or one that is damaged; it names the file and the part.
         """
         with described_tensors(path, _METADATA_KEY, "file of write tables", "save some first", _FORMAT) as (
             described,

@@ -48,8 +48,7 @@ class SteeredForCausalLM:
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
         """As in the base class, with the masks and the detector.
 
-        Raises:
-            InputError: a bridge layer has no masks, or the detector that is needed has no tables.
+        Raises InputError: a bridge layer has no masks, or the detector that is needed has no tables.
         """
         loaded = super().load_weights(self._base_weights(weights))
         for layer, mlp in self.steered.items():

@@ -61,11 +61,7 @@ def export(options: ExportOptions, progress: Progress | None = None) -> Exported
 
 
 def prepare(options: ExportOptions) -> Export:
-    """What the options make of a source, with nothing written yet.
-
-    Raises:
-        InputError: as `export` does.
-    """
+    """What the options make of a source, with nothing written yet. Raises InputError: as `export` does."""
     source = _open(options.model)
     config = steering_config(source, alpha=options.alpha, beta=options.beta, gamma=options.gamma)
     codes = form_named(options.format).languages(options.wanted_codes(), config)

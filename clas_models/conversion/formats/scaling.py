@@ -41,9 +41,8 @@ class Scaling:
 def steering_config(source: Source, **strengths: Any) -> Any:
     """The configuration of a steered source, with other strengths where one is given that is not None.
 
-    Raises:
-        InputError: the source is not steered, or steers in a way that factors cannot express, or a strength is not
-            allowed.
+    Raises InputError: the source is not steered, or steers in a way that factors cannot express, or a strength is not
+    allowed.
     """
     if not source.is_steered:
         raise InputError(
@@ -67,8 +66,7 @@ def steering_config(source: Source, **strengths: Any) -> Any:
 def read_masks(source: Source, layers: list[int]) -> Masks:
     """`shared_mask` and `specific_mask` of these layers, bool `[neurons]`.
 
-    Raises:
-        InputError: one is missing or no mask.
+    Raises InputError: one is missing or no mask.
     """
 
     def read(layer: int, mask: str) -> Tensor:

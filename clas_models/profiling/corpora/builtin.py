@@ -19,8 +19,7 @@ _PATH = Path(__file__).with_name("builtin.jsonl")
 def load_builtin(languages: tuple[str, ...] | None, data_dir: Path | None) -> ParallelCorpus:
     """The built-in corpus in the given languages, or in all of them.
 
-    Raises:
-        InputError: a language that it does not have, or a `data_dir`, which it cannot use.
+    Raises InputError: a language that it does not have, or a `data_dir`, which it cannot use.
     """
     if data_dir is not None:
         raise InputError(f"data_dir {data_dir} is of no use with corpus builtin: leave it out")

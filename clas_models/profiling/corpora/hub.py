@@ -25,9 +25,8 @@ _COLUMN_SETS = (
 def load_hub(corpus: str, languages: tuple[str, ...] | None) -> ParallelCorpus:
     """The corpus in a Hub dataset, given as `org/name` or `org/name:column,column`.
 
-    Raises:
-        InputError: a dataset that is not there or cannot be reached, languages or columns that it does not have.
-            Iterating the rows raises it for rows that are not parallel or have no text.
+    Raises InputError: a dataset that is not there or cannot be reached, languages or columns that it does not have.
+    Iterating the rows raises it for rows that are not parallel or have no text.
     """
     repo, colon, listed = corpus.partition(":")
     columns = tuple(column.strip() for column in listed.split(","))
@@ -40,8 +39,7 @@ def load_hub(corpus: str, languages: tuple[str, ...] | None) -> ParallelCorpus:
 def open_corpus(repo: str, languages: tuple[str, ...] | None, columns: tuple[str, ...]) -> ParallelCorpus:
     """The corpus in a dataset that is within reach; `repo` may also be a folder laid out like a Hub dataset.
 
-    Raises:
-        InputError: as `load_hub`.
+    Raises InputError: as `load_hub`.
     """
     configs = _language_configs(repo, languages)
     tables = {language: HubTable.open(repo, config, _REMEDY) for language, config in configs.items()}

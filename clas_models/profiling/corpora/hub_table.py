@@ -19,8 +19,7 @@ _TIMEOUT = 5.0
 def check_reachable(repo: str, remedy: str) -> None:
     """Find out within seconds whether the Hub has a dataset; `datasets` alone would try again for half a minute.
 
-    Raises:
-        InputError: it has not, or it cannot be reached; `remedy` says what to do instead.
+    Raises InputError: it has not, or it cannot be reached; `remedy` says what to do instead.
     """
     import datasets
     from huggingface_hub import HfApi
@@ -45,8 +44,7 @@ def check_reachable(repo: str, remedy: str) -> None:
 def config_names(repo: str, remedy: str) -> list[str]:
     """The names of a dataset's configurations, from the Hub, the cache or a folder.
 
-    Raises:
-        InputError: a dataset that cannot be opened, or that is not in the cache while offline.
+    Raises InputError: a dataset that cannot be opened, or that is not in the cache while offline.
     """
     import datasets
     from datasets.naming import camelcase_to_snakecase
@@ -78,8 +76,7 @@ class HubTable:
     def open(cls, repo: str, config: str, remedy: str) -> Self:
         """The configuration's validation split, else its test split, else its training split.
 
-        Raises:
-            InputError: it cannot be opened, or has none of these splits.
+        Raises InputError: it cannot be opened, or has none of these splits.
         """
         import datasets
 

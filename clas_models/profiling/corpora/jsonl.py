@@ -32,9 +32,8 @@ class JsonlRows:
 def load_jsonl(path: Path, languages: tuple[str, ...] | None) -> ParallelCorpus:
     """The corpus in a JSON Lines file, in the given languages or in those of its first line.
 
-    Raises:
-        InputError: a file that is missing, empty or not UTF-8, a first line that is not an object of texts, or
-            languages that it does not have.  Iterating the rows raises it for the lines that follow.
+    Raises InputError: a file that is missing, empty or not UTF-8, a first line that is not an object of texts, or
+    languages that it does not have. Iterating the rows raises it for the lines that follow.
     """
     place, record = next(_records(path), (f"{path}", None))
     if record is None:

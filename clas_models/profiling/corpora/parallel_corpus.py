@@ -70,8 +70,7 @@ def select_rows(corpus: ParallelCorpus, skip: int, samples: int | None, *, fewer
 def join_text(parts: Iterable[object], place: str) -> str:
     """The parts of one text, joined by newlines.
 
-    Raises:
-        InputError: a part that is missing, blank, no string, or holds half a character; `place` says where.
+    Raises InputError: a part that is missing, blank, no string, or holds half a character; `place` says where.
     """
     texts = []
     for part in parts:
@@ -88,11 +87,7 @@ def join_text(parts: Iterable[object], place: str) -> str:
 
 
 def index_rows(pairs: Iterable[tuple[str, str]], place: str) -> dict[str, str]:
-    """Texts by id, in their order.
-
-    Raises:
-        InputError: the same id twice.
-    """
+    """Texts by id, in their order. Raises InputError: the same id twice."""
     indexed: dict[str, str] = {}
     for identity, text in pairs:
         if identity in indexed:
@@ -104,8 +99,7 @@ def index_rows(pairs: Iterable[tuple[str, str]], place: str) -> dict[str, str]:
 def align(texts: Mapping[str, Mapping[Any, str]], corpus: str) -> list[Row]:
     """Rows from the texts of every language, matched by key, in the order of the first language.
 
-    Raises:
-        InputError: a key that one language has and another has not; names the row and the language.
+    Raises InputError: a key that one language has and another has not; names the row and the language.
     """
     first = next(iter(texts))
     for language in texts:
@@ -123,8 +117,7 @@ def align(texts: Mapping[str, Mapping[Any, str]], corpus: str) -> list[Row]:
 def corpus_folder(data_dir: Path, subfolders: Iterable[str], patterns: Iterable[str], corpus: str) -> Path:
     """The folder that holds a corpus' files: `data_dir` itself or one of its `subfolders`.
 
-    Raises:
-        InputError: no such folder, or no file in it that fits one of the patterns.
+    Raises InputError: no such folder, or no file in it that fits one of the patterns.
     """
     if not data_dir.is_dir():
         raise InputError(f"data_dir {data_dir} is not a folder: give the one that holds the files of {corpus}")

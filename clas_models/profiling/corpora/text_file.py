@@ -15,8 +15,7 @@ from ...errors import InputError
 def text_lines(path: Path) -> Iterator[tuple[str, str]]:
     """The place and the text of every line that is not blank, without its end and without a byte order mark.
 
-    Raises:
-        InputError: a file that is missing, cannot be read or is not UTF-8.
+    Raises InputError: a file that is missing, cannot be read or is not UTF-8.
     """
     try:
         # Bytes, because only they tell on which line the encoding breaks, and end lines at nothing but a line feed.
@@ -35,8 +34,7 @@ def text_lines(path: Path) -> Iterator[tuple[str, str]]:
 def json_objects(path: Path, remedy: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The place and the object of every line of a JSON Lines file that is not blank.
 
-    Raises:
-        InputError: as `text_lines`, or a line is not an object, which `remedy` says what to do about.
+    Raises InputError: as `text_lines`, or a line is not an object, which `remedy` says what to do about.
     """
     for place, line in text_lines(path):
         try:

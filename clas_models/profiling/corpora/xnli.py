@@ -47,9 +47,8 @@ class Pair:
 def load_xnli(languages: tuple[str, ...] | None, data_dir: Path | None) -> ParallelCorpus:
     """XNLI from `dev-LANG.tsv`, `xnli.dev.tsv` or `xnli.test.tsv`, the first found in `data_dir`, else from the Hub.
 
-    Raises:
-        InputError: files that are missing or are not in a known layout, a language that is not there, a row that one
-            language lacks, or a Hub that cannot be reached.
+    Raises InputError: files that are missing or are not in a known layout, a language that is not there, a row that one
+    language lacks, or a Hub that cannot be reached.
     """
     texts = {
         language: {row.key: join_text([row.premise, row.hypothesis], row.place) for row in pairs}
@@ -61,8 +60,7 @@ def load_xnli(languages: tuple[str, ...] | None, data_dir: Path | None) -> Paral
 def xnli_pairs(languages: tuple[str, ...] | None, data_dir: Path | None) -> dict[str, Iterator[Pair]]:
     """The pairs of every language, each key once, in the order of the file or of the Hub.
 
-    Raises:
-        InputError: as `load_xnli`, but rows are not matched; some faults of a row are found while iterating.
+    Raises InputError: as `load_xnli`, but rows are not matched; some faults of a row are found while iterating.
     """
     if data_dir is None:
         picked = pick_languages(languages, HUB_LANGUAGES, "xnli")

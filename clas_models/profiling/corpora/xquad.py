@@ -43,9 +43,8 @@ class Question:
 def load_xquad(languages: tuple[str, ...] | None, data_dir: Path | None) -> ParallelCorpus:
     """XQuAD from `xquad.LANG.json` in `data_dir` (or in its folder `xquad`), else from the Hub.
 
-    Raises:
-        InputError: files that are missing or are not SQuAD v1.1 JSON, a language that is not there, a question that
-            one language lacks, or a Hub that cannot be reached.
+    Raises InputError: files that are missing or are not SQuAD v1.1 JSON, a language that is not there, a question that
+    one language lacks, or a Hub that cannot be reached.
     """
     texts = {
         language: index_rows(

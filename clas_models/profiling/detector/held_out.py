@@ -41,8 +41,7 @@ def held_out_accuracy(
 ) -> DetectorAccuracy:
     """Make a detector without every fifth row and ask it about those; the arguments are those of `build_detector`.
 
-    Raises:
-        InputError: as `build_detector`.
+    Raises InputError: as `build_detector`.
     """
     kept = [row for number, row in enumerate(rows) if number % HELD_OUT]
     detector = build_detector(tokenizer, kept, languages, anchor, vocab_size)
