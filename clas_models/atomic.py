@@ -53,12 +53,9 @@ def folder_lock(folder: Path, busy: str) -> Iterator[None]:
 
     Raises InputError: another process has it; the message is `busy`.
     """
-    lock = FileLock(folder / LOCK_NAME)
     try:
-        lock.acquire(timeout=0)
+        lock = FileLock(folder / LOCK_NAME).acquire(timeout=0)
     except Timeout as error:
         raise InputError(busy) from error
-    try:
+    with lock:
         yield
-    finally:
-        lock.release()

@@ -5,19 +5,21 @@ Everything is written into the folder that it is given; making that folder appea
 at all, is `staging.py`'s business.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+from transformers.dynamic_module_utils import get_relative_import_files
 
 from ..errors import InputError
+from ..modeling.family import Family
 from ..modeling.language_detector import LanguageDetector
 from ..modeling.tensor_names import DETECTOR_PREFIX, MASKS, mask_name, vectors_name
 from ..modeling.version import VERSION
 from ..profiling.neuron_profile import NeuronProfile
-from .carried_code import code_files
 from .copying import copy_companions, place, write_json, write_text, write_weights
 from .source import PROFILE_NAME, Source
 
@@ -92,3 +94,9 @@ def steered_config(source: Source, fields: dict[str, Any]) -> dict[str, Any]:
     except (TypeError, ValueError) as error:
         raise InputError(str(error)) from error
     return config
+
+
+def code_files(family: Family) -> list[Path]:
+    """What a checkpoint carries: the file of a family's classes and what it imports from beside it, by their names."""
+    first = Path(inspect.getfile(family.causal_lm))
+    return sorted({first, *map(Path, get_relative_import_files(first))})

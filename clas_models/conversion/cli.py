@@ -142,7 +142,7 @@ def _fault(parser: argparse.ArgumentParser, args: argparse.Namespace) -> str:
 
 
 def _run(args: argparse.Namespace, given: dict[str, Any], ranks: Ranks | None) -> int:
-    from .conversion import convert
+    from .conversion import convert, summarize
     from .demo import run_demo
     from .formats.export import export, summarize_export
     from .formats.options import ExportOptions
@@ -150,7 +150,6 @@ def _run(args: argparse.Namespace, given: dict[str, Any], ranks: Ranks | None) -
     from .options import ConversionOptions
     from .progress import Progress
     from .source import check_name
-    from .summary import summarize
 
     chosen = vars(args)
     demo, quiet = chosen.pop("demo"), chosen.pop("quiet")

@@ -1,8 +1,6 @@
 """The main job from end to end: a plain checkpoint in, a steered one out.
 
-Puts the parts together: source -> profile -> categories -> bridge layers -> detector -> checkpoint -> check.  What the
-command line prints is `summary.py`'s business.
-"""
+Puts the parts together: source -> profile -> categories -> bridge layers -> detector -> checkpoint -> check."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -29,10 +27,10 @@ from .progress import Progress
 from .ranks import Ranks
 from .source import PROFILE_NAME, Source, open_source
 from .staging import check_target, staged
-from .vectors import VECTOR_FIELDS, carried_vectors, has_vectors
 from .verification import verify
 
 _SCRATCH_NAME = "dequantized"
+_VECTOR_FIELDS = ("vector_layers", "vector_strength", "vector_positions")
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def convert(options: ConversionOptions, progress: Progress | None = None, ranks:
         checkpoint, table, bridge = plan(options, source, profile, detector)
         if source.raw_config.get("overwrite_layers"):
             progress.say("note: the neurons that this checkpoint overwrites (set_overwrite) are not taken over")
-        if has_vectors(source) and not checkpoint.vectors:
+        if source.has_vectors and not checkpoint.vectors:
             progress.say("note: its vectors are not taken over, they are for other languages or another anchor")
         if bridge.warning:
             progress.say(f"warning: {bridge.warning}")
@@ -170,9 +168,9 @@ def plan(
     categories = categorize(profile, options.statistic, options.threshold)
     table = layer_table(categories)
     bridge = choose_bridge_layers(table, source.num_layers, options.bridge_layers)
-    vectors = carried_vectors(source, profile.languages, options.anchor.lower())
+    vectors = source.carried_vectors(profile.languages, options.anchor.lower())
     fields = _fields(options, profile.languages, bridge.layers, detector)
-    fields |= {name: getattr(source.config, name) for name in VECTOR_FIELDS if vectors}
+    fields |= {name: getattr(source.config, name) for name in _VECTOR_FIELDS if vectors}
     card = model_card(source, fields, profile, table, bridge, options.statistic, options.threshold, detector)
     masks = {layer: categories.masks(layer) for layer in bridge.layers}
     tables = detector.detector if detector is not None else None
@@ -182,3 +180,38 @@ def plan(
 def _tidy(folder: Path) -> None:
     (folder / REQUEST_NAME).unlink(missing_ok=True)
     shutil.rmtree(folder / _SCRATCH_NAME, ignore_errors=True)
+
+
+def summarize(result: Result, seconds: float) -> str:
+    """The layer table, the bridge layers and why, the share of neurons steered, and how to use the checkpoint."""
+    shared = sum(int(masks[0].sum()) for masks in result.masks.values())
+    specific = sum(int(masks[1].sum()) for masks in result.masks.values())
+    neurons = result.profile.num_neurons * len(result.masks)
+    example = next(code for code in result.fields["languages"] if code != result.fields["anchor_language"])
+    language = "" if result.fields["language"] == AUTO else f'language="{example}", '
+    provenance = result.profile.provenance
+    lines = [
+        "",
+        f"Neurons by layer, per cent ({', '.join(provenance.corpus)}: {provenance.samples} samples in each of "
+        f"{len(result.profile.languages)} languages, {int(result.profile.tokens.sum()):,} tokens)",
+        result.table.to_text(result.bridge.layers),
+        "",
+        f"Bridge {result.bridge.reason}",
+        f"Steered there: {shared / neurons:.1%} of the neurons as shared, {specific / neurons:.1%} as specific",
+        *_detector_line(result),
+        f"Done in {seconds:.0f} s: {result.out}",
+        "",
+        "    import clas_models; from transformers import AutoModelForCausalLM, AutoTokenizer",
+        f'    model, tokenizer = (C.from_pretrained("{result.out}") for C in (AutoModelForCausalLM, AutoTokenizer))',
+        '    print(tokenizer.decode(model.generate(**tokenizer("…", return_tensors="pt"), '
+        f"{language}max_new_tokens=40)[0]))",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _detector_line(result: Result) -> list[str]:
+    if result.detector is None:
+        return ["No language detector: name the language of each input, or make a detector with --detector-corpus"]
+    accuracy = f": {result.detector.accuracy}" if result.detector.accuracy else ""
+    return [f"Language detector ({result.detector.corpus}){accuracy}"]

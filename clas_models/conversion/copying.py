@@ -6,9 +6,9 @@ Tensors are copied byte for byte, or changed one at a time, so memory holds the 
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..atomic import atomic_file, fsync_path
 from ..modeling.tensor_names import is_added
-from .weights import INDEX_NAME, SINGLE_NAME, Shard, TensorInfo
+from .weights import INDEX_NAME, SINGLE_NAME, Shard
 
 Change = Callable[[Tensor], Tensor]
 
@@ -134,8 +134,10 @@ def _rewrite(shard: Shard, target: Path, changes: Mapping[str, Change]) -> None:
         for name, info in kept:
             if name in changes:
                 sink.write(_changed(shard.path, name, changes[name]))
-            else:
-                _copy_bytes(source, sink, info)
+                continue
+            source.seek(info.start)
+            for start in range(info.start, info.stop, _CHUNK):
+                sink.write(source.read(min(_CHUNK, info.stop - start)))
     fsync_path(target)
 
 
@@ -146,15 +148,3 @@ def _changed(path: Path, name: str, change: Change) -> memoryview:
     if after.shape != before.shape or after.dtype != before.dtype:
         raise ValueError(f"{name}: {before.dtype} {list(before.shape)} became {after.dtype} {list(after.shape)}")
     return after.contiguous().view(torch.uint8).numpy().data
-
-
-def _copy_bytes(source: BinaryIO, sink: BinaryIO, info: TensorInfo) -> None:
-    source.seek(info.start)
-    for size in _chunks(info.stop - info.start):
-        sink.write(source.read(size))
-
-
-def _chunks(size: int) -> Iterator[int]:
-    while size > 0:
-        yield min(size, _CHUNK)
-        size -= _CHUNK

@@ -16,11 +16,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ..errors import InputError
 from ..profiling.corpora import ParallelCorpus, load_corpus
-from .conversion import convert
+from .conversion import convert, summarize
 from .demo_model import demo_model
 from .options import ConversionOptions
 from .progress import Progress
-from .summary import summarize
 
 PROFILED_ROWS = 25
 HELD_BACK_ROWS = 4

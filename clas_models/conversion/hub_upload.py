@@ -20,7 +20,7 @@ from huggingface_hub.utils import enable_progress_bars, validate_repo_id
 from ..atomic import atomic_file
 from ..errors import InputError
 from ..modeling.families import FAMILIES
-from .carried_code import code_files
+from .checkpoint import code_files
 from .export_record import ADAPTER_CONFIG, EXPORT_NAME, read_record
 from .model_card import CARD_NAME, CARD_TAG, FIGURE_STEM, with_address
 from .source import PROFILE_NAME, read_config

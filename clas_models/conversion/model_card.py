@@ -150,7 +150,7 @@ def model_card(
         example=others[0],
         default=_default(fields["language"]),
         detector=_detector(detector),
-        alpha=_alpha(fields["alpha"]),
+        alpha=format_strength(fields["alpha"]),
         beta=fields["beta"],
         gamma=fields["gamma"],
         vectors=_vectors(fields),
@@ -204,14 +204,15 @@ def _vectors(fields: dict[str, Any]) -> str:
     if not fields.get("vector_layers"):
         return ""
     layers, tokens = format_layers(fields["vector_layers"]), fields["vector_positions"]
-    strength = _alpha(fields["vector_strength"])
+    strength = format_strength(fields["vector_strength"])
     return f"| vectors of the source | after layers {layers}, on tokens: {tokens}; strength {strength} |\n"
 
 
-def _alpha(alpha: float | dict[str, float]) -> str:
-    if isinstance(alpha, dict):
-        return ", ".join(f"{code} {value:g}" for code, value in alpha.items())
-    return f"{alpha:g}"
+def format_strength(strength: float | dict[str, float]) -> str:
+    """`1`, or `de -2, default 1` where it differs by language."""
+    if isinstance(strength, dict):
+        return ", ".join(f"{code} {value:g}" for code, value in strength.items())
+    return f"{strength:g}"
 
 
 def short_name(source: Source) -> str:
@@ -220,12 +221,9 @@ def short_name(source: Source) -> str:
 
 
 def _metadata(source: Source, fields: dict[str, Any], base: str | None) -> str:
-    licence = _licence(source)
     data = ModelCardData(
         language=[code for code in fields["languages"] if len(code) == 2],
-        license=licence.get("license"),
-        license_name=licence.get("license_name"),
-        license_link=licence.get("license_link"),
+        **_licence(source),
         library_name="transformers",
         pipeline_tag="text-generation",
         tags=[CARD_TAG, "activation-steering", "multilingual"],
@@ -234,7 +232,7 @@ def _metadata(source: Source, fields: dict[str, Any], base: str | None) -> str:
     return data.to_yaml()
 
 
-def _licence(source: Source) -> dict[str, str]:
+def _licence(source: Source) -> dict[str, Any]:
     """The licence that the base model's card names in its metadata, with name and link for one that the Hub has no
     word for; nothing if it names none.
     """

@@ -62,7 +62,9 @@ def staged(out: Path, *, overwrite: bool, keep: Collection[str] = ()) -> Iterato
             _discard_leftovers(folder, keep)
             yield folder
         except InputError:
-            _remove_if_useless(folder, keep)
+            # After a user's mistake the folder is kept only if an attempt has finished something in it.
+            if not any(path.name in keep for path in folder.iterdir()):
+                shutil.rmtree(folder)
             raise
         (folder / LOCK_NAME).unlink(missing_ok=True)
         fsync_path(folder)
@@ -78,12 +80,6 @@ def _discard_leftovers(folder: Path, keep: Collection[str]) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-
-
-def _remove_if_useless(folder: Path, keep: Collection[str]) -> None:
-    """After a user's mistake, keep the folder only if an attempt has finished something in it."""
-    if not any(path.name in keep for path in folder.iterdir()):
-        shutil.rmtree(folder)
 
 
 def _publish(folder: Path, out: Path, *, overwrite: bool) -> None:

@@ -70,7 +70,8 @@ def contiguous_runs(layers: Iterable[int]) -> list[tuple[int, int]]:
 def _choose(rows: dict[int, LayerRow], num_model_layers: int) -> BridgeLayers:
     candidates = _candidates(num_model_layers)
     _require(rows, candidates, "the automatic choice of bridge layers")
-    scores = {layer: _score(rows[layer]) for layer in candidates}
+    found = {layer: rows[layer] for layer in candidates}
+    scores = {layer: row.partial_shared - row.dead - row.language_specific for layer, row in found.items()}
     peak = max(candidates, key=lambda layer: (scores[layer], layer))
     enough = (min(scores.values()) + scores[peak]) / 2
     first = last = peak
@@ -93,10 +94,6 @@ def _candidates(num_model_layers: int) -> range:
         )
     # -(-a // b) is the ceiling; the second term keeps one candidate in a model of 3 to 8 layers.
     return range(min(-(-2 * num_model_layers // 3), end - 1), end)
-
-
-def _score(row: LayerRow) -> float:
-    return row.partial_shared - row.dead - row.language_specific
 
 
 def parse_layers(spec: str, num_model_layers: int) -> tuple[int, ...]:

@@ -56,12 +56,8 @@ def lape(
         "filter_percentile": filter_percentile,
         "rate_of": rate_of,
     }
-    return Selection(
-        tuple(profile.languages),
-        tuple(profile.layers),
-        (probabilities > threshold) & taken,
-        Origin("lape", arguments, profile.provenance),
-    )
+    origin = Origin("lape", arguments, profile.provenance)
+    return Selection(profile.languages, profile.layers, (probabilities > threshold) & taken, origin)
 
 
 def activation_probabilities(profile: NeuronProfile) -> Tensor:
@@ -75,7 +71,8 @@ def entropy(probabilities: Tensor) -> Tensor:
     Float64 `[languages, layers, neurons]` to `[layers, neurons]`; NaN where the neuron is active in no language.
     """
     # A layer at a time, so that no second table of the model's size is made.
-    return torch.stack([_of_layer(probabilities[:, layer]) for layer in range(probabilities.shape[1])])
+    layers = probabilities.unbind(dim=1)
+    return torch.stack([torch.special.entr(layer / layer.sum(dim=0)).sum(dim=0) for layer in layers])
 
 
 def percentile(values: Tensor, fraction: float) -> float:
@@ -83,10 +80,6 @@ def percentile(values: Tensor, fraction: float) -> float:
     # Not torch.quantile, which interpolates and refuses more than 16 million values.
     k = max(1, round(values.numel() * fraction))
     return float(values.flatten().kthvalue(k).values)
-
-
-def _of_layer(probabilities: Tensor) -> Tensor:
-    return torch.special.entr(probabilities / probabilities.sum(dim=0)).sum(dim=0)
 
 
 def _lowest(entropies: Tensor, kept: Tensor, count: int) -> Tensor:

@@ -80,7 +80,17 @@ class NeuronProfile:
     act_sum: Tensor | None = None
 
     def __post_init__(self) -> None:
-        _check(self)
+        languages, layers = len(self.languages), len(self.layers)
+        check_axes(self.languages, self.layers, self.num_model_layers)
+        check_tensor("tokens", self.tokens, torch.int64, (languages,))
+        neurons = self.sum.shape[-1] if self.sum.dim() else 0
+        for name, tensor in self.tensors.items():
+            dtype = torch.float64 if name in SUMS else torch.int64
+            check_tensor(name, tensor, dtype, (languages, layers, neurons))
+            if dtype == torch.float64 and not bool(tensor.isfinite().all()):
+                raise InputError(f"tensor {name!r} holds values that are not finite")
+            if dtype == torch.int64 and bool(((tensor < 0) | (tensor > self.tokens[:, None, None])).any()):
+                raise InputError(f"tensor {name!r} holds counts below 0 or above the number of tokens")
 
     @property
     def num_neurons(self) -> int:
@@ -198,17 +208,3 @@ def check_tokens(profile: NeuronProfile) -> None:
             f"no tokens were profiled for {', '.join(silent)}: "
             "give text in that language, or leave it out of --languages"
         )
-
-
-def _check(profile: NeuronProfile) -> None:
-    languages, layers = len(profile.languages), len(profile.layers)
-    check_axes(profile.languages, profile.layers, profile.num_model_layers)
-    check_tensor("tokens", profile.tokens, torch.int64, (languages,))
-    neurons = profile.sum.shape[-1] if profile.sum.dim() else 0
-    for name, tensor in profile.tensors.items():
-        dtype = torch.float64 if name in SUMS else torch.int64
-        check_tensor(name, tensor, dtype, (languages, layers, neurons))
-        if dtype == torch.float64 and not bool(tensor.isfinite().all()):
-            raise InputError(f"tensor {name!r} holds values that are not finite")
-        if dtype == torch.int64 and bool(((tensor < 0) | (tensor > profile.tokens[:, None, None])).any()):
-            raise InputError(f"tensor {name!r} holds counts below 0 or above the number of tokens")

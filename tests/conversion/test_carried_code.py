@@ -6,7 +6,7 @@ import ast
 import importlib
 from typing import Any
 
-from clas_models.conversion.carried_code import code_files
+from clas_models.conversion.checkpoint import code_files
 
 
 def test_a_family_s_files_and_no_other_s(family: Any) -> None:

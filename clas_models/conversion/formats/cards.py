@@ -6,7 +6,7 @@ from typing import Any
 from huggingface_hub import ModelCardData
 
 from ...profiling.bridge_layers import format_layers
-from ..model_card import short_name
+from ..model_card import format_strength, short_name
 from .comparison import Difference
 from .form import Export
 
@@ -71,7 +71,7 @@ def export_card(
         usage="\n".join(usage),
         base=f"[{base}](https://huggingface.co/{base})" if base else f"that of `{short_name(export.source)}`",
         heading="alpha of each language" if len(record.alpha) > 1 else "alpha",
-        alpha=", ".join(f"{code} {alpha:g}" for code, alpha in record.alpha.items()),
+        alpha=format_strength(record.alpha),
         beta=record.beta,
         gamma=record.gamma,
         layers=format_layers(record.bridge_layers),

@@ -15,6 +15,7 @@ from ...profiling.neuron_profile import NeuronProfile
 from ..copying import write_json, write_text
 from ..export_record import EXPORT_NAME, ExportRecord, refuse_folded
 from ..hub_models import is_hub_id
+from ..model_card import format_strength
 from ..progress import Progress
 from ..source import Source, open_source
 from ..staging import check_target, staged
@@ -62,7 +63,11 @@ def export(options: ExportOptions, progress: Progress | None = None) -> Exported
 
 def prepare(options: ExportOptions) -> Export:
     """What the options make of a source, with nothing written yet. Raises InputError: as `export` does."""
-    source = _open(options.model)
+    path = Path(options.model).expanduser()
+    if path.is_file():
+        raise InputError(f"{options.model}: a file, --format needs the folder or Hub id of a steered checkpoint")
+    source = open_source(options.model, path)
+    refuse_folded(source.folder, source.name)
     config = steering_config(source, alpha=options.alpha, beta=options.beta, gamma=options.gamma)
     codes = form_named(options.format).languages(options.wanted_codes(), config)
     masks = read_masks(source, config.bridge_layers)
@@ -72,8 +77,7 @@ def prepare(options: ExportOptions) -> Export:
 def summarize_export(result: Exported, seconds: float) -> str:
     """What the command line says at the end."""
     record = result.record
-    alpha = ", ".join(f"{code} {alpha:g}" for code, alpha in record.alpha.items())
-    layers = format_layers(record.bridge_layers)
+    alpha, layers = format_strength(record.alpha), format_layers(record.bridge_layers)
     lines = [
         "",
         f"In layers {layers}: alpha {alpha}; beta {record.beta:g}; gamma {record.gamma:g}",
@@ -86,20 +90,10 @@ def summarize_export(result: Exported, seconds: float) -> str:
     return "\n".join(lines)
 
 
-def _open(model: str) -> Source:
-    path = Path(model).expanduser()
-    if path.is_file():
-        raise InputError(f"{model}: a file, --format needs the folder or Hub id of a steered checkpoint")
-    source = open_source(model, path)
-    refuse_folded(source.folder, source.name)
-    return source
-
-
 def _plan(name: str, source: Source, config: Any, scalings: tuple[Scaling, ...]) -> Export:
     card = _card_metadata(source.folder)
-    named = card.get("base_model")
-    base = named if isinstance(named, str) and is_hub_id(named) else None
-    licence = card.get("license")
+    base, licence = card.get("base_model"), card.get("license")
+    base = base if base and is_hub_id(base) else None
     record = ExportRecord(
         format=name,
         alpha={each.language: each.alpha for each in scalings},
@@ -109,20 +103,14 @@ def _plan(name: str, source: Source, config: Any, scalings: tuple[Scaling, ...])
         fingerprint=source.fingerprint,
         base_model=base,
     )
-    return Export(
-        source,
-        config,
-        scalings,
-        record,
-        base or _profiled_folder(source),
-        licence if isinstance(licence, str) else None,
-    )
+    return Export(source, config, scalings, record, base or _profiled_folder(source), licence)
 
 
-def _card_metadata(folder: Path) -> dict[str, Any]:
+def _card_metadata(folder: Path) -> dict[str, str]:
     """What the card of a checkpoint says of its base model and licence; nothing if there is none that can be read."""
     try:
-        return metadata_load(folder / "README.md") or {}
+        found = metadata_load(folder / "README.md") or {}
+        return {name: value for name, value in found.items() if isinstance(value, str)}
     except Exception:  # a user's file may hold anything, and it is worth a line in a card, no more
         return {}
 

@@ -135,24 +135,14 @@ def _card(export: Export, measured: Difference) -> str:
         "that language; without, the base model is untouched. Languages with the same alpha have the same adapter, and "
         "one with alpha 0 changes nothing."
     )
-    more = [
-        *(
-            f'model.load_adapter("{PLACEHOLDER}", subfolder="{code}", adapter_name="{code}")'
-            for code in export.record.languages[1:2]
-        ),
-        *(f'model.set_adapter("{code}")' for code in export.record.languages[1:2]),
-        "with model.disable_adapter():  # the base model",
-        "    ...",
-        "plain = model.merge_and_unload()  # the active language folded into the weights",
-    ]
-    return export_card(
-        export,
-        measured,
-        title=f"{name} as IA3 adapters",
-        introduction=introduction,
-        usage=[*_loading(export, PLACEHOLDER, export.record.base_model), *more],
-        library_name="peft",
-    )
+    usage = _loading(export, PLACEHOLDER, export.record.base_model)
+    for code in export.record.languages[1:2]:
+        usage.append(f'model.load_adapter("{PLACEHOLDER}", subfolder="{code}", adapter_name="{code}")')
+        usage.append(f'model.set_adapter("{code}")')
+    usage += ["with model.disable_adapter():  # the base model", "    ..."]
+    usage.append("plain = model.merge_and_unload()  # the active language folded into the weights")
+    title = f"{name} as IA3 adapters"
+    return export_card(export, measured, title=title, introduction=introduction, usage=usage, library_name="peft")
 
 
 def _usage(export: Export, folder: str) -> list[str]:

@@ -24,7 +24,12 @@ def text_lines(path: Path) -> Iterator[tuple[str, str]]:
                 content = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
                 if content.strip():
                     place = f"{path}, line {number}"
-                    yield place, _decode(content, place).rstrip("\r\n")
+                    try:
+                        text = content.decode()
+                    except UnicodeDecodeError as error:
+                        fault = f"{error.reason} at byte {error.start}"
+                        raise InputError(f"{place}: not UTF-8 ({fault}); save the file as UTF-8") from None
+                    yield place, text.rstrip("\r\n")
     except FileNotFoundError:
         raise InputError(f"{path} does not exist: give the path of a file that does") from None
     except OSError as error:
@@ -44,10 +49,3 @@ def json_objects(path: Path, remedy: str) -> Iterator[tuple[str, dict[str, Any]]
         if not isinstance(record, dict):
             raise InputError(f"{place}: {type(record).__name__} in place of an object; {remedy}")
         yield place, record
-
-
-def _decode(content: bytes, place: str) -> str:
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{place}: not UTF-8 ({error.reason} at byte {error.start}); save the file as UTF-8") from None
