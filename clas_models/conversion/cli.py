@@ -163,12 +163,11 @@ def _run(args: argparse.Namespace, given: dict[str, Any], ranks: Ranks | None) -
         return 0
     exporting = chosen.pop("format") != "steered"
     options: ConversionOptions | ExportOptions = ExportOptions.of(given) if exporting else ConversionOptions(**chosen)
-    destination = None
     if repository is not None:
         options.check()
         check_new(options.target(), overwrite=options.overwrite)
         check_name(options.model)
-        destination = prepare_repository(repository, private=private)
+        repository = prepare_repository(repository, private=private)
     start = time.monotonic()
     if isinstance(options, ExportOptions):
         exported = export(options, progress)
@@ -177,6 +176,6 @@ def _run(args: argparse.Namespace, given: dict[str, Any], ranks: Ranks | None) -
         result = convert(options, progress, ranks)
         out, summary = result.out, summarize(result, time.monotonic() - start)
     print(out if quiet else summary)
-    if destination is not None:
-        print(upload(out, destination, quiet=quiet))
+    if repository is not None:
+        print(upload(out, repository, quiet=quiet))
     return 0

@@ -67,8 +67,7 @@ def write_weights(
         added: tensors that go into one more shard, the last.
         done: is called with the bytes of each of the source's shards, one after the other.
 
-    Raises:
-        OSError: the disk is full or not writable.
+    Raises OSError: the disk is full or not writable.
     """
     total = sum(not all(map(is_added, shard.tensors)) for shard in shards) + bool(added)
     names = iter(

@@ -56,8 +56,7 @@ def open_detector_corpus(
         profiled: the corpus that was profiled, None for a profile that was there already.
         languages: the profiled languages, which the corpus must have.
 
-    Raises:
-        InputError: a corpus that the user names for the detector cannot be used for it.
+    Raises InputError: a corpus that the user names for the detector cannot be used for it.
     """
     if chosen == NONE:
         return DetectorCorpus(None, "not wanted")

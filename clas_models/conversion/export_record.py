@@ -5,9 +5,8 @@ converter knows them, to replace them when it is told to and to refuse them as a
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..errors import InputError
 from ..modeling.version import VERSION
@@ -36,10 +35,6 @@ class ExportRecord:
     @property
     def languages(self) -> tuple[str, ...]:
         return tuple(self.alpha)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it goes into the file."""
-        return {**asdict(self), "bridge_layers": list(self.bridge_layers)}
 
 
 def read_record(folder: Path) -> ExportRecord | None:

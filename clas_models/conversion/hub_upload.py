@@ -10,7 +10,6 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token
@@ -39,30 +38,22 @@ _ANY_WEIGHTS = (".safetensors", ".bin", ".gguf")
 _SECONDS = 10.0
 
 
-@dataclass(frozen=True)
-class Destination:
-    """A repository that takes the upload: `repo_id` with its owner, and whether only chosen people see it."""
-
-    repo_id: str
-    is_private: bool
-
-    @property
-    def url(self) -> str:
-        return f"{constants.ENDPOINT}/{self.repo_id}"
-
-
-def prepare_repository(name: str, *, private: bool = False) -> Destination:
-    """A repository that the user may write to; it is created, empty, where it does not exist.
+def prepare_repository(name: str, *, private: bool = False) -> str:
+    """The id, with its owner, of a repository that the user may write to; created, empty, where it does not exist.
 
     Args:
         name: owner/name, or a name alone for the user's own.
         private: of a repository that is created; one that exists keeps its visibility.
 
-    Raises:
-        InputError: no valid name, no token, no right to write, no connection, a public repository where a private one
-            was asked for, or one that holds another model.
+    Raises InputError: no valid name, no token, no right to write, no connection, a public repository where a private
+    one was asked for, or one that holds another model.
     """
-    _check_name(name)
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise InputError(
+            f"{name!r} is no name of a repository: write owner/name, with letters, digits, '-', '_' and '.'"
+        ) from error
     if constants.HF_HUB_OFFLINE:
         raise InputError(f"{name}: nothing can be uploaded while HF_HUB_OFFLINE is set; unset it")
     if get_token() is None:
@@ -80,8 +71,7 @@ def prepare_repository(name: str, *, private: bool = False) -> Destination:
             info = api.model_info(repo_id, timeout=_SECONDS)
         # The first request of every upload: refused without the right to write, and it changes nothing.
         api.preupload_lfs_files(repo_id, [CommitOperationAdd(CARD_NAME, b"")])
-    destination = Destination(repo_id, bool(info.private))
-    if private and not destination.is_private:
+    if private and not info.private:
         raise InputError(
             f"{repo_id}: exists and is public, which --private does not change; make it private in its settings on the "
             "Hub, or give another name"
@@ -89,7 +79,7 @@ def prepare_repository(name: str, *, private: bool = False) -> Destination:
     weights = [file for file in info.siblings or () if file.rfilename.endswith(_ANY_WEIGHTS)]
     if weights and CARD_TAG not in (info.tags or ()):
         raise InputError(f"{repo_id}: holds another model already; give another name, or empty the repository")
-    return destination
+    return repo_id
 
 
 def check_new(out: Path, *, overwrite: bool) -> None:
@@ -106,7 +96,7 @@ def upload_finished(folder: Path, name: str, *, private: bool = False, quiet: bo
     return upload(folder, prepare_repository(name, private=private), quiet=quiet)
 
 
-def upload(folder: Path, destination: Destination, *, quiet: bool = False) -> str:
+def upload(folder: Path, repo_id: str, *, quiet: bool = False) -> str:
     """Upload a finished checkpoint; its card says from then on where it is.
 
     Weights of an earlier upload that no longer belong to the checkpoint are removed from the repository.
@@ -123,15 +113,15 @@ def upload(folder: Path, destination: Destination, *, quiet: bool = False) -> st
         OSError: the card cannot be written.
     """
     files = checkpoint_files(folder)
-    _write_address(folder / CARD_NAME, destination.repo_id)
+    _write_address(folder / CARD_NAME, repo_id)
     if not quiet:
         enable_progress_bars()
-    go_on = f"python convert.py --out {shlex.quote(str(folder))} --push-to-hub {destination.repo_id}"
+    go_on = f"python convert.py --out {shlex.quote(str(folder))} --push-to-hub {repo_id}"
     try:
         api = HfApi()
-        there = api.list_repo_files(destination.repo_id)
+        there = api.list_repo_files(repo_id)
         api.upload_folder(
-            repo_id=destination.repo_id,
+            repo_id=repo_id,
             folder_path=folder,
             allow_patterns=[glob.escape(name) for name in files],
             delete_patterns=[name for name in there if _WEIGHTS.fullmatch(name) and name not in files] or None,
@@ -141,10 +131,10 @@ def upload(folder: Path, destination: Destination, *, quiet: bool = False) -> st
         raise KeyboardInterrupt(f"stopped; the checkpoint in {folder} is whole, go on with: {go_on}") from None
     except Exception as error:  # of the Hub's library, of its HTTP library, and of the threads that they start
         raise InputError(
-            f"{destination.repo_id}: the upload broke off ({_reason(error)}); the checkpoint in {folder} is whole, go "
+            f"{repo_id}: the upload broke off ({_reason(error)}); the checkpoint in {folder} is whole, go "
             f"on with: {go_on}"
         ) from error
-    return destination.url
+    return f"{constants.ENDPOINT}/{repo_id}"
 
 
 def checkpoint_files(folder: Path) -> list[str]:
@@ -192,15 +182,6 @@ def _write_address(card: Path, repo_id: str) -> None:
     if after != before:
         with atomic_file(card) as partial:
             partial.write_text(after, encoding="utf-8")
-
-
-def _check_name(name: str) -> None:
-    try:
-        validate_repo_id(name)
-    except HFValidationError as error:
-        raise InputError(
-            f"{name!r} is no name of a repository: write owner/name, with letters, digits, '-', '_' and '.'"
-        ) from error
 
 
 @contextmanager

@@ -52,8 +52,7 @@ def load_model(source: Source, dtype: str, device: torch.device, **overrides: An
         dtype: as `pick_dtype` gives it.
         overrides: fields of the configuration.
 
-    Raises:
-        InputError: it cannot be loaded, or lacks a weight.
+    Raises InputError: it cannot be loaded, or lacks a weight.
     """
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -77,8 +76,7 @@ def on_disk(folder: Path, *, may_be_left: Callable[[str], bool] = is_added, **kw
         may_be_left: which tensors of the folder the model may have no use for.
         kwargs: of `from_pretrained`.
 
-    Raises:
-        VerificationError: it cannot be loaded, or a tensor is missing, left over or of another shape.
+    Raises VerificationError: it cannot be loaded, or a tensor is missing, left over or of another shape.
     """
     logging.getLogger("accelerate.big_modeling").setLevel(logging.ERROR)  # it warns that weights stay on disk
     with tempfile.TemporaryDirectory() as offload:

@@ -38,13 +38,6 @@ class Task(Protocol):
     def run(self, progress: Progress, ranks: "Ranks") -> NeuronProfile: ...
 
 
-@dataclass(frozen=True)
-class _Dismissal:
-    """There is nothing more to do; the exit status of the whole."""
-
-    status: int
-
-
 class _Gone(InputError):
     """A rank has ended without a word."""
 
@@ -78,8 +71,8 @@ class Ranks:
         if self.store.check([_FAILED]):
             raise _Abandoned
 
-    def _tell(self, message: Task | _Dismissal | None) -> Any:
-        """What rank 0 says, on every rank."""
+    def _tell(self, message: Task | int | None) -> Any:
+        """What rank 0 says, on every rank: a task, or that nothing is left to do, with the exit status of the whole."""
         box = [message]
         with _connected():
             distributed.broadcast_object_list(box, src=0)
@@ -123,20 +116,20 @@ class Ranks:
     def dismiss(self, status: int) -> None:
         """Rank 0 lets the other ranks end, with this exit status."""
         with suppress(_Gone):
-            self._tell(_Dismissal(status))
+            self._tell(status)
 
     def follow(self) -> int:
         """On another rank, do what rank 0 asks, until it is done; the exit status of the whole."""
         quieten_libraries()
         try:
-            while not isinstance(message := self._tell(None), _Dismissal):
+            while not isinstance(message := self._tell(None), int):
                 with suppress(_Abandoned):  # rank 0 says why
                     self._take_part(message, Progress(quiet=True))
         except KeyboardInterrupt:
             return 130  # and says this, too
         except _Gone:
             return 2  # and this, if it is not rank 0 itself: then it is for the launcher to say
-        return message.status
+        return message
 
 
 def on_all_ranks(lead: Callable[[Ranks | None], int]) -> int:

@@ -100,8 +100,7 @@ def open_source(model: str, scratch: Path, dtype: str = "auto", *, quiet: bool =
         dtype: the precision of weights that come from a GGUF file.
         quiet: show no bar while such a file is read.
 
-    Raises:
-        InputError: it is none of these, not a supported family, or damaged.
+    Raises InputError: it is none of these, not a supported family, or damaged.
     """
     path = Path(model).expanduser()
     if path.is_dir():

@@ -97,7 +97,11 @@ def categorize(profile: NeuronProfile, statistic: str = "mean", threshold: float
     Raises InputError: an unknown statistic, a threshold that is NaN or infinite, fewer than two languages, or a
     language without tokens.
     """
-    _check(profile, statistic, threshold)
+    if statistic not in STATISTICS:
+        raise InputError(f"unknown statistic {statistic!r}: choose one of {', '.join(STATISTICS)}")
+    if not math.isfinite(threshold):
+        raise InputError(f"activation threshold {threshold} is not a finite number: give one, such as 0")
+    check_comparable(profile, "categories")
     num_languages, num_layers = len(profile.languages), len(profile.layers)
     active = torch.empty((num_languages, num_layers, profile.num_neurons), dtype=torch.bool)
     categories = torch.empty((num_layers, profile.num_neurons), dtype=torch.uint8)
@@ -114,11 +118,3 @@ def _category_of_count(count: Tensor, num_languages: int) -> Tensor:
     # Last, because with two languages "all" and "more than one" are the same count.
     category[count == num_languages] = int(Category.ALL_SHARED)
     return category
-
-
-def _check(profile: NeuronProfile, statistic: str, threshold: float) -> None:
-    if statistic not in STATISTICS:
-        raise InputError(f"unknown statistic {statistic!r}: choose one of {', '.join(STATISTICS)}")
-    if not math.isfinite(threshold):
-        raise InputError(f"activation threshold {threshold} is not a finite number: give one, such as 0")
-    check_comparable(profile, "categories")

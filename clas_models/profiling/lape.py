@@ -42,7 +42,11 @@ def lape(
     rate or percentile that is out of range.
     """
     check_comparable(profile, "language neurons")
-    _check_layers(profile)
+    if missing := sorted(set(range(profile.num_model_layers)) - set(profile.layers)):
+        raise InputError(
+            f"the neuron profile lacks layer {format_layers(missing)}, and language neurons are sought in all "
+            f"{profile.num_model_layers} layers of the model: profile every layer"
+        )
     _check_rates(top_rate, activation_percentile, filter_percentile, rate_of)
     probabilities = activation_probabilities(profile)
     threshold = percentile(probabilities, activation_percentile)
@@ -89,14 +93,6 @@ def _lowest(entropies: Tensor, kept: Tensor, count: int) -> Tensor:
     taken = torch.zeros(kept.numel(), dtype=torch.bool)
     taken[candidates[order[:count]]] = True
     return taken.view_as(kept)
-
-
-def _check_layers(profile: NeuronProfile) -> None:
-    if missing := sorted(set(range(profile.num_model_layers)) - set(profile.layers)):
-        raise InputError(
-            f"the neuron profile lacks layer {format_layers(missing)}, and language neurons are sought in all "
-            f"{profile.num_model_layers} layers of the model: profile every layer"
-        )
 
 
 def _check_rates(top_rate: float, activation_percentile: float, filter_percentile: float, rate_of: str) -> None:

@@ -65,8 +65,7 @@ class NeuronSums(Recorder):
         languages: codes of all languages of the corpus.
         layers: the model's layer indices, by default all.
 
-    Raises:
-        InputError: no layer, or one that the model does not have.
+    Raises InputError: no layer, or one that the model does not have.
     """
 
     def __init__(self, model: PreTrainedModel, languages: Sequence[str], layers: Sequence[int] | None = None) -> None:

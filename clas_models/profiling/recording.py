@@ -66,9 +66,8 @@ def record(
             know the language of the rows is told it by `lambda batch: {"language": batch.language}`.
         progress: called after every batch with the language, and how many rows and tokens it had.
 
-    Raises:
-        InputError: a setting, site or layer that does not exist, or a language without a usable token; or what a
-            recorder raises.
+    Raises InputError: a setting, site or layer that does not exist, or a language without a usable token; or what a
+    recorder raises.
     """
     decoder: Any = model.base_model
     watch = _Watch(decoder, recorders)

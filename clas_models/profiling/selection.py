@@ -92,9 +92,5 @@ class Selection:
         """
         with described_tensors(path, _METADATA_KEY, "selection", "save one first", _FORMAT) as (described, tensors):
             check_names(tensors, {"masks"})
-            return cls(
-                tuple(described["languages"]),
-                tuple(described["layers"]),
-                tensors["masks"],
-                Origin.from_dict(described["origin"]),
-            )
+            languages, layers = tuple(described["languages"]), tuple(described["layers"])
+            return cls(languages, layers, tensors["masks"], Origin.from_dict(described["origin"]))

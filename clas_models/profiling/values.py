@@ -46,9 +46,8 @@ def language_values(profile: NeuronProfile, language: str, value: str = "mean", 
         value: a key of VALUES.
         site: a key of SITES.
 
-    Raises:
-        InputError: an unknown value or site, a language that is not in the profile or has no tokens there, or a
-            profile that is too old for the site `activated`.
+    Raises InputError: an unknown value or site, a language that is not in the profile or has no tokens there, or a
+    profile that is too old for the site `activated`.
     """
     if value not in VALUES:
         raise InputError(f"unknown value {value!r} to write: choose one of {', '.join(VALUES)}")

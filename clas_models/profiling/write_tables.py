@@ -108,8 +108,7 @@ def write_tables(
         site: a key of `values.SITES`, where the value is taken.
         leave_out: languages in which nothing is written, such as the anchor.
 
-    Raises:
-        InputError: the profile and the selection are of different models, or `language_values` does.
+    Raises InputError: the profile and the selection are of different models, or `language_values` does.
     """
     mine, theirs = profile.provenance, selection.origin.profile
     if (

@@ -61,8 +61,7 @@ class TokenLanguages(nn.Module):
         language_ids: int64 `[max_num_batched_tokens]`; the first entries are those of the step's tokens.
         positions: int32, the same shape: 0, 1, 2, …
 
-    Raises:
-        InputError: `config.language` is "auto" and nothing looks at the requests.
+    Raises InputError: `config.language` is "auto" and nothing looks at the requests.
     """
 
     language_ids: Tensor

@@ -41,7 +41,6 @@ class SteeredForCausalLM:
         self.added: dict[str, Tensor] = {}
 
     def forward(self, input_ids: Tensor | None, positions: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """As in the base class."""
         self.languages.prepare(positions.shape[-1])
         return super().forward(input_ids, positions, *args, **kwargs)
 

@@ -3,7 +3,7 @@
 What a form is made of, and what it looks like on disk, is its own module's business.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def export(options: ExportOptions, progress: Progress | None = None) -> Exported
         progress.say(f"note: alpha 0 or no neurons: as {', '.join(unchanged)} it is the base model, unsteered")
     with staged(out, overwrite=options.overwrite) as folder:
         form.write(work, folder, progress)
-        write_json(folder / EXPORT_NAME, work.record.to_dict())
+        write_json(folder / EXPORT_NAME, asdict(work.record))
         progress.say("checking what was written")
         difference = form.compare(work, folder)
         write_text(folder / "README.md", form.card(work, difference))

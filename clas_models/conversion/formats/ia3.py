@@ -40,8 +40,7 @@ def check_base(adapter: Path, base: Path) -> None:
         adapter: the folder of one language's adapter.
         base: the folder of a plain or steered checkpoint, in the precision that was steered.
 
-    Raises:
-        InputError: it is for other weights, or was not written here.
+    Raises InputError: it is for other weights, or was not written here.
     """
     path = Path(adapter) / WEIGHTS_NAME
     try:

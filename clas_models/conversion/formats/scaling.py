@@ -90,8 +90,7 @@ def scaling(config: Any, masks: Masks, language: str) -> Scaling:
         config: as `steering_config` gives it.
         language: a code.
 
-    Raises:
-        InputError: it is not a code, or the anchor language.
+    Raises InputError: it is not a code, or the anchor language.
     """
     try:
         code = language_code(language, "language")

@@ -47,8 +47,7 @@ def load_corpus(
         The corpus.  Each of its rows has been read once and found complete; iterating reads them again, so that
         memory does not grow with the length of a file or of a Hub dataset.
 
-    Raises:
-        InputError: a corpus, language, number or row that cannot be used; the message says where and what to do.
+    Raises InputError: a corpus, language, number or row that cannot be used; the message says where and what to do.
     """
     codes = None if languages is None else normalise_codes(languages)
     return select_rows(_load(corpus, codes, data_dir), skip, samples, fewer=fewer)

@@ -52,8 +52,7 @@ def select_rows(corpus: ParallelCorpus, skip: int, samples: int | None, *, fewer
     Returns:
         A corpus whose rows also have a length.
 
-    Raises:
-        InputError: a negative `skip`, `samples` below 1, fewer rows than asked for, or a row that cannot be used.
+    Raises InputError: a negative `skip`, `samples` below 1, fewer rows than asked for, or a row that cannot be used.
     """
     if skip < 0:
         raise InputError(f"skip is {skip}: give 0 or more")

@@ -29,12 +29,9 @@ _LABEL = "gold_label"
 class Pair:
     """One pair as it is published; whether its texts and its label can be used is not checked.
 
-    Attributes:
-        place: for messages, such as a file and a line.
-        key: the same in every language: the id of the pair in an official file, else the number of the row from 1.
-        premise: the first sentence.
-        hypothesis: the second sentence.
-        label: `entailment`, `neutral` or `contradiction` in a file, None where it has no labels; 0, 1 or 2 on the Hub.
+    `place` is for messages, such as a file and a line; `key` is the same in every language: the id of the pair in an
+    official file, else the number of the row from 1.  `label` is `entailment`, `neutral` or `contradiction` in a file,
+    None where it has no labels; 0, 1 or 2 on the Hub.
     """
 
     place: str

@@ -25,12 +25,8 @@ _REMEDY = "give the folder with the files xquad.LANG.json as --data-dir"
 class Question:
     """One question as it is published; whether its texts can be used is not checked.
 
-    Attributes:
-        place: for messages, such as a file and a row.
-        key: the id of the question, the same in every language.
-        context: the paragraph.
-        question: the question.
-        answers: a list of objects with a `text` in a file, an object with a list `text` on the Hub.
+    `place` is for messages, such as a file and a row; `key` the id of the question, the same in every language;
+    `answers` a list of objects with a `text` in a file, an object with a list `text` on the Hub.
     """
 
     place: str
@@ -58,8 +54,8 @@ def load_xquad(languages: tuple[str, ...] | None, data_dir: Path | None) -> Para
 def xquad_questions(languages: tuple[str, ...] | None, data_dir: Path | None) -> dict[str, Iterator[Question]]:
     """The questions of every language, in the order of the file or of the Hub; read when they are iterated.
 
-    Raises:
-        InputError: as `load_xquad`, but questions are not matched; what is wrong with a row is found while iterating.
+    Raises InputError: as `load_xquad`, but questions are not matched; what is wrong with a row is found while
+    iterating.
     """
     if data_dir is None:
         picked = pick_languages(languages, HUB_LANGUAGES, "xquad")

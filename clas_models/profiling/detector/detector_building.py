@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -36,9 +37,8 @@ def build_detector(
         anchor: the one of them that is never steered.
         vocab_size: rows of the model's embedding; the size of the tokenizer if not given.
 
-    Raises:
-        InputError: no rows, an anchor that is not among the languages, a language that the rows do not have, or none
-            beside the anchor.
+    Raises InputError: no rows, an anchor that is not among the languages, a language that the rows do not have, or none
+    beside the anchor.
     """
     rows = list(rows)
     _check(rows, languages, anchor)
@@ -103,20 +103,12 @@ def held_out_accuracy(
     kept = [row for number, row in enumerate(rows) if number % HELD_OUT]
     detector = build_detector(tokenizer, kept, languages, anchor, vocab_size)
     held_out = [(code, text) for row in rows[::HELD_OUT] for code, text in row.items()]
-    answers = [(code, _language_id(detector, tokenizer, text)) for code, text in held_out]
+    encoded = [(code, tokenizer(text, add_special_tokens=False)["input_ids"]) for code, text in held_out]
+    answers = [(code, int(detector(torch.tensor([ids])).language_ids)) for code, ids in encoded]
     wanted = {code: languages.index(code) if code in languages else len(languages) for code in rows[0]}
     return DetectorAccuracy(
         rows=len(answers),
-        anchor_or_not=_share([(found == detector.anchor_id) == (code == anchor) for code, found in answers]),
-        language=_share([found == wanted[code] for code, found in answers]),
-        anchor=_share([found == detector.anchor_id for code, found in answers if code == anchor]),
+        anchor_or_not=fmean((found == detector.anchor_id) == (code == anchor) for code, found in answers),
+        language=fmean(found == wanted[code] for code, found in answers),
+        anchor=fmean(found == detector.anchor_id for code, found in answers if code == anchor),
     )
-
-
-def _language_id(detector: LanguageDetector, tokenizer: Any, text: str) -> int:
-    ids = torch.tensor([tokenizer(text, add_special_tokens=False)["input_ids"]])
-    return int(detector(ids).language_ids)
-
-
-def _share(right: Sequence[bool]) -> float:
-    return sum(right) / len(right)
