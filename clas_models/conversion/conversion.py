@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..errors import InputError
 from ..modeling.auto_language import AUTO
 from ..profiling.bridge_layers import BridgeLayers, choose_bridge_layers, parse_layers
@@ -38,11 +36,9 @@ class Result:
     """What a conversion made."""
 
     out: Path
+    checkpoint: SteeredCheckpoint
     table: LayerTable
     bridge: BridgeLayers
-    profile: NeuronProfile
-    masks: dict[int, tuple[torch.Tensor, torch.Tensor]]
-    fields: dict[str, Any]
     detector: MadeDetector | None
 
 
@@ -80,7 +76,7 @@ def convert(options: ConversionOptions, progress: Progress | None = None, ranks:
         progress.say("checking what was written")
         verify(folder, checkpoint)
         _tidy(folder)
-    return Result(out, table, bridge, profile, dict(checkpoint.masks), checkpoint.fields, detector)
+    return Result(out, checkpoint, table, bridge, detector)
 
 
 def _detector(
@@ -184,16 +180,16 @@ def _tidy(folder: Path) -> None:
 
 def summarize(result: Result, seconds: float) -> str:
     """The layer table, the bridge layers and why, the share of neurons steered, and how to use the checkpoint."""
-    shared = sum(int(masks[0].sum()) for masks in result.masks.values())
-    specific = sum(int(masks[1].sum()) for masks in result.masks.values())
-    neurons = result.profile.num_neurons * len(result.masks)
-    example = next(code for code in result.fields["languages"] if code != result.fields["anchor_language"])
-    language = "" if result.fields["language"] == AUTO else f'language="{example}", '
-    provenance = result.profile.provenance
+    masks, fields, profile = result.checkpoint.masks, result.checkpoint.fields, result.checkpoint.profile
+    shared, specific = (sum(int(pair[mask].sum()) for pair in masks.values()) for mask in (0, 1))
+    neurons = profile.num_neurons * len(masks)
+    example = next(code for code in fields["languages"] if code != fields["anchor_language"])
+    language = "" if fields["language"] == AUTO else f'language="{example}", '
+    provenance = profile.provenance
     lines = [
         "",
         f"Neurons by layer, per cent ({', '.join(provenance.corpus)}: {provenance.samples} samples in each of "
-        f"{len(result.profile.languages)} languages, {int(result.profile.tokens.sum()):,} tokens)",
+        f"{len(profile.languages)} languages, {int(profile.tokens.sum()):,} tokens)",
         result.table.to_text(result.bridge.layers),
         "",
         f"Bridge {result.bridge.reason}",

@@ -63,7 +63,8 @@ def write_weights(
 
     Args:
         shards: the source's.
-        link, changes: see `copy_shard`.
+        link: whether a file that stays as it is may share its bytes with the source.
+        changes: what becomes of the tensors of these names; shape and dtype stay.
         added: tensors that go into one more shard, the last.
         done: is called with the bytes of each of the source's shards, one after the other.
 
@@ -78,35 +79,25 @@ def write_weights(
     for shard in shards:
         kept = {name: info for name, info in shard.tensors.items() if not is_added(name)}
         if kept:
-            name = next(names)
-            copy_shard(shard, folder / name, link=link, changes=changes)
-            weight_map.update(dict.fromkeys(kept, name))
+            file_name = next(names)
+            changed = {name: change for name, change in (changes or {}).items() if name in kept}
+            if changed or len(kept) < len(shard.tensors):
+                _rewrite(shard, folder / file_name, changed)
+            else:
+                place(shard.path, folder / file_name, link=link)
+            weight_map.update(dict.fromkeys(kept, file_name))
             size += sum(info.stop - info.start for info in kept.values())
         if done is not None:
             done(shard.size)
     if added:
-        name = next(names)
-        with atomic_file(folder / name) as partial:
+        file_name = next(names)
+        with atomic_file(folder / file_name) as partial:
             save_file(dict(added), partial, metadata={"format": "pt"})
-        weight_map.update(dict.fromkeys(added, name))
+        weight_map.update(dict.fromkeys(added, file_name))
         size += sum(tensor.nbytes for tensor in added.values())
     if total > 1:
         index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
         write_json(folder / INDEX_NAME, index)
-
-
-def copy_shard(shard: Shard, target: Path, *, link: bool, changes: Mapping[str, Change] | None = None) -> None:
-    """Copy a shard without what steering added to it.
-
-    Args:
-        link: whether a file that stays as it is may share its bytes with the source.
-        changes: what becomes of the tensors of these names; shape and dtype stay.
-    """
-    changes = {name: change for name, change in (changes or {}).items() if name in shard.tensors}
-    if changes or any(map(is_added, shard.tensors)):
-        _rewrite(shard, target, changes)
-    else:
-        place(shard.path, target, link=link)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -60,10 +60,7 @@ def profile_neurons(
 class NeuronSums(Recorder):
     """Adds the activations of one batch after the other to float64 sums and int64 counts.
 
-    Args:
-        model: the one that is recorded.
-        languages: codes of all languages of the corpus.
-        layers: the model's layer indices, by default all.
+    `languages` are the codes of all languages of the corpus, `layers` the model's layer indices, by default all.
 
     Raises InputError: no layer, or one that the model does not have.
     """

@@ -21,12 +21,8 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Origin:
-    """How something was made from a neuron profile.
-
-    Attributes:
-        made_by: name of the function.
-        arguments: those that it was called with beside the profile, as JSON holds them.
-        profile: where the profile comes from.
+    """How something was made from a neuron profile: by the function of the name `made_by`, with these `arguments`, as
+    JSON holds them, beside the profile.
     """
 
     made_by: str

@@ -129,15 +129,10 @@ def write_tables(
             masks[index, list(selection.layers)] = chosen
             written = language_values(profile, language, value, site)[rows]
             values[index, list(selection.layers)] = torch.where(chosen, written, 0.0)
-    selected = selection.origin
-    arguments = {
-        "selection": {
-            "made_by": selected.made_by,
-            "arguments": selected.arguments,
-            "digests": list(selected.profile.digests),
-        },
-        "value": value,
-        "site": site,
-        "leave_out": sorted(leave_out),
+    made = {
+        "made_by": selection.origin.made_by,
+        "arguments": selection.origin.arguments,
+        "digests": list(theirs.digests),
     }
+    arguments = {"selection": made, "value": value, "site": site, "leave_out": sorted(leave_out)}
     return WriteTables(tuple(languages), masks, values, Origin("write_tables", arguments, mine))

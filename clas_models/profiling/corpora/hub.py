@@ -13,13 +13,7 @@ from .languages import is_code, pick_languages
 from .parallel_corpus import ParallelCorpus, Row, join_text
 
 _REMEDY = "put the rows into a JSON Lines file and give its path"
-_COLUMN_SETS = (
-    ("context", "question"),
-    ("premise", "hypothesis"),
-    ("sentence1", "sentence2"),
-    ("text",),
-    ("sentence",),
-)
+_KNOWN = (("context", "question"), ("premise", "hypothesis"), ("sentence1", "sentence2"), ("text",), ("sentence",))
 
 
 def load_hub(corpus: str, languages: tuple[str, ...] | None) -> ParallelCorpus:
@@ -98,7 +92,7 @@ def _possible_codes(config: str) -> list[str]:
 
 def _text_columns(table: HubTable, asked: tuple[str, ...]) -> tuple[str, ...]:
     have = table.columns()
-    for columns in [asked] if asked else _COLUMN_SETS:
+    for columns in [asked] if asked else _KNOWN:
         if all(column in have for column in columns):
             return columns
     missing = [column for column in asked if column not in have]
