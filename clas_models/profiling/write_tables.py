@@ -129,10 +129,7 @@ def write_tables(
             masks[index, list(selection.layers)] = chosen
             written = language_values(profile, language, value, site)[rows]
             values[index, list(selection.layers)] = torch.where(chosen, written, 0.0)
-    made = {
-        "made_by": selection.origin.made_by,
-        "arguments": selection.origin.arguments,
-        "digests": list(theirs.digests),
-    }
+    made_by, made_with = selection.origin.made_by, selection.origin.arguments
+    made = {"made_by": made_by, "arguments": made_with, "digests": list(theirs.digests)}
     arguments = {"selection": made, "value": value, "site": site, "leave_out": sorted(leave_out)}
     return WriteTables(tuple(languages), masks, values, Origin("write_tables", arguments, mine))
