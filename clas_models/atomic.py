@@ -49,10 +49,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def folder_lock(folder: Path, busy: str) -> Iterator[None]:
-    """The folder is this process's alone for the length of a `with` block, by a file `.lock` in it.
-
-    Raises InputError: another process has it; the message is `busy`.
-    """
+    """The folder is this process's alone, by a file `.lock`. Raises InputError, with the text `busy`: it is another's."""
     try:
         lock = FileLock(folder / LOCK_NAME).acquire(timeout=0)
     except Timeout as error:

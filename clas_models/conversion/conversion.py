@@ -43,10 +43,7 @@ class Result:
 
 
 def convert(options: ConversionOptions, progress: Progress | None = None, ranks: Ranks | None = None) -> Result:
-    """Make a steered checkpoint and check it.
-
-    Args:
-        ranks: processes that profile together; this is the one of rank 0, see `ranks.on_all_ranks`.
+    """Make a steered checkpoint and check it; `ranks` profile together, and this is rank 0, see `ranks.on_all_ranks`.
 
     Raises:
         InputError: something that the user gave cannot be used.
@@ -75,7 +72,8 @@ def convert(options: ConversionOptions, progress: Progress | None = None, ranks:
             checkpoint.write(folder, copied)
         progress.say("checking what was written")
         verify(folder, checkpoint)
-        _tidy(folder)
+        (folder / REQUEST_NAME).unlink(missing_ok=True)
+        shutil.rmtree(folder / _SCRATCH_NAME, ignore_errors=True)
     return Result(out, checkpoint, table, bridge, detector)
 
 
@@ -157,10 +155,7 @@ def _check_detector(options: ConversionOptions, source: Source, languages: tuple
 def plan(
     options: ConversionOptions, source: Source, profile: NeuronProfile, detector: MadeDetector | None = None
 ) -> tuple[SteeredCheckpoint, LayerTable, BridgeLayers]:
-    """What a profile and the options make of a source, with nothing written yet.
-
-    Raises InputError: an option cannot be used with this profile or source.
-    """
+    """What a profile and options make of a source, nothing written yet. Raises InputError: an option cannot be used."""
     categories = categorize(profile, options.statistic, options.threshold)
     table = layer_table(categories)
     bridge = choose_bridge_layers(table, source.num_layers, options.bridge_layers)
@@ -171,11 +166,6 @@ def plan(
     masks = {layer: categories.masks(layer) for layer in bridge.layers}
     tables = detector.detector if detector is not None else None
     return SteeredCheckpoint(source, masks, fields, profile, card, tables, vectors), table, bridge
-
-
-def _tidy(folder: Path) -> None:
-    (folder / REQUEST_NAME).unlink(missing_ok=True)
-    shutil.rmtree(folder / _SCRATCH_NAME, ignore_errors=True)
 
 
 def summarize(result: Result, seconds: float) -> str:

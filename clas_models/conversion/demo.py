@@ -50,10 +50,7 @@ _NEW_TOKENS = 24
 
 
 def run_demo(*, model: str | None, out: Path | None, overwrite: bool, progress: Progress) -> None:
-    """Convert `model` (by default one that can be had here) and print the comparison.
-
-    Raises InputError: as `convert`.
-    """
+    """Convert `model` (by default one that can be had here), print the comparison. Raises InputError: as `convert`."""
     start = time.monotonic()
     chosen = model or demo_model(progress)
     # Without --out the folder is the demo's own, and a second run replaces it.
@@ -140,10 +137,7 @@ def perplexities(model: Any, texts: Sequence[Sequence[int]], language: str, alph
 
 
 def demo_model(progress: Progress) -> str:
-    """A MODEL for the converter: the Hub id, or the path of a GGUF file.
-
-    Raises InputError: neither the Hub nor the wheel can be had.
-    """
+    """A MODEL for the converter: a Hub id, or the path of a GGUF file. Raises InputError: neither can be had."""
     try:
         download_model(HUB_MODEL)
         return HUB_MODEL

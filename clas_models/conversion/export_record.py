@@ -47,11 +47,7 @@ def read_record(folder: Path) -> ExportRecord | None:
 
 
 def refuse_folded(folder: Path, name: str) -> None:
-    """Raises InputError for a checkpoint whose weights are steered for good: steering would be done twice.
-
-    Args:
-        name: what the user called it.
-    """
+    """Raises InputError for a checkpoint whose weights are steered for good: it would be steered twice."""
     record = read_record(folder)
     if record is not None:
         raise InputError(

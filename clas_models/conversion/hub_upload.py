@@ -97,20 +97,12 @@ def upload_finished(folder: Path, name: str, *, private: bool = False, quiet: bo
 
 
 def upload(folder: Path, repo_id: str, *, quiet: bool = False) -> str:
-    """Upload a finished checkpoint; its card says from then on where it is.
+    """Upload a finished checkpoint, whose card says from then on where it is; returns the address of the repository.
 
     Weights of an earlier upload that no longer belong to the checkpoint are removed from the repository.
 
-    Args:
-        quiet: show no bars.
-
-    Returns:
-        The address of the repository.
-
-    Raises:
-        InputError: no finished checkpoint, or the upload broke off; the message says how it goes on.
-        KeyboardInterrupt: with that message, too.
-        OSError: the card cannot be written.
+    Raises InputError: no finished checkpoint, or the upload broke off; the message says how it goes on.
+    KeyboardInterrupt: with that message, too. OSError: the card cannot be written.
     """
     files = checkpoint_files(folder)
     _write_address(folder / CARD_NAME, repo_id)
@@ -163,10 +155,7 @@ def _adapters(folder: Path, languages: Sequence[str]) -> list[Path]:
 
 
 def _code(folder: Path) -> list[Path]:
-    """The modeling files of a steered checkpoint; a folded one has none.
-
-    Raises InputError: the folder holds neither.
-    """
+    """A steered checkpoint's modeling files; a folded one has none. Raises InputError: the folder holds neither."""
     model_type = read_config(folder).get("model_type")
     family = next((family for family in FAMILIES.values() if family.model_type == model_type), None)
     if family is None and read_record(folder) is None:

@@ -46,11 +46,7 @@ def load_tokenizer(source: Source) -> Any:
 
 
 def load_model(source: Source, dtype: str, device: torch.device, **overrides: Any) -> Any:
-    """The causal language model, in eval mode.
-
-    Args:
-        dtype: as `pick_dtype` gives it.
-        overrides: fields of the configuration.
+    """The causal language model, in eval mode, in a dtype of `pick_dtype`; `overrides` are fields of the configuration.
 
     Raises InputError: it cannot be loaded, or lacks a weight.
     """

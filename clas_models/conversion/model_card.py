@@ -129,10 +129,7 @@ def model_card(
 ) -> str:
     """The card's text, metadata included.
 
-    Args:
-        fields: the steering fields of the configuration.
-        statistic, threshold: what decided whether a neuron is active.
-        detector: the language detector, if there is one.
+    `fields` are the steering fields of the configuration; `statistic` and `threshold` said whether a neuron is active.
     """
     rows = [row for row in table.rows if row.layer in bridge.layers]
     others = [code for code in fields["languages"] if code != fields["anchor_language"]]

@@ -103,10 +103,7 @@ class Profiling:
     device: str
 
     def run(self, progress: Progress, ranks: Ranks | None) -> NeuronProfile:
-        """The profile, with the sums and counts of this rank's languages only.
-
-        Raises InputError: the model cannot be loaded or profiled.
-        """
+        """The profile, with this rank's languages only. Raises InputError: the model cannot be loaded or profiled."""
         mine = self.corpus.languages if ranks is None else share_languages(self.corpus, ranks.size)[ranks.rank]
         device = pick_device(self.device)
         if ranks is not None and device.type == "cuda" and device.index is None:

@@ -59,10 +59,7 @@ class Ranks:
     store: distributed.Store
 
     def together(self, task: Task, progress: Progress) -> NeuronProfile:
-        """Rank 0 has every rank run the task, itself included; the sum of their profiles.
-
-        Raises Exception: what the task raised on whichever rank.
-        """
+        """Rank 0 has every rank run the task: the sum of their profiles. Raises what it raised on any rank."""
         self._tell(task)
         return self._take_part(task, progress)
 
@@ -135,8 +132,7 @@ class Ranks:
 def on_all_ranks(lead: Callable[[Ranks | None], int]) -> int:
     """Run `lead` where this process is alone (with None) or has rank 0; on other ranks, do what it asks for.
 
-    Returns:
-        The exit status of `lead`, on every rank.
+    Returns the exit status of `lead`, on every rank.
     """
     if not is_launched(os.environ):
         return lead(None)

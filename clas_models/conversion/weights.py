@@ -50,10 +50,7 @@ class Shard:
 
 
 def read_shard(path: Path) -> Shard:
-    """Read the header of a safetensors file and check that the file is whole.
-
-    Raises InputError: it is truncated, or its header is damaged.
-    """
+    """Read and check the header of a safetensors file. Raises InputError: it is cut off, or its header damaged."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -135,10 +132,7 @@ def read_tensor(
     shape: tuple[int, ...] | None = None,
     remedy: str = "convert the model again",
 ) -> Tensor:
-    """One tensor, by the name that this version uses.
-
-    Raises InputError: it is missing, cannot be read, or is not of the dtype and the shape that are given.
-    """
+    """A tensor, by this version's name. Raises InputError: it is missing, unreadable, or of another dtype or shape."""
     found = current_names(shards).get(name)
     if found is None:
         raise InputError(f"{shards[0].path.parent}: no tensor {name!r}, which its configuration promises; {remedy}")

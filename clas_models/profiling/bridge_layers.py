@@ -97,10 +97,7 @@ def _candidates(num_model_layers: int) -> range:
 
 
 def parse_layers(spec: str, num_model_layers: int) -> tuple[int, ...]:
-    """The layers that `24-29`, `24,25` or `3,5-7` names, ascending.
-
-    Raises InputError: it cannot be read, descends, repeats a layer or leaves the model.
-    """
+    """The layers that `24-29`, `24,25` or `3,5-7` names, ascending. Raises InputError: as `choose_bridge_layers`."""
     layers: list[int] = []
     for item in spec.split(","):
         match = _ITEM.fullmatch(item.strip())

@@ -149,10 +149,7 @@ class NeuronProfile:
         return replace(self, tokens=self.tokens + other.tokens, provenance=provenance, **totals)
 
     def select(self, languages: Sequence[str]) -> Self:
-        """The same profile with only these languages, in this order.
-
-        Raises InputError: a language was not profiled, or none is given.
-        """
+        """The profile of these languages only, in this order. Raises InputError: one is not in it, or none is given."""
         if missing := [code for code in languages if code not in self.languages]:
             raise InputError(
                 f"languages {', '.join(missing)} are not in the profile; it has {', '.join(self.languages)}"
@@ -174,10 +171,7 @@ class NeuronProfile:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a file that `save` wrote.
-
-        Raises InputError: no such file, not a profile, or one that is damaged; it names the file and the part.
-        """
+        """Read a file of `save`. Raises InputError: no such file, one of another kind, or one that is damaged."""
         remedy = "make one by converting without --profile"
         with described_tensors(path, _METADATA_KEY, "neuron profile", remedy, *FORMATS) as (described, tensors):
             check_names(tensors, FORMATS[described["format_version"]] | {"tokens"})

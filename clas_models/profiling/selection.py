@@ -59,10 +59,7 @@ class Selection:
         return dict(zip(self.languages, self.masks.sum(dim=(1, 2)).tolist(), strict=True))
 
     def indices(self, language: str) -> tuple[Tensor, ...]:
-        """The neurons of a language, a layer at a time: int64 `[neurons of the language]`, ascending.
-
-        Raises InputError: the language is not among these.
-        """
+        """A language's neurons in each layer: int64 `[neurons]`, ascending. Raises InputError: it is not among these."""
         if language not in self.languages:
             raise InputError(
                 f"language {language!r} is not among those that neurons were selected for: choose one of "
@@ -82,10 +79,7 @@ class Selection:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a file that `save` wrote.
-
-        Raises InputError: no such file, not a selection, or one that is damaged; it names the file and the part.
-        """
+        """Read a file of `save`. Raises InputError: no such file, one of another kind, or one that is damaged."""
         with described_tensors(path, _METADATA_KEY, "selection", "save one first", _FORMAT) as (described, tensors):
             check_names(tensors, {"masks"})
             languages, layers = tuple(described["languages"]), tuple(described["layers"])

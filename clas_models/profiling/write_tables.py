@@ -69,10 +69,7 @@ class WriteTables:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a file that `save` wrote.
-
-        Raises InputError: no such file, one of another kind, or one that is damaged; it names the file and the part.
-        """
+        """Read a file of `save`. Raises InputError: no such file, one of another kind, or one that is damaged."""
         with described_tensors(path, _METADATA_KEY, "file of write tables", "save some first", _FORMAT) as (
             described,
             tensors,

@@ -39,10 +39,7 @@ class RequestLanguages(LogitsProcessor):
 
     @classmethod
     def validate_params(cls, sampling_params: SamplingParams) -> None:
-        """Refuse a request whose language is no code; over HTTP that is status 400.
-
-        Raises ValueError: the value, and what is allowed.
-        """
+        """Raises ValueError, over HTTP status 400: the request's language is no code."""
         language = _requested(sampling_params)
         if language is None or is_auto(language):
             return

@@ -5,7 +5,6 @@ What a form is made of, and what it looks like on disk, is its own module's busi
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import metadata_load
 
@@ -23,7 +22,7 @@ from . import form_named
 from .comparison import Difference
 from .form import Export
 from .options import ExportOptions
-from .scaling import Scaling, read_masks, scaling, steering_config
+from .scaling import read_masks, scaling, steering_config
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,20 @@ def prepare(options: ExportOptions) -> Export:
     config = steering_config(source, alpha=options.alpha, beta=options.beta, gamma=options.gamma)
     codes = form_named(options.format).languages(options.wanted_codes(), config)
     masks = read_masks(source, config.bridge_layers)
-    return _plan(options.format, source, config, tuple(scaling(config, masks, code) for code in codes))
+    scalings = tuple(scaling(config, masks, code) for code in codes)
+    card = _card_metadata(source.folder)
+    base, licence = card.get("base_model"), card.get("license")
+    base = base if base and is_hub_id(base) else None
+    record = ExportRecord(
+        format=options.format,
+        alpha={each.language: each.alpha for each in scalings},
+        beta=config.beta,
+        gamma=config.gamma,
+        bridge_layers=tuple(config.bridge_layers),
+        fingerprint=source.fingerprint,
+        base_model=base,
+    )
+    return Export(source, config, scalings, record, base or _profiled_folder(source), licence)
 
 
 def summarize_export(result: Exported, seconds: float) -> str:
@@ -88,22 +100,6 @@ def summarize_export(result: Exported, seconds: float) -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-def _plan(name: str, source: Source, config: Any, scalings: tuple[Scaling, ...]) -> Export:
-    card = _card_metadata(source.folder)
-    base, licence = card.get("base_model"), card.get("license")
-    base = base if base and is_hub_id(base) else None
-    record = ExportRecord(
-        format=name,
-        alpha={each.language: each.alpha for each in scalings},
-        beta=config.beta,
-        gamma=config.gamma,
-        bridge_layers=tuple(config.bridge_layers),
-        fingerprint=source.fingerprint,
-        base_model=base,
-    )
-    return Export(source, config, scalings, record, base or _profiled_folder(source), licence)
 
 
 def _card_metadata(folder: Path) -> dict[str, str]:

@@ -34,11 +34,9 @@ _TOLERANCE = 1e-4  # of the largest logit; the factors are the steered model's o
 
 
 def check_base(adapter: Path, base: Path) -> None:
-    """Whether an adapter is for this base model; PEFT itself looks at shapes only.
+    """Whether the adapter of one language, a folder, is for this base model; PEFT itself looks at shapes only.
 
-    Args:
-        adapter: the folder of one language's adapter.
-        base: the folder of a plain or steered checkpoint, in the precision that was steered.
+    `base` is the folder of a plain or steered checkpoint, in the precision that was steered.
 
     Raises InputError: it is for other weights, or was not written here.
     """

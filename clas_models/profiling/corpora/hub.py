@@ -31,10 +31,7 @@ def load_hub(corpus: str, languages: tuple[str, ...] | None) -> ParallelCorpus:
 
 
 def open_corpus(repo: str, languages: tuple[str, ...] | None, columns: tuple[str, ...]) -> ParallelCorpus:
-    """The corpus in a dataset that is within reach; `repo` may also be a folder laid out like a Hub dataset.
-
-    Raises InputError: as `load_hub`.
-    """
+    """The corpus in a dataset within reach; `repo` may also be a folder laid out like one. Raises as `load_hub`."""
     configs = _language_configs(repo, languages)
     tables = {language: HubTable.open(repo, config, _REMEDY) for language, config in configs.items()}
     texts = {language: (table, _text_columns(table, columns)) for language, table in tables.items()}

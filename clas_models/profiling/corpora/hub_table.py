@@ -74,10 +74,7 @@ class HubTable:
 
     @classmethod
     def open(cls, repo: str, config: str, remedy: str) -> Self:
-        """The configuration's validation split, else its test split, else its training split.
-
-        Raises InputError: it cannot be opened, or has none of these splits.
-        """
+        """Its validation, else test, else training split. Raises InputError: it cannot be opened, or has none of these."""
         import datasets
 
         place = f"dataset {repo}, configuration {config}"

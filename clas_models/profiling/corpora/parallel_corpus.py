@@ -47,10 +47,7 @@ class RowRange:
 def select_rows(corpus: ParallelCorpus, skip: int, samples: int | None, *, fewer: bool = False) -> ParallelCorpus:
     """The corpus cut down to `samples` rows after the first `skip`, each of them read once to find faults early.
 
-    With `fewer`, a corpus that has fewer than `samples` rows gives those that it has.
-
-    Returns:
-        A corpus whose rows also have a length.
+    Its rows have a length.  With `fewer`, a corpus that has fewer than `samples` rows gives those that it has.
 
     Raises InputError: a negative `skip`, `samples` below 1, fewer rows than asked for, or a row that cannot be used.
     """
@@ -67,10 +64,7 @@ def select_rows(corpus: ParallelCorpus, skip: int, samples: int | None, *, fewer
 
 
 def join_text(parts: Iterable[object], place: str) -> str:
-    """The parts of one text, joined by newlines.
-
-    Raises InputError: a part that is missing, blank, no string, or holds half a character; `place` says where.
-    """
+    """Parts of a text, joined by newlines. Raises InputError: one is missing, blank, no text, or has half a character."""
     texts = []
     for part in parts:
         if not isinstance(part, str):

@@ -96,10 +96,7 @@ def held_out_accuracy(
     anchor: str,
     vocab_size: int | None = None,
 ) -> DetectorAccuracy:
-    """Make a detector without every fifth row and ask it about those; the arguments are those of `build_detector`.
-
-    Raises InputError: as `build_detector`.
-    """
+    """Make a detector without every fifth row and ask it about those; arguments and errors are `build_detector`'s."""
     kept = [row for number, row in enumerate(rows) if number % HELD_OUT]
     detector = build_detector(tokenizer, kept, languages, anchor, vocab_size)
     held_out = [(code, text) for row in rows[::HELD_OUT] for code, text in row.items()]
