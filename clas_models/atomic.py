@@ -49,7 +49,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def folder_lock(folder: Path, busy: str) -> Iterator[None]:
-    """The folder is this process's alone, by a file `.lock`. Raises InputError, with the text `busy`: it is another's."""
+    """The folder is this process's alone, by a file `.lock`. Raises InputError, with the text `busy`: it is not."""
     try:
         lock = FileLock(folder / LOCK_NAME).acquire(timeout=0)
     except Timeout as error:

@@ -129,7 +129,7 @@ class _BatchReader:
         self.samples = 0
 
     def batches(self, language: str) -> Iterator[Batch]:
-        """Longest rows first in each window: lack of memory shows at once. Raises InputError: there is no usable token."""
+        """In each window the longest first: lack of memory shows at once. Raises InputError: no usable token."""
         usable, self.samples = False, 0
         rows = enumerate(self._encoded(language))
         while window := list(islice(rows, self.batch_size * WINDOW_BATCHES)):

@@ -74,7 +74,7 @@ class HubTable:
 
     @classmethod
     def open(cls, repo: str, config: str, remedy: str) -> Self:
-        """Its validation, else test, else training split. Raises InputError: it cannot be opened, or has none of these."""
+        """The validation, else test, else training split. Raises InputError: there is none, or it cannot be opened."""
         import datasets
 
         place = f"dataset {repo}, configuration {config}"

@@ -64,7 +64,7 @@ def select_rows(corpus: ParallelCorpus, skip: int, samples: int | None, *, fewer
 
 
 def join_text(parts: Iterable[object], place: str) -> str:
-    """Parts of a text, joined by newlines. Raises InputError: one is missing, blank, no text, or has half a character."""
+    """The parts joined by newlines. Raises InputError: one is missing, blank, no string, or holds half a character."""
     texts = []
     for part in parts:
         if not isinstance(part, str):
