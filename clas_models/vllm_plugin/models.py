@@ -45,7 +45,7 @@ class SteeredForCausalLM:
         return super().forward(input_ids, positions, *args, **kwargs)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
-        """As in the base class, and what steering added. Raises InputError: masks or tables of the detector are missing."""
+        """As in the base class, and what steering added. Raises InputError: masks or the detector are missing."""
         loaded = super().load_weights(self._base_weights(weights))
         for layer, mlp in self.steered.items():
             mlp.fill_factors([self._added(mask_name(layer, mask), "bridge_layers") for mask in MASKS])
