@@ -105,7 +105,11 @@ def upload(folder: Path, repo_id: str, *, quiet: bool = False) -> str:
     KeyboardInterrupt: with that message, too. OSError: the card cannot be written.
     """
     files = checkpoint_files(folder)
-    _write_address(folder / CARD_NAME, repo_id)
+    if (card := folder / CARD_NAME).is_file():
+        before = card.read_text(encoding="utf-8")
+        if (after := with_address(before, repo_id)) != before:
+            with atomic_file(card) as partial:
+                partial.write_text(after, encoding="utf-8")
     if not quiet:
         enable_progress_bars()
     go_on = f"python convert.py --out {shlex.quote(str(folder))} --push-to-hub {repo_id}"
@@ -161,16 +165,6 @@ def _code(folder: Path) -> list[Path]:
     if family is None and read_record(folder) is None:
         raise InputError(f"{folder}: not a steered checkpoint (model type {model_type!r}); convert it first")
     return [folder / path.name for path in code_files(family)] if family else []
-
-
-def _write_address(card: Path, repo_id: str) -> None:
-    if not card.is_file():
-        return
-    before = card.read_text(encoding="utf-8")
-    after = with_address(before, repo_id)
-    if after != before:
-        with atomic_file(card) as partial:
-            partial.write_text(after, encoding="utf-8")
 
 
 @contextmanager

@@ -92,13 +92,10 @@ class Source:
 
 
 def open_source(model: str, scratch: Path, dtype: str = "auto", *, quiet: bool = False) -> Source:
-    """Find and check the model that a user names.
+    """Find and check the model that a user names: a folder, a GGUF file, or a Hub id.
 
-    Args:
-        model: a folder, a GGUF file, or a Hub id.
-        scratch: where the weights of a GGUF file are written as safetensors; kept for the next attempt.
-        dtype: the precision of weights that come from a GGUF file.
-        quiet: show no bar while such a file is read.
+    The weights of a GGUF file are written to `scratch` as safetensors, in the precision `dtype`, and kept for the next
+    attempt; `quiet` shows no bar then.
 
     Raises InputError: it is none of these, not a supported family, or damaged.
     """

@@ -91,7 +91,13 @@ def read_shards(folder: Path) -> tuple[Shard, ...]:
     if single.is_file():
         return (read_shard(single),)
     if not index.is_file():
-        _refuse_without_safetensors(folder)
+        pickles = sorted(p.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in folder.glob(pattern))
+        if pickles:
+            raise InputError(
+                f"{folder}: its weights are a pickle ({pickles[0]}), which can run code when it is read and is "
+                "refused; save the model again with safetensors (save_pretrained does)"
+            )
+        raise InputError(f"{folder}: no weights; expected {SINGLE_NAME}, or shards with {INDEX_NAME}")
     try:
         weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         names = sorted(map(str, set(weight_map.values())))
@@ -108,16 +114,6 @@ def read_shards(folder: Path) -> tuple[Shard, ...]:
     if wrong := sorted(tensor for tensor, name in weight_map.items() if where.get(tensor) != name):
         raise InputError(f"{folder / weight_map[wrong[0]]}: tensor {wrong[0]!r} is missing, the index names it")
     return tuple(shards)
-
-
-def _refuse_without_safetensors(folder: Path) -> None:
-    pickles = sorted(p.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in folder.glob(pattern))
-    if pickles:
-        raise InputError(
-            f"{folder}: its weights are a pickle ({pickles[0]}), which can run code when it is read and is refused; "
-            "save the model again with safetensors (save_pretrained does)"
-        )
-    raise InputError(f"{folder}: no weights; expected {SINGLE_NAME}, or shards with {INDEX_NAME}")
 
 
 def current_names(shards: Iterable[Shard]) -> dict[str, tuple[Shard, str]]:

@@ -59,7 +59,7 @@ class Selection:
         return dict(zip(self.languages, self.masks.sum(dim=(1, 2)).tolist(), strict=True))
 
     def indices(self, language: str) -> tuple[Tensor, ...]:
-        """A language's neurons in each layer: int64 `[neurons]`, ascending. Raises InputError: it is not here."""
+        """A language's neurons in each layer: int64 `[neurons]`, ascending. Raises InputError: an unknown language."""
         if language not in self.languages:
             raise InputError(
                 f"language {language!r} is not among those that neurons were selected for: choose one of "

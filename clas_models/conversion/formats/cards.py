@@ -48,11 +48,8 @@ Method: Pokharel, Agrawal, Nagar, *Cross-Lingual Activation Steering for Multili
 def export_card(
     export: Export, difference: Difference, *, title: str, introduction: str, usage: list[str], **metadata: Any
 ) -> str:
-    """The text of a README, metadata included.
-
-    Args:
-        introduction: one paragraph; it is wrapped.
-        metadata: fields of `ModelCardData` beside languages, licence, tags and base model.
+    """The text of a README; `introduction`, one paragraph, is wrapped, `metadata` are fields of `ModelCardData` beside
+    languages, licence, tags and base model.
     """
     record = export.record
     base = record.base_model

@@ -41,7 +41,14 @@ def build_detector(
     beside the anchor.
     """
     rows = list(rows)
-    _check(rows, languages, anchor)
+    if not rows:
+        raise InputError("detector: the corpus has no rows")
+    if anchor not in languages:
+        raise InputError(f"detector: the anchor language {anchor!r} is not among the languages {', '.join(languages)}")
+    if missing := [code for code in languages if code not in rows[0]]:
+        raise InputError(f"detector: its corpus lacks {', '.join(missing)}; it has {', '.join(rows[0])}")
+    if len(rows[0]) < 2:
+        raise InputError(f"detector: its corpus has no language beside {anchor}")
     sample = Sample.of(rows, anchor)
     tokens = read_tokens(tokenizer, vocab_size or len(tokenizer))
     own = sample.scripts[0]
@@ -56,17 +63,6 @@ def build_detector(
         limits=LIMITS,
     )
     return detector
-
-
-def _check(rows: Sequence[Mapping[str, str]], languages: Sequence[str], anchor: str) -> None:
-    if not rows:
-        raise InputError("detector: the corpus has no rows")
-    if anchor not in languages:
-        raise InputError(f"detector: the anchor language {anchor!r} is not among the languages {', '.join(languages)}")
-    if missing := [code for code in languages if code not in rows[0]]:
-        raise InputError(f"detector: its corpus lacks {', '.join(missing)}; it has {', '.join(rows[0])}")
-    if len(rows[0]) < 2:
-        raise InputError(f"detector: its corpus has no language beside {anchor}")
 
 
 @dataclass(frozen=True)
