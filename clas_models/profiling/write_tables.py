@@ -70,10 +70,8 @@ class WriteTables:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a file of `save`. Raises InputError: no such file, one of another kind, or one that is damaged."""
-        with described_tensors(path, _METADATA_KEY, "file of write tables", "save some first", _FORMAT) as (
-            described,
-            tensors,
-        ):
+        what, remedy = "file of write tables", "save some first"
+        with described_tensors(path, _METADATA_KEY, what, remedy, _FORMAT) as (described, tensors):
             check_names(tensors, {"indices", "values"})
             indices = tensors["indices"]
             check_tensor("indices", indices, torch.int64, (indices.numel(),))
