@@ -1,6 +1,7 @@
 """The main job from end to end: a plain checkpoint in, a steered one out.
 
-Puts the parts together: source -> profile -> categories -> bridge layers -> detector -> checkpoint -> check."""
+Puts the parts together: source -> profile -> categories -> bridge layers -> detector -> checkpoint -> check.
+"""
 
 import shutil
 from collections.abc import Mapping, Sequence
