@@ -119,9 +119,7 @@ class PromptBuilder:
 
     def _ids(self, filled: Filled) -> list[int]:
         encoded = self._tokenizer(
-            self._before + filled.text + self._after,
-            add_special_tokens=not self._chat,
-            return_offsets_mapping=True,
+            self._before + filled.text + self._after, add_special_tokens=not self._chat, return_offsets_mapping=True
         )
         offset = len(self._before)
         ids: list[int] = []

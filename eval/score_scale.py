@@ -33,10 +33,7 @@ def _perplexity(records: Sequence[Record]) -> dict[str, float]:
     nats = math.fsum(record.scores["nats"] for record in records)
     mean = nats / sum(record.tokens for record in records)
     perplexity = math.exp(mean) if mean < math.log(math.nextafter(math.inf, 0)) else math.inf
-    return {
-        "perplexity": perplexity,
-        "bits_per_byte": nats / math.log(2) / sum(record.bytes for record in records),
-    }
+    return {"perplexity": perplexity, "bits_per_byte": nats / math.log(2) / sum(record.bytes for record in records)}
 
 
 def _nothing(records: Sequence[Record]) -> dict[str, float]:

@@ -137,12 +137,7 @@ def _legend(axes: Axes) -> None:
     """Beside the axes, in the order in which the lines end on the right."""
     lines = sorted(axes.get_lines(), key=lambda line: -float(np.asarray(line.get_ydata())[-1]))
     axes.legend(
-        handles=lines,
-        loc="center left",
-        bbox_to_anchor=(1.01, 0.5),
-        frameon=False,
-        handlelength=3.2,
-        labelspacing=0.55,
+        handles=lines, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, handlelength=3.2, labelspacing=0.55
     )
 
 
