@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 
 from ..run_folder import CLAS
-from ..statistics import Interval
 from .comparison import Comparison, Difference
-from .table import MISSING, Cell, Column, Table, Value, count, difference, interval, score, text
+from .table import MISSING, Cell, Table, Value, columns, count, difference, interval_cells, interval_data, score
 from .tables import heading, slug
 
 STRENGTHS = ("α", "β", "γ")
@@ -58,20 +58,14 @@ def grid_points(comparison: Comparison) -> tuple[GridPoint, ...]:
 
 def by_strengths(points: Iterable[GridPoint]) -> dict[tuple[float, float], tuple[GridPoint, ...]]:
     """The points of every pair (beta, gamma), in the order of alpha."""
-    groups: dict[tuple[float, float], tuple[GridPoint, ...]] = {}
-    for point in points:
-        pair = (point.beta, point.gamma)
-        groups[pair] = (*groups.get(pair, ()), point)
-    return groups
+    pairs = groupby(sorted(points), key=lambda point: (point.beta, point.gamma))
+    return {pair: tuple(group) for pair, group in pairs}
 
 
 def best_on_average(comparison: Comparison) -> str | None:
     """Name of the method with the best average difference without the anchor; None where nothing can be averaged."""
-    means = {
-        name: comparison.task.scale.sign * across.interval.mean
-        for name, across in comparison.across.items()
-        if across.interval
-    }
+    sign = comparison.task.scale.sign
+    means = {name: sign * across.interval.mean for name, across in comparison.across.items() if across.interval}
     return max(means, key=lambda name: means[name], default=None)
 
 
@@ -84,16 +78,16 @@ def settings_table(comparison: Comparison) -> Table:
         if across is None or across.interval is None:
             continue
         up, down = _moved(comparison, point.method)
-        shown = score(across.score, places), *_interval_cells(across.interval, places), count(up), count(down)
+        shown = score(across.score, places), *interval_cells(across.interval, places), count(up), count(down)
         body.append((*point.cells, *shown))
-        values = point.data | {"score": across.score} | _interval_data(across.interval)
+        values = point.data | {"score": across.score} | interval_data(across.interval)
         data.append(values | {"gains": up, "losses": down})
     better = "" if task.scale.higher_is_better else " Lower is better."
     titles = (task.scale.unit, f"difference to {task.base}", "95 % interval", "gains", "losses")
     return Table(
         name=slug(task.run, task.task, "settings"),
         title=f"{heading(task)}: average of {len(task.others)} languages without {task.anchor}, by setting",
-        columns=tuple(Column(title) for title in (*STRENGTHS, *titles)),
+        columns=columns(*STRENGTHS, *titles),
         body=tuple(body),
         notes=(
             f"{task.base}: {score(comparison.base_mean, places).text}.{better} Gains and losses: languages without "
@@ -112,40 +106,30 @@ def _moved(comparison: Comparison, method: str) -> tuple[int, int]:
     return (above, below) if comparison.task.scale.higher_is_better else (below, above)
 
 
-def _interval_cells(value: Interval, places: int) -> tuple[Cell, Cell]:
-    return difference(value.mean, places), interval(value, places)
-
-
-def _interval_data(value: Interval) -> dict[str, Value]:
-    return {"difference": value.mean, "low": value.low, "high": value.high}
-
-
 def best_table(comparison: Comparison) -> Table:
     """The best setting of every language, or the base where none is better."""
     task, places = comparison.task, comparison.task.scale.digits
-    body, data = [], []
+    points, body, data = grid_points(comparison), [], []
     for row in comparison.rows:
-        tried = {
-            point: row.differences[point.method] for point in grid_points(comparison) if point.method in row.differences
-        }
+        tried = {point: row.differences[point.method] for point in points if point.method in row.differences}
         if row.language == task.anchor or not tried:
             continue
         values: dict[str, Value] = {"language": row.language, "examples": row.examples, "base": row.base}
-        cells = [text(row.language), count(row.examples), score(row.base, places)]
+        cells = [Cell(row.language), count(row.examples), score(row.base, places)]
         if point := _best(tried, task.scale.sign):
             found = tried[point].interval
-            cells += [*point.cells, *_interval_cells(found, places)]
-            values |= {name: value for name, value in point.data.items() if name != "method"} | _interval_data(found)
+            cells += [*point.cells, *interval_cells(found, places)]
+            values |= {name: value for name, value in point.data.items() if name != "method"} | interval_data(found)
         else:
             cells += [Cell("0", 0.0), Cell(MISSING), Cell(MISSING), difference(0.0, places), Cell(MISSING)]
             values |= {"alpha": 0.0, "beta": None, "gamma": None, "difference": 0.0}
         body.append(tuple(cells))
         data.append(values)
-    titles = ("examples", f"{task.base} ({task.scale.unit})", *STRENGTHS, "difference", "95 % interval")
+    titles = ("language", "examples", f"{task.base} ({task.scale.unit})", *STRENGTHS, "difference", "95 % interval")
     return Table(
         name=slug(task.run, task.task, "best"),
         title=f"{heading(task)}: best setting of each language",
-        columns=(Column("language", numeric=False), *(Column(title) for title in titles)),
+        columns=columns(*titles),
         body=tuple(body),
         notes=(CAUTION, f"Where no setting was better than {task.base}, α is 0."),
         data=tuple(data),
@@ -167,15 +151,14 @@ def scores_table(comparison: Comparison) -> Table:
     for row in comparison.rows:
         for point in grid_points(comparison):
             if cell := row.differences.get(point.method):
-                shown = score(cell.score, places), *_interval_cells(cell.interval, places), count(cell.examples)
-                body.append((text(row.language), *point.cells, *shown))
+                shown = score(cell.score, places), *interval_cells(cell.interval, places), count(cell.examples)
+                body.append((Cell(row.language), *point.cells, *shown))
                 values = {"language": row.language} | point.data | {"score": cell.score}
-                data.append(values | _interval_data(cell.interval) | {"examples": cell.examples})
-    titles = (*STRENGTHS, task.scale.unit, "difference", "95 % interval", "examples")
+                data.append(values | interval_data(cell.interval) | {"examples": cell.examples})
     return Table(
         name=slug(task.run, task.task, "grid"),
         title=f"{heading(task)}: every language at every setting",
-        columns=(Column("language", numeric=False), *(Column(title) for title in titles)),
+        columns=columns("language", *STRENGTHS, task.scale.unit, "difference", "95 % interval", "examples"),
         body=tuple(body),
         data=tuple(data),
         long=True,

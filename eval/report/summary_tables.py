@@ -13,7 +13,7 @@ import numpy as np
 from ..score_scale import summaries
 from .collect import TaskResults
 from .comparison import LEVEL, Comparison
-from .table import MISSING, Cell, Column, Table, Value, count, difference, interval, p_value, score, text
+from .table import MISSING, Cell, Table, Value, columns, count, interval_cells, interval_data, p_value, score
 from .tables import heading, slug
 
 
@@ -28,40 +28,24 @@ def metrics_table(task: TaskResults) -> Table:
         records = task.records[method, code].values()
         cut = sum(record.cut > 0 for record in records)
         numbers = [score(values.get(name), task.scale.digits) for name in names]
-        body.append((text(code), text(method), count(len(records)), *numbers, count(cut)))
+        body.append((Cell(code), Cell(method), count(len(records)), *numbers, count(cut)))
         data.append({"language": code, "method": method, "examples": len(records), **values, "prompts cut": cut})
-    foot = tuple(
-        (text(f"Avg. (without {task.anchor})"), text(method), Cell(""), *means, Cell(""))
-        for method in task.methods
-        if (
-            means := _means(
-                [found[pair] for pair in pairs if pair[1] == method and pair[0] != task.anchor], names, task
-            )
-        )
-    )
+    foot = []
+    for method in task.methods:
+        if rows := [found[code, name] for code, name in pairs if name == method and code != task.anchor]:
+            means = [float(np.mean([row.get(name, math.nan) for row in rows])) for name in names]
+            shown = [score(mean, task.scale.digits) for mean in means]
+            foot.append((Cell(f"Avg. (without {task.anchor})"), Cell(method), Cell(""), *shown, Cell("")))
     return Table(
         name=slug(task.run, task.task, "metrics"),
         title=f"{heading(task)}: all metrics",
-        columns=(
-            Column("language", numeric=False),
-            Column("method", numeric=False),
-            Column("examples"),
-            *(Column(name) for name in names),
-            Column("prompts cut"),
-        ),
+        columns=columns("language", "method", "examples", *names, "prompts cut", words=("language", "method")),
         body=tuple(body),
-        foot=() if task.is_grid else foot,
+        foot=() if task.is_grid else tuple(foot),
         notes=(task.scale.note,),
         data=tuple(data),
         long=task.is_grid,
     )
-
-
-def _means(values: Sequence[dict[str, float]], names: Sequence[str], task: TaskResults) -> list[Cell]:
-    if not values:
-        return []
-    places = task.scale.digits
-    return [score(float(np.mean([row.get(name, math.nan) for row in values])), places) for name in names]
 
 
 def overview_table(comparisons: Sequence[Comparison]) -> Table:
@@ -71,33 +55,26 @@ def overview_table(comparisons: Sequence[Comparison]) -> Table:
     for comparison in comparisons:
         task, places = comparison.task, comparison.task.scale.digits
         for method, across in comparison.across.items():
-            shown = across.interval
             names = {"model": task.model_name, "task": task.task, "method": method}
             languages = sum(method in row.differences and row.language != task.anchor for row in comparison.rows)
             body.append(
                 (
-                    *(count(task.run), *map(text, names.values()), count(languages), text(task.scale.unit)),
-                    *(score(across.base, places), difference(shown.mean if shown else None, places)),
-                    *(interval(shown, places), p_value(across.t_test)),
-                    *(text(", ".join(codes) or MISSING) for codes in (across.better, across.worse)),
+                    *(count(task.run), *map(Cell, names.values()), count(languages), Cell(task.scale.unit)),
+                    *(score(across.base, places), *interval_cells(across.interval, places), p_value(across.t_test)),
+                    *(Cell(", ".join(codes) or MISSING) for codes in (across.better, across.worse)),
                 )
             )
             data.append(
                 {"run": task.run, **names, "languages": languages, "score": task.scale.unit, "base": across.base}
-                | {
-                    "difference": shown.mean if shown else None,
-                    "low": shown.low if shown else None,
-                    "high": shown.high if shown else None,
-                }
+                | interval_data(across.interval)
                 | {"p": across.t_test, "better": " ".join(across.better), "worse": " ".join(across.worse)}
             )
-    words = ("model", "task", "method", "score", "better", "worse")
     titles = ("run", "model", "task", "method", "languages", "score", "base", "difference", "95 % interval")
     return Table(
         name="overview",
         title="Overview: averages without the anchor language",
-        columns=tuple(
-            Column(title, numeric=title not in words) for title in (*titles, "p (t-test)", "better", "worse")
+        columns=columns(
+            *titles, "p (t-test)", "better", "worse", words=("model", "task", "method", "score", "better", "worse")
         ),
         body=tuple(body),
         notes=(

@@ -12,7 +12,7 @@ from clas_models.errors import InputError
 from ..run_folder import TUNE_NAME
 from ..statistics import Interval
 from .collect import TaskResults
-from .table import MISSING, Cell, Column, Table, Value, count, difference, interval, score, text
+from .table import MISSING, Cell, Table, Value, columns, count, interval_cells, interval_data, score
 from .tables import heading, slug
 
 
@@ -35,25 +35,12 @@ def tuning_table(task: TaskResults) -> Table | None:
         rows = [_row(task, code, decision) for code, decision in decided["languages"].items()]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file}: not what `tune` writes ({error!r}); run `tune` again with the same --out") from error
-    titles = (
-        "α",
-        "chosen on",
-        "gain there",
-        "95 % interval",
-        "held out",
-        f"base ({task.scale.unit})",
-        "tuned",
-        "gain",
-        "95 % interval",
-    )
+    titles = ["language", "α", "chosen on", "gain there", "95 % interval"]
+    titles += ["held out", f"base ({task.scale.unit})", "tuned", "gain", "95 % interval", "reason"]
     return Table(
         name=slug(task.run, task.task, "tune"),
         title=f"{heading(task)}: alpha chosen for each language",
-        columns=(
-            Column("language", numeric=False),
-            *(Column(title) for title in titles),
-            Column("reason", numeric=False),
-        ),
+        columns=columns(*titles, words=("language", "reason")),
         body=tuple(cells for cells, _ in rows),
         notes=(
             "α is chosen on one half of the examples and kept only where the gain's interval excludes zero, else it is "
@@ -71,22 +58,19 @@ def _row(task: TaskResults, language: str, decision: Mapping[str, Any]) -> tuple
     base, tuned = (float(held_out[name]) * scale for name in ("base", "tuned"))
     alpha = float(decision["chosen"])
     cells = (
-        text(language),
+        Cell(language),
         Cell(f"{alpha:g}" if decision["kept"] else f"{alpha:g} (not kept)" if alpha else "0", alpha),
         count(int(selection["n"])),
-        difference(gains[0].mean if gains[0] else None, places),
-        interval(gains[0], places),
+        *interval_cells(gains[0], places),
         count(int(held_out["n"])),
-        score(base, places),
-        score(tuned, places),
-        difference(gains[1].mean if gains[1] else None, places),
-        interval(gains[1], places),
-        text(str(decision["reason"]) or MISSING),
+        *(score(base, places), score(tuned, places)),
+        *interval_cells(gains[1], places),
+        Cell(str(decision["reason"]) or MISSING),
     )
     values: dict[str, Value] = {"language": language, "alpha": alpha, "kept": bool(decision["kept"])}
     for name, half, gain in zip(("selection", "held out"), (selection, held_out), gains, strict=True):
         values |= {f"{name} examples": int(half["n"]), f"{name} base": float(half["base"]) * scale}
-        values |= {f"{name} gain": gain.mean, f"{name} low": gain.low, f"{name} high": gain.high} if gain else {}
+        values |= {f"{name} {end}": value for end, value in interval_data(gain, "gain").items()} if gain else {}
     return cells, values | {"held out tuned": tuned, "reason": str(decision["reason"])}
 
 
