@@ -12,7 +12,7 @@ from itertools import product
 
 from clas_models.errors import InputError
 
-from .loading import Checkpoint, open_checkpoint
+from .loading import Checkpoint
 from .methods import BASE, Method, clas_method, methods_of
 from .progress import Progress
 from .run_options import RunOptions
@@ -68,7 +68,6 @@ def run_grid(options: RunOptions, grid: Grid, progress: Progress) -> tuple[Plan,
         InputError: something cannot be used.
         OSError: the disk is full or not writable; the run can go on later.
     """
-    options.check()
-    checkpoint = open_checkpoint(options.model, options.dtype, options.device)
+    checkpoint = options.open()
     plan = Plan.of("grid", options, checkpoint, grid_methods(grid, checkpoint))
     return plan, execute(plan, progress)

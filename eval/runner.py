@@ -17,7 +17,7 @@ from clas_models import __version__
 from .begin import begun
 from .engine.batches import plan_batches
 from .jobs import Job
-from .loading import Checkpoint, open_checkpoint
+from .loading import Checkpoint
 from .methods import Group, Method, grouped, methods_of
 from .predictions import Predictions
 from .progress import Meter, Progress
@@ -128,8 +128,7 @@ def run_methods(
         InputError: something cannot be used.
         OSError: the disk is full or not writable; the run can go on later.
     """
-    options.check()
-    checkpoint = open_checkpoint(options.model, options.dtype, options.device)
+    checkpoint = options.open()
     methods = methods_of(names, checkpoint, strengths)
     if not checkpoint.is_steered and names is None:
         progress.say(f"{checkpoint.name}: a plain checkpoint, so {methods[0].name} is the only method")

@@ -19,7 +19,7 @@ from clas_models.errors import InputError
 from .decision import FEWEST_EXAMPLES, Decision, decide
 from .grid import Grid, grid_methods
 from .jobs import Job
-from .loading import Checkpoint, open_checkpoint
+from .loading import Checkpoint
 from .progress import Progress
 from .run_folder import BASE, TUNE_NAME, Record, RunFolder
 from .run_options import RunOptions
@@ -42,8 +42,7 @@ def run_tune(
         InputError: something cannot be used.
         OSError: the disk is full or not writable; the run can go on later.
     """
-    options.check()
-    checkpoint = open_checkpoint(options.model, options.dtype, options.device)
+    checkpoint = options.open()
     if write:
         check_writable(checkpoint.source)
     methods = grid_methods(Grid(tuple(alpha for alpha in alphas if alpha)), checkpoint)

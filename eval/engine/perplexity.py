@@ -42,21 +42,16 @@ def negative_log_likelihood(
     condition alone.
 
     Args:
-        model: a causal language model, see `SplitDecoder`.
         rows: token ids; all texts, also where a run is continued.
-        language: the code of the texts' language.
-        conditions: see `Condition`; by default one, what is in force on the model.
-        batch_size: the most texts that are computed together.
-        skip_batches: how many batches of `plan_batches(rows, batch_size)` are not computed again.
+        model, language, conditions, batch_size, skip_batches: as for `choose`.
 
     Yields:
         Batch by batch as planned: indices of texts; for every condition their sums of -log p over every token but the
         first, in nats; and how many tokens that are (0 for a text of one token, whose sum is 0).
 
     Raises:
-        InputError: a text without tokens, a batch size that is not positive, no conditions, strengths for a model that
-            is not steered, vectors that act on some tokens only, or a model that is not supported.
-        TypeError, ValueError: a strength is not allowed, or a language is not a language code.
+        InputError: vectors that act on some tokens only.
+        InputError, TypeError, ValueError: as for `choose`.
     """
     decoder = SplitDecoder(model)
     distinct = DistinctConditions.of(decoder, language, conditions)

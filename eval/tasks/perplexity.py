@@ -47,11 +47,8 @@ def score_text(answer: Answer, example: Example, language: str) -> dict[str, flo
 PERPLEXITY = Task(
     name="perplexity",
     kind=Kind.PERPLEXITY,
-    template="",
-    choices=(),
-    cut="text",
-    max_new_tokens=0,
     metrics=("nats",),
     load=load_perplexity,
     score=score_text,
+    cut="text",
 )

@@ -63,6 +63,11 @@ class ExampleSource:
     samples: int | None = None
 
 
+def score_choice(answer: Answer, example: Example, language: str) -> dict[str, float]:
+    """`accuracy`: 1 for the right index, else 0."""
+    return {"accuracy": float(answer == example.gold[0])}
+
+
 @dataclass(frozen=True)
 class Task:
     """One task.
@@ -70,25 +75,25 @@ class Task:
     Attributes:
         name: as users write it.
         kind: how it asks a model.
-        template: name of the default template, a file `templates/NAME.txt` of this package.
-        choices: the strings whose first token is scored, for a choice; empty otherwise.
-        cut: the field that is shortened where a prompt exceeds the maximum length; None where none may be.
-        max_new_tokens: for a generation; 0 otherwise.
         metrics: names of the scores that every example gets, lines of `score_scale.SCALES`; the main one first.
         load: examples by language, the same keys in the same order in each; the languages asked for, or all there are
             for None.  Raises InputError for what cannot be used.
         score: scores of one answer, by the names in `metrics`.
+        template: name of the default template, a file `templates/NAME.txt` of this package; "" for a perplexity.
+        choices: the strings whose first token is scored, for a choice.
+        cut: the field that is shortened where a prompt exceeds the maximum length; None where none may be.
+        max_new_tokens: for a generation.
     """
 
     name: str
     kind: Kind
-    template: str
-    choices: tuple[str, ...]
-    cut: str | None
-    max_new_tokens: int
     metrics: tuple[str, ...]
     load: Callable[[Sequence[str] | None, ExampleSource], dict[str, list[Example]]]
     score: Callable[[Answer, Example, str], dict[str, float]]
+    template: str = ""
+    choices: tuple[str, ...] = ()
+    cut: str | None = None
+    max_new_tokens: int = 0
 
     @property
     def scale(self) -> ScoreScale:

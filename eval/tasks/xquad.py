@@ -25,17 +25,13 @@ def load_xquad(languages: Sequence[str] | None, source: ExampleSource) -> dict[s
         InputError: a source or row that cannot be used, a question that a language lacks or that has no answer.
     """
     questions = xquad_questions(language_codes(languages), source.data_dir)
-    return parallel_examples(
-        {language: _examples(rows) for language, rows in questions.items()}, XQUAD.name, source.samples
-    )
+    found = {language: _examples(rows) for language, rows in questions.items()}
+    return parallel_examples(found, XQUAD.name, source.samples)
 
 
 def _examples(questions: Iterable[Question]) -> Iterator[Example]:
     for row in questions:
-        fields = {
-            "context": join_text([row.context], f"{row.place}, context"),
-            "question": join_text([row.question], f"{row.place}, question"),
-        }
+        fields = {name: join_text([getattr(row, name)], f"{row.place}, {name}") for name in ("context", "question")}
         yield Example(row.key, fields, _answers(row))
 
 
@@ -64,11 +60,10 @@ def score_answer(answer: Answer, example: Example, language: str) -> dict[str, f
 XQUAD = Task(
     name="xquad",
     kind=Kind.GENERATION,
-    template="xquad",
-    choices=(),
-    cut="context",
-    max_new_tokens=32,
     metrics=("f1", "exact_match", "mlqa_f1", "mlqa_exact_match"),
     load=load_xquad,
     score=score_answer,
+    template="xquad",
+    cut="context",
+    max_new_tokens=32,
 )
