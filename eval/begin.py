@@ -3,8 +3,6 @@
 Only what a run has written itself is ever removed.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress

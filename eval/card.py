@@ -4,8 +4,6 @@ As metadata in the Hub's `model-index` form, which its pages and search read, an
 two marks.  Everything else in the card, and every other file of the checkpoint, stays as it is.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Reads arguments; what becomes of a user's mistake is said in `clas_models.comman
 `grid.py`, `tune.py` and `report`.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Callable, Sequence

@@ -5,8 +5,6 @@ where the 95 % interval of that gain lies above zero.  The odd-numbered examples
 predictions come from is left to `tune.py`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

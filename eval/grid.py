@@ -4,8 +4,6 @@ All settings are computed in one pass over each batch, with the layers below the
 (`engine/choices.py`, `engine/generation.py`).
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from itertools import product

@@ -3,12 +3,10 @@
 What is computed together is decided by `engine`; what has been computed already by `predictions.py`.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from .engine.choices import choose
 from .engine.conditions import Condition
@@ -48,7 +46,7 @@ class Job:
     batch_size: int
 
     @classmethod
-    def of(cls, name: str, options: RunOptions, checkpoint: Checkpoint) -> Job:
+    def of(cls, name: str, options: RunOptions, checkpoint: Checkpoint) -> Self:
         """Raises InputError: data, template or tokenizer cannot be used for the task."""
         task = task_of(name)
         examples = task.load(options.languages, options.source)

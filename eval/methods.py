@@ -5,8 +5,6 @@ what it puts in force on a checkpoint.  That is strengths, which the engine sets
 alone are computed together; and at most one `Write`, for the length of a block.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext

@@ -5,12 +5,11 @@ stands in the files of all of them; what is there beyond that is cut off and com
 of a run that never stopped.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from clas_models.atomic import fsync_path
 from clas_models.errors import InputError
@@ -34,7 +33,7 @@ class Predictions:
     records: tuple[tuple[Record, ...], ...]
 
     @classmethod
-    def resume(cls, files: Sequence[Path], keys: Sequence[str], batches: Sequence[Sequence[int]]) -> Predictions:
+    def resume(cls, files: Sequence[Path], keys: Sequence[str], batches: Sequence[Sequence[int]]) -> Self:
         """What was done before; nothing where there are no files yet.
 
         Args:

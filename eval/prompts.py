@@ -3,8 +3,6 @@
 What a template is, is the business of `templates`; what a model does with the ids that of `engine`.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field

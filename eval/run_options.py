@@ -1,7 +1,5 @@
 """What `run`, `grid` and `tune` have in common for a user to choose, and what of it can be refused at once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

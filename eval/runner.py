@@ -4,13 +4,11 @@ Everything that can be refused is looked at before the weights are loaded, and t
 is left to compute.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from clas_models import __version__
 
@@ -46,7 +44,7 @@ class Plan:
     groups: tuple[Group, ...]
 
     @classmethod
-    def of(cls, command: str, options: RunOptions, checkpoint: Checkpoint, methods: Sequence[Method]) -> Plan:
+    def of(cls, command: str, options: RunOptions, checkpoint: Checkpoint, methods: Sequence[Method]) -> Self:
         """Raises InputError: data, templates, tokenizer or profile cannot be used."""
         jobs = tuple(Job.of(name, options, checkpoint) for name in options.tasks)
         return cls(command, options, checkpoint, jobs, tuple(methods), tuple(grouped(methods, checkpoint)))

@@ -7,8 +7,6 @@ knows a file or a task.
 An undefined result is None: a t-test of one language, or of differences that are all the same.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -34,7 +32,7 @@ class Interval:
     low: float
     high: float
 
-    def times(self, factor: float) -> Interval:
+    def times(self, factor: float) -> "Interval":
         """In another unit; `factor` is positive."""
         return Interval(self.mean * factor, self.low * factor, self.high * factor)
 

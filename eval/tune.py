@@ -4,8 +4,6 @@ A language whose gain may be chance stays unsteered (`decision.py`).  The paper'
 are what this is for.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ The plan depends on the prompts and the batch size, and on nothing that has alre
 continued makes the same batches as one that never stopped, and so the same bytes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from clas_models.errors import InputError

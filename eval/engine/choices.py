@@ -5,8 +5,6 @@ share, is computed once for all of them.  Only the last position of a prompt goe
 of the choices.  A batch of one prompt is the plain forward pass.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

@@ -6,12 +6,10 @@ calls them: the two halves together are that forward, bit for bit.  No hooks, no
 the model.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +47,7 @@ class LowerState:
     masks: Mapping[str, Tensor | None]
     cache: Cache | None
 
-    def branch(self) -> LowerState:
+    def branch(self) -> Self:
         """The same state with a cache that grows on its own.
 
         No tensor is copied: a `DynamicCache` never writes into the ones that it has.

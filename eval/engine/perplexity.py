@@ -5,8 +5,6 @@ computed once.  The head runs on a few positions at a time: with a large vocabul
 many times its other memory.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

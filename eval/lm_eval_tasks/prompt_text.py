@@ -4,8 +4,6 @@ The harness makes the token ids itself, in ways that are its own; what of that w
 here.
 """
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

@@ -1,7 +1,5 @@
 """F1 and exact match of generated answers with the multilingual normalisation of the MLQA script, for `evaluate`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 

@@ -3,8 +3,6 @@
 Comparing the tokens is the business of `overlap.py`.
 """
 
-from __future__ import annotations
-
 import re
 import string
 import unicodedata

@@ -3,8 +3,6 @@
 What the tokens of an answer are is the business of `normalisation.py`.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 

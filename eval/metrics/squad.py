@@ -1,7 +1,5 @@
 """F1 and exact match of generated answers as the official SQuAD v1.1 script computes them, for `evaluate`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import datasets

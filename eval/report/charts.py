@@ -3,8 +3,6 @@
 `figures.py` draws them as PNG and SVG, `interactive.py` for the page, so that both show the same.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias

@@ -3,8 +3,6 @@
 A method and the base are compared on the examples that both have.  All numbers are on the scale of the tables.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 

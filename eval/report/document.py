@@ -3,8 +3,6 @@
 And its Markdown form; `page.py` makes the HTML form of the same.
 """
 
-from __future__ import annotations
-
 import json
 import platform
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 Behind Figures 5 and 6 of "CLAS" (section 4.4); drawing is the business of `charts.py`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby

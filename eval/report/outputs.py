@@ -3,8 +3,6 @@
 Only for generated text: the answers to a choice are shown by the counts of gains and losses.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

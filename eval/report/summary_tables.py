@@ -3,8 +3,6 @@
 Only wording and layout; the numbers come from `comparison.py` and `score_scale.py`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -3,8 +3,6 @@
 What stands in it is decided by `tables.py`, `grid.py` and `tuning.py`; the HTML form is the page's template.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import math

@@ -3,8 +3,6 @@
 Only wording and layout; the numbers come from `comparison.py`.
 """
 
-from __future__ import annotations
-
 import re
 from itertools import chain
 

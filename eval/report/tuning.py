@@ -1,7 +1,5 @@
 """What `tune` decided for each language: `tune.json` as a table."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping

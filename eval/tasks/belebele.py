@@ -3,8 +3,6 @@
 Source: Bandarkar et al. 2024, The Belebele Benchmark.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -3,8 +3,6 @@
 Where examples come from is left to the tasks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 
 from clas_models.errors import InputError

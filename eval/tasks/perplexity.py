@@ -3,8 +3,6 @@
 The answer of a model is the negative log-likelihood of an example's text in nats, over its tokens but the first.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from clas_models.profiling.corpora import load_corpus

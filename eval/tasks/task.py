@@ -4,8 +4,6 @@ Every task is a module of this folder and a line in the table of `__init__.py`. 
 `prompts.py`'s business, running a model that of `engine/`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum

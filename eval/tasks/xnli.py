@@ -4,8 +4,6 @@ The model chooses between the integers 0 (entailment), 1 (neutral) and 2 (contra
 Files and the Hub are read by the converter's corpus of the same name.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 from clas_models.errors import InputError

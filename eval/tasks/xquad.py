@@ -3,8 +3,6 @@
 Files and the Hub are read by the converter's corpus of the same name; the arithmetic of the scores is in `metrics`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
