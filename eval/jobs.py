@@ -28,13 +28,9 @@ class Job:
     """One task of a run.
 
     Attributes:
-        task: what is asked.
         examples: by language, in the order of the report.
         templates: None for a perplexity.
-        checkpoint: whose tokenizer makes the prompts.
-        builder: of these prompts.
         choices: the token of every choice; none unless the task is one of choices.
-        batch_size: the most examples that are computed together.
     """
 
     task: Task

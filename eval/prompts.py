@@ -125,13 +125,11 @@ class PromptBuilder:
             # A token that the tokenizer adds of its own spans no character, so it overlaps no field.
             start, end = span[0] - offset, span[1] - offset
             if id_ in self._special and any(first < end and start < last for first, last in filled.fields):
-                ids += self._as_text(filled.text[start:end])
+                text = filled.text[start:end]
+                ids += self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
             else:
                 ids.append(id_)
         return ids
-
-    def _as_text(self, text: str) -> list[int]:
-        return list(self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
     def _too_long(self, example: Example, language: str, tokens: int, why: str) -> InputError:
         return InputError(

@@ -6,8 +6,7 @@ from functools import partial
 import datasets
 import evaluate
 
-from .normalisation import mlqa_tokens
-from .overlap import best_scores, mean_percent
+from .answers import best_scores, mean_percent, mlqa_tokens
 
 
 class MlqaMetric(evaluate.Metric):

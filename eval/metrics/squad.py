@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import datasets
 import evaluate
 
-from .normalisation import squad_tokens
-from .overlap import best_scores, mean_percent
+from .answers import best_scores, mean_percent, squad_tokens
 
 
 class SquadMetric(evaluate.Metric):

@@ -10,8 +10,7 @@ from clas_models.errors import InputError
 from clas_models.profiling.corpora.parallel_corpus import join_text
 from clas_models.profiling.corpora.xquad import Question, xquad_questions
 
-from ..metrics.normalisation import mlqa_tokens, squad_tokens
-from ..metrics.overlap import best_scores
+from ..metrics.answers import best_scores, mlqa_tokens, squad_tokens
 from .parallel import language_codes, parallel_examples
 from .task import Answer, Example, ExampleSource, Kind, Task
 
