@@ -145,9 +145,7 @@ def whole_lines(path: Path) -> list[bytes]:
 
     A last line without its newline is unfinished and left out; it may end within a character.
     """
-    if not path.is_file():
-        return []
-    return path.read_bytes().split(b"\n")[:-1]
+    return path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
 
 
 def parsed(path: Path, lines: list[bytes]) -> Iterator[Record]:
@@ -160,6 +158,5 @@ def parsed(path: Path, lines: list[bytes]) -> Iterator[Record]:
         try:
             yield Record.from_json(line.decode())
         except (ValueError, TypeError, KeyError) as error:
-            raise InputError(
-                f"{path}, line {number}: not a prediction ({error}); delete the file and run again"
-            ) from None
+            fault = f"not a prediction ({error}); delete the file and run again"
+            raise InputError(f"{path}, line {number}: {fault}") from None

@@ -48,7 +48,9 @@ def run_tune(
     plan = replace(plan, jobs=tuple(_tunable(job, checkpoint, progress) for job in plan.jobs))
     outcome = execute(plan, progress)
     decisions = {language: _decision(plan, outcome.folder, language) for language in plan.jobs[0].languages}
-    _save(outcome.folder, plan, decisions)
+    decided = {"task": plan.jobs[0].task.name, "languages": {code: each.to_dict() for code, each in decisions.items()}}
+    with atomic_file(outcome.folder.path / TUNE_NAME) as partial:
+        partial.write_text(json.dumps(decided, indent=2) + "\n", encoding="utf-8")
     if write:
         write_alphas(checkpoint.source, {language: decision.alpha for language, decision in decisions.items()})
     return plan, outcome, decisions
@@ -81,15 +83,6 @@ def _decision(plan: Plan, folder: RunFolder, language: str) -> Decision:
         alpha = 0.0 if method.name == BASE else float(method.described["alpha"])
         found[alpha] = [records[key] for key in order]
     return decide(job.task.scale, found)
-
-
-def _save(folder: RunFolder, plan: Plan, decisions: Mapping[str, Decision]) -> None:
-    decided = {
-        "task": plan.jobs[0].task.name,
-        "languages": {language: decision.to_dict() for language, decision in decisions.items()},
-    }
-    with atomic_file(folder.path / TUNE_NAME) as partial:
-        partial.write_text(json.dumps(decided, indent=2) + "\n", encoding="utf-8")
 
 
 def check_writable(source: Source) -> None:

@@ -16,9 +16,8 @@ from .collect import TaskResults
 from .comparison import Comparison, compare
 from .grid_tables import best_table, scores_table, settings_table
 from .outputs import SideBySide, side_by_side
-from .summary_tables import metrics_table, overview_table
 from .table import Cell, Column, Table, escape_markdown, markdown_rows
-from .tables import differences_table, heading, slug
+from .tables import differences_table, heading, metrics_table, overview_table, slug
 from .tuning import tuning_table
 
 _PACKAGES = ("clas-models", "numpy", "scipy", "scikit-learn", "matplotlib", "plotly", "jinja2")
