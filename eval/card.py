@@ -68,7 +68,12 @@ def write_card(folder: Path, runs: Sequence[Path]) -> Path:
     tasks = collect(runs)
     _check(tasks, checkpoint)
     scores = {task.task: language_scores(task) for task in tasks}
-    card = _open_card(path)
+    try:
+        card = ModelCard(path.read_bytes().decode("utf-8"))
+    except (ValueError, YAMLError) as error:
+        raise InputError(
+            f"{path}: its metadata cannot be read ({error}); mend the lines between the two ---"
+        ) from error
     before = card.data.get("eval_results") or []
     kept = [result for result in before if (result.metric_args or {}).get("method") != CLAS]
     found = [result for task in tasks for result in eval_results(task, scores[task.task])]
@@ -177,12 +182,3 @@ def _check(tasks: Sequence[TaskResults], checkpoint: Checkpoint) -> None:
         if task.task in seen:
             raise InputError(f"{seen[task.task]} and {task.path} both have {task.task}; give one of them")
         seen[task.task] = task.path
-
-
-def _open_card(path: Path) -> ModelCard:
-    try:
-        return ModelCard(path.read_bytes().decode("utf-8"))
-    except (ValueError, YAMLError) as error:
-        raise InputError(
-            f"{path}: its metadata cannot be read ({error}); mend the lines between the two ---"
-        ) from error

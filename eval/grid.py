@@ -60,12 +60,7 @@ def grid_methods(grid: Grid, checkpoint: Checkpoint) -> list[Method]:
 
 
 def run_grid(options: RunOptions, grid: Grid, progress: Progress) -> tuple[Plan, Outcome]:
-    """The command `grid`.
-
-    Raises:
-        InputError: something cannot be used.
-        OSError: the disk is full or not writable; the run can go on later.
-    """
+    """The command `grid`; raises as `run_methods`."""
     checkpoint = options.open()
     plan = Plan.of("grid", options, checkpoint, grid_methods(grid, checkpoint))
     return plan, execute(plan, progress)

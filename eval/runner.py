@@ -177,7 +177,10 @@ class _Work:
                     self.meter.at(f"{job.task.name} {language}, prompts")
                     prompts = job.prompts(language)
                 self._compute(job, language, prompts, replace(group, methods=unfinished))
-        self._count_cuts(job, language)
+        # Of the first method: the prompts are the same for all.
+        records = self.folder.records(job.task.name, self.plan.methods[0].name, language)
+        cut, count = self.cut.get(job.task.name, (0, 0))
+        self.cut[job.task.name] = (cut + sum(record.cut > 0 for record in records), count + len(records))
 
     def _unfinished(self, job: Job, language: str, group: Group) -> tuple[Method, ...]:
         """The methods of a group that lack predictions; the scores of the others are counted."""
@@ -206,7 +209,8 @@ class _Work:
         named = "+".join(tallies) if len(tallies) <= 2 else f"{len(tallies)} methods"
         self.meter.at(f"{task.name} {language}, {named}")
         with group.in_force(model):
-            for batch, answers in job.answers(model, prompts, language, group.conditions, predictions.batches):
+            conditions = [method.condition for method in group.methods]
+            for batch, answers in job.answers(model, prompts, language, conditions, predictions.batches):
                 lines = [
                     [
                         job.record(examples[index], language, prompts[index], answer)
@@ -218,9 +222,3 @@ class _Work:
                 for tally, added in zip(tallies.values(), lines, strict=True):
                     tally.add(added)
                 self.meter.add(len(batch) * len(tallies), tallies)
-
-    def _count_cuts(self, job: Job, language: str) -> None:
-        """Of the first method: the prompts are the same for all."""
-        records = self.folder.records(job.task.name, self.plan.methods[0].name, language)
-        cut, count = self.cut.get(job.task.name, (0, 0))
-        self.cut[job.task.name] = (cut + sum(record.cut > 0 for record in records), count + len(records))

@@ -37,8 +37,7 @@ def run_tune(
         Also the decisions by language.
 
     Raises:
-        InputError: something cannot be used.
-        OSError: the disk is full or not writable; the run can go on later.
+        InputError, OSError: as `run_methods`.
     """
     checkpoint = options.open()
     if write:

@@ -55,19 +55,16 @@ def negative_log_likelihood(
     distinct = DistinctConditions.of(decoder, language, conditions)
     for condition in distinct.conditions:
         with in_force(decoder, condition):
-            _check_positions(decoder)
+            acts = any(rule.acts for rule in decoder.rules if isinstance(rule, Add))
+        if acts and decoder.vector_positions != ALL:
+            raise InputError(
+                f"vector_positions: the checkpoint's vectors act from where a prompt ends ({decoder.vector_positions}), "
+                f"and a text has no prompt; give a checkpoint with vector_positions {ALL!r}, or vector_strength 0"
+            )
     for batch in plan_batches(rows, batch_size)[skip_batches:]:
         texts = [rows[index] for index in batch]
         sums = _sums(decoder, texts, distinct)
         yield batch, [sums[place] for place in distinct.index], [len(text) - 1 for text in texts]
-
-
-def _check_positions(decoder: SplitDecoder) -> None:
-    if decoder.vector_positions != ALL and any(rule.acts for rule in decoder.rules if isinstance(rule, Add)):
-        raise InputError(
-            f"vector_positions: the checkpoint's vectors act from where a prompt ends ({decoder.vector_positions}), "
-            f"and a text has no prompt; give a checkpoint with vector_positions {ALL!r}, or vector_strength 0"
-        )
 
 
 @torch.inference_mode()

@@ -1,6 +1,6 @@
 """A table that is ready to be shown, and its three forms on disk: Markdown, CSV and JSON.
 
-What stands in it is decided by `tables.py`, `grid.py` and `tuning.py`; the HTML form is the page's template.
+What stands in it is decided by `tables.py` and `grid_tables.py`; the HTML form is the page's template.
 """
 
 import csv

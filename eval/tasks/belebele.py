@@ -15,8 +15,7 @@ from clas_models.profiling.corpora.languages import pick_languages
 from clas_models.profiling.corpora.parallel_corpus import corpus_folder, join_text
 from clas_models.profiling.corpora.text_file import json_objects
 
-from .parallel import language_codes, parallel_examples
-from .task import Example, ExampleSource, Kind, Task, score_choice
+from .task import Example, ExampleSource, Kind, Task, language_codes, parallel_examples, score_choice
 
 # ISO 639-1 by the ISO 639-3 codes that Belebele uses.  Where it has a variety of a macrolanguage, such as Tosk Albanian
 # or North Azerbaijani, the code is the macrolanguage's, once for each; other varieties keep their own three letters.

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 from clas_models.profiling.corpora import load_corpus
 
-from .parallel import language_codes
-from .task import Answer, Example, ExampleSource, Kind, Task
+from .task import Answer, Example, ExampleSource, Kind, Task, language_codes
 
 DEFAULT_CORPUS = "builtin"
 _CORPORA_WITH_FILES = ("xquad", "xnli")

@@ -10,8 +10,7 @@ from clas_models.errors import InputError
 from clas_models.profiling.corpora.parallel_corpus import join_text
 from clas_models.profiling.corpora.xnli import Pair, xnli_pairs
 
-from .parallel import language_codes, parallel_examples
-from .task import Example, ExampleSource, Kind, Task, score_choice
+from .task import Example, ExampleSource, Kind, Task, language_codes, parallel_examples, score_choice
 
 LABELS = ("entailment", "neutral", "contradiction")
 

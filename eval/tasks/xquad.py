@@ -11,8 +11,7 @@ from clas_models.profiling.corpora.parallel_corpus import join_text
 from clas_models.profiling.corpora.xquad import Question, xquad_questions
 
 from ..metrics.answers import best_scores, mlqa_tokens, squad_tokens
-from .parallel import language_codes, parallel_examples
-from .task import Answer, Example, ExampleSource, Kind, Task
+from .task import Answer, Example, ExampleSource, Kind, Task, language_codes, parallel_examples
 
 
 def load_xquad(languages: Sequence[str] | None, source: ExampleSource) -> dict[str, list[Example]]:
