@@ -1,37 +1,13 @@
 """Cross-lingual activation steering (CLAS) for checkpoints of several families.
 
-Importing this package teaches the Auto classes of transformers the steered model types, such as `clas_llama`.
+Importing this package teaches the Auto classes of transformers the steered model types, such as `clas_llama`; the
+classes of a family are in its file, `clas_models.modeling.clas_llama`, and in the table FAMILIES.
 """
+
+from __future__ import annotations
 
 from .errors import InputError
 from .modeling.add import Add
-from .modeling.clas_llama import (
-    ClasLlamaConfig,
-    ClasLlamaForCausalLM,
-    ClasLlamaForQuestionAnswering,
-    ClasLlamaForSequenceClassification,
-    ClasLlamaForTokenClassification,
-    ClasLlamaMLP,
-    ClasLlamaModel,
-)
-from .modeling.clas_mistral import (
-    ClasMistralConfig,
-    ClasMistralForCausalLM,
-    ClasMistralForQuestionAnswering,
-    ClasMistralForSequenceClassification,
-    ClasMistralForTokenClassification,
-    ClasMistralMLP,
-    ClasMistralModel,
-)
-from .modeling.clas_qwen2 import (
-    ClasQwen2Config,
-    ClasQwen2ForCausalLM,
-    ClasQwen2ForQuestionAnswering,
-    ClasQwen2ForSequenceClassification,
-    ClasQwen2ForTokenClassification,
-    ClasQwen2MLP,
-    ClasQwen2Model,
-)
 from .modeling.families import FAMILIES, register, register_family
 from .modeling.family import Family
 from .modeling.pretrained_clas import Steering
@@ -41,37 +17,6 @@ from .modeling.write import Write
 
 __version__ = VERSION
 
-__all__ = [
-    "FAMILIES",
-    "Add",
-    "ClasLlamaConfig",
-    "ClasLlamaForCausalLM",
-    "ClasLlamaForQuestionAnswering",
-    "ClasLlamaForSequenceClassification",
-    "ClasLlamaForTokenClassification",
-    "ClasLlamaMLP",
-    "ClasLlamaModel",
-    "ClasMistralConfig",
-    "ClasMistralForCausalLM",
-    "ClasMistralForQuestionAnswering",
-    "ClasMistralForSequenceClassification",
-    "ClasMistralForTokenClassification",
-    "ClasMistralMLP",
-    "ClasMistralModel",
-    "ClasQwen2Config",
-    "ClasQwen2ForCausalLM",
-    "ClasQwen2ForQuestionAnswering",
-    "ClasQwen2ForSequenceClassification",
-    "ClasQwen2ForTokenClassification",
-    "ClasQwen2MLP",
-    "ClasQwen2Model",
-    "Family",
-    "InputError",
-    "Scale",
-    "Steering",
-    "Write",
-    "register",
-    "register_family",
-]
+__all__ = ["FAMILIES", "Add", "Family", "InputError", "Scale", "Steering", "Write", "register", "register_family"]
 
 register()

@@ -20,8 +20,6 @@ RENAMED = {
 # Version 0.1 could store neurons that are overwritten; no model reads them any more.
 OVERWRITE_TABLES = r"\.mlp\.overwrite\.(mask|values)$"
 
-_LAYER = re.compile(r"^model\.layers\.(\d+)\.")
-
 
 def layer_weight(layer: int, module: str) -> str:
     """The weight of a module of a layer, as `layer_weight(3, "mlp.down_proj")`."""
@@ -61,9 +59,3 @@ def is_added(name: str) -> bool:
         or current_name(name).startswith(DETECTOR_PREFIX)
         or re.search(OVERWRITE_TABLES, name) is not None
     )
-
-
-def mask_layer(name: str) -> int | None:
-    """The layer of a mask; None for any other tensor."""
-    found = _LAYER.match(name)
-    return int(found[1]) if found and is_mask(name) else None

@@ -44,7 +44,7 @@ def test_auto_classes_build_steered_models_from_steered_configurations_only(fami
     steered = auto_class.from_config(family.config(**TINY, **STEERING))
     plain = auto_class.from_config(family.base_config(**TINY))
 
-    assert type(steered) is getattr(family, kind) is getattr(clas_models, f"Clas{type(plain).__name__}")
+    assert type(steered) is getattr(family, kind)
     assert type(steered).__name__ == f"Clas{family.base.capitalize()}{suffix}"
     assert type(plain).__module__.startswith("transformers.")
     assert isinstance(steered, type(plain))

@@ -16,6 +16,7 @@ from modeling_helpers import (
     bridge_mlps,
     one_thread,  # noqa: F401
 )
+from older_checkpoints import as_old
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import (
@@ -287,30 +288,13 @@ def test_a_pipeline_from_a_folder(steered: Any, folder: Path, tokenizer: Any) ->
 # ---- checkpoints of version 0.1
 
 
-def as_version_0_1(folder: Path, **fields: Any) -> None:
-    """Give a saved checkpoint the names that version 0.1 had."""
-    weights = load_file(folder / "model.safetensors")
-    old = {
-        key.replace(".mlp.scale.", ".mlp.").replace("language_detector.", "language_gate."): value
-        for key, value in weights.items()
-    }
-    old |= {"model.layers.1.mlp.overwrite.mask": torch.ones(5, 48, dtype=torch.bool)}
-    save_file(old, folder / "model.safetensors", {"format": "pt"})
-    config = json.loads((folder / "config.json").read_text())
-    config = {name: value for name, value in config.items() if not name.startswith("vector_")}
-    config["gate_languages"] = config.pop("detector_languages")
-    config |= {"clas_version": "0.1.0", "overwrite_layers": [], "overwrite": True, **fields}
-    (folder / "config.json").write_text(json.dumps(config))
-
-
 @every_auto_class
 def test_a_checkpoint_of_version_0_1_gives_the_same_bits(
     family: Any, kind: str, tokens: Tensor, tmp_path: Path
 ) -> None:
     model = with_detector(family)
     model.save_pretrained(tmp_path / "new")
-    model.save_pretrained(tmp_path / "old")
-    as_version_0_1(tmp_path / "old")
+    as_old(tmp_path / "new", tmp_path / "old")
     found, report = AUTO_CLASSES[kind].from_pretrained(tmp_path / "old", output_loading_info=True)
     assert not report["unexpected_keys"] - {"lm_head.weight"}
     expected = AUTO_CLASSES[kind].from_pretrained(tmp_path / "new")
@@ -325,16 +309,15 @@ def test_a_checkpoint_of_version_0_1_gives_the_same_bits(
     assert json.loads((tmp_path / "again/config.json").read_text())["detector_languages"] == DETECTOR_LANGUAGES
 
 
-@pytest.mark.parametrize(("switched_on", "warned"), [(True, True), (False, False)])
+@pytest.mark.parametrize("overwritten", [True, False])
 def test_stored_overwriting_of_version_0_1_is_left_out_with_a_warning(
-    family: Any, switched_on: bool, warned: bool, tokens: Tensor, tmp_path: Path, caplog: Any
+    family: Any, overwritten: bool, tokens: Tensor, tmp_path: Path, caplog: Any
 ) -> None:
     model = tiny_steered(family)
-    model.save_pretrained(tmp_path)
-    as_version_0_1(tmp_path, overwrite_layers=[1], overwrite=switched_on)
-    found = AutoModelForCausalLM.from_pretrained(tmp_path)
+    model.save_pretrained(tmp_path / "new")
+    found = AutoModelForCausalLM.from_pretrained(as_old(tmp_path / "new", tmp_path / "old", overwritten=overwritten))
     assert torch.equal(logits(found, tokens), logits(model, tokens))
-    assert ("overwrite_layers: this version reads no stored overwriting" in caplog.text) is warned
+    assert ("overwrite_layers: this version reads no stored overwriting" in caplog.text) is overwritten
 
 
 # ---- overrides
