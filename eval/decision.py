@@ -79,6 +79,7 @@ def decide(scale: ScoreScale, found: Mapping[float, Sequence[Record]]) -> Decisi
     """
     selection = {alpha: records[0::2] for alpha, records in found.items()}
     held_out = {alpha: records[1::2] for alpha, records in found.items()}
+    base = scale.mean(selection[0.0])  # first: it refuses texts of a single token
     candidates = _gains(scale, selection)
     chosen = max(candidates, key=lambda alpha: (candidates[alpha].mean, -abs(alpha)))
     kept = candidates[chosen].low > 0
@@ -89,7 +90,7 @@ def decide(scale: ScoreScale, found: Mapping[float, Sequence[Record]]) -> Decisi
         reason=_reason(chosen, kept),
         candidates=candidates,
         examples=len(selection[0.0]),
-        base=scale.mean(selection[0.0]),
+        base=base,
         held_out=HeldOut(
             n=len(held_out[0.0]),
             base=scale.mean(held_out[0.0]),
