@@ -59,7 +59,8 @@ def negative_log_likelihood(
         if acts and decoder.vector_positions != ALL:
             raise InputError(
                 "vector_positions: the checkpoint's vectors act from where a prompt ends "
-                f"({decoder.vector_positions}), and a text has no prompt; give a checkpoint with vector_positions {ALL!r}, or vector_strength 0"
+                f"({decoder.vector_positions}), and a text has no prompt; give a checkpoint with vector_positions "
+                f"{ALL!r}, or vector_strength 0"
             )
     for batch in plan_batches(rows, batch_size)[skip_batches:]:
         texts = [rows[index] for index in batch]
