@@ -3,8 +3,6 @@
 Whether a method is better than another is the report's business.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

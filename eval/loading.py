@@ -1,7 +1,5 @@
 """MODEL as the user named it, checked and identified before its weights are loaded."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import dataclass

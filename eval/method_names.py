@@ -4,8 +4,6 @@ A value by language is written with slashes, `clas:alpha=de=-2/default=1`, becau
 between methods.  Which kinds and options there are is said in `methods.py`, how a folder is named in `run_folder.py`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias

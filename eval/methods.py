@@ -5,8 +5,6 @@ what it puts in force on a checkpoint.  That is strengths, which the engine sets
 alone are computed together; and at most one `Write`, for the length of a block.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -172,10 +170,6 @@ class Group:
     tables: WriteTables | None = None
 
     @property
-    def conditions(self) -> list[Condition]:
-        return [method.condition for method in self.methods]
-
-    @property
     def digest(self) -> str | None:
         """SHA-256 in hexadecimal of the tables; None without any."""
         if self.tables is None:
@@ -193,29 +187,20 @@ def grouped(methods: Sequence[Method], checkpoint: Checkpoint) -> list[Group]:
     """The methods as groups, in the order of their first methods.
 
     Raises:
-        InputError: a method needs the checkpoint's profile, and that is missing or lacks what it needs.
+        InputError: a method needs the checkpoint's profile, and that is missing, of another model, without all layers,
+            or too old for the site.
     """
     together: dict[Writing | None, list[Method]] = {}
     for method in methods:
         together.setdefault(method.writing, []).append(method)
-    return [
-        Group(tuple(alike), None if writing is None else tables_of(checkpoint, writing))
-        for writing, alike in together.items()
-    ]
-
-
-def tables_of(checkpoint: Checkpoint, writing: Writing) -> WriteTables:
-    """The tables of a `Write` from the checkpoint's profile; nothing is written over the anchor's neurons.
-
-    Raises:
-        InputError: the profile is missing, of another model, without all layers, or too old for the site.
-    """
-    profile = checkpoint.profile()
-    return write_tables(
-        profile,
-        SELECTIONS[writing.select](profile),
-        checkpoint.config.languages,
-        value=writing.value,
-        site=writing.site,
-        leave_out=(checkpoint.anchor_language,),
-    )
+    groups = []
+    for writing, alike in together.items():
+        tables = None
+        if writing is not None:
+            profile = checkpoint.profile()
+            how = {"value": writing.value, "site": writing.site}
+            selection = SELECTIONS[writing.select](profile)
+            anchor = checkpoint.anchor_language  # nothing is written over its neurons
+            tables = write_tables(profile, selection, checkpoint.config.languages, **how, leave_out=(anchor,))
+        groups.append(Group(tuple(alike), tables))
+    return groups

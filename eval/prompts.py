@@ -3,8 +3,6 @@
 What a template is, is the business of `templates`; what a model does with the ids that of `engine`.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -119,9 +117,7 @@ class PromptBuilder:
 
     def _ids(self, filled: Filled) -> list[int]:
         encoded = self._tokenizer(
-            self._before + filled.text + self._after,
-            add_special_tokens=not self._chat,
-            return_offsets_mapping=True,
+            self._before + filled.text + self._after, add_special_tokens=not self._chat, return_offsets_mapping=True
         )
         offset = len(self._before)
         ids: list[int] = []
@@ -129,13 +125,11 @@ class PromptBuilder:
             # A token that the tokenizer adds of its own spans no character, so it overlaps no field.
             start, end = span[0] - offset, span[1] - offset
             if id_ in self._special and any(first < end and start < last for first, last in filled.fields):
-                ids += self._as_text(filled.text[start:end])
+                text = filled.text[start:end]
+                ids += self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
             else:
                 ids.append(id_)
         return ids
-
-    def _as_text(self, text: str) -> list[int]:
-        return list(self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
     def _too_long(self, example: Example, language: str, tokens: int, why: str) -> InputError:
         return InputError(

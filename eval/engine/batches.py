@@ -4,9 +4,9 @@ The plan depends on the prompts and the batch size, and on nothing that has alre
 continued makes the same batches as one that never stopped, and so the same bytes.
 """
 
-from __future__ import annotations
-
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 
 from clas_models.errors import InputError
 
@@ -57,23 +57,13 @@ def whole_batches(batches: Sequence[Sequence[int]], done: int) -> int:
 
     That many can be skipped when a run is continued; of the next batch some examples may be there already.
     """
-    whole = 0
-    for batch in batches:
-        done -= len(batch)
-        if done < 0:
-            break
-        whole += 1
-    return whole
+    return bisect_right(list(accumulate(map(len, batches))), done)
 
 
 def shared_length(first: Sequence[int], second: Sequence[int]) -> int:
     """How many tokens two prompts have in common at their beginning."""
-    shared = 0
-    for one, other in zip(first, second, strict=False):
-        if one != other:
-            break
-        shared += 1
-    return shared
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((place for place, (one, other) in pairs if one != other), min(len(first), len(second)))
 
 
 def _neighbours(prompts: Sequence[Sequence[int]]) -> list[list[int]]:

@@ -4,8 +4,6 @@ The harness makes the token ids itself, in ways that are its own; what of that w
 here.
 """
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 
@@ -91,17 +89,14 @@ class PromptText:
                 "%s: a special token is written out in it; `python -m eval` takes it as text, the harness as the token",
                 example.key,
             )
-        elif self._harness_ids(prompt.text) != expected:
+            return
+        # As `lm_eval.models.huggingface.HFLM.tok_encode` makes them.
+        add, bos = self._settings.add_bos_token, self._tokenizer.bos_token
+        if add is None:
+            add = not (bos and prompt.text.startswith(bos))
+        if list(self._tokenizer(prompt.text, add_special_tokens=bool(add))["input_ids"]) != expected:
             remedy = "add add_bos_token=False to" if self._chat else "leave add_bos_token= out of"
             raise InputError(
                 f"{self._settings.tokenizer}: the harness would read other special tokens at the beginning of a prompt "
                 f"than `python -m eval`; {remedy} --model_args"
             )
-
-    def _harness_ids(self, text: str) -> list[int]:
-        """As `lm_eval.models.huggingface.HFLM.tok_encode` makes them."""
-        add = self._settings.add_bos_token
-        if add is None:
-            bos = self._tokenizer.bos_token
-            add = not (bos and text.startswith(bos))
-        return list(self._tokenizer(text, add_special_tokens=bool(add))["input_ids"])

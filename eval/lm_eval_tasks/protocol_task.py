@@ -4,8 +4,6 @@ Classes and not YAML alone, because a prompt is cut to its maximum length with t
 markup counts: the harness tells a task whether there is any only when the prompt is made.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, ClassVar
 

@@ -3,8 +3,6 @@
 What the numbers mean together is the business of `comparison.py`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -6,13 +6,12 @@ file in its place, or a folder: there NAME.LANG.txt is for one language, for ins
 for those that have no file of their own.  Chat markup and tokens are the business of `prompts.py`.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
+from typing import Self
 
 from clas_models.errors import InputError
 
@@ -45,7 +44,7 @@ class Template:
     pieces: tuple[tuple[str, str | None], ...]
 
     @classmethod
-    def parse(cls, text: str, place: str) -> Template:
+    def parse(cls, text: str, place: str) -> Self:
         """Raises InputError: a single brace, or something in braces that is not a plain name."""
         try:
             parsed = list(Formatter().parse(text.strip()))
