@@ -34,8 +34,7 @@ class Agreement:
 def compare_runs(one: Path, other: Path) -> list[Agreement]:
     """Every task, and every method that was in force with the same strengths in both.
 
-    Raises:
-        InputError: a folder that is not a run's, or two runs without a prediction of the same method and example.
+    Raises InputError: a folder that is not a run's, or two runs without a prediction of the same method and example.
     """
     runs = RunFolder.open(one), RunFolder.open(other)
     agreements = []

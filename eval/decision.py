@@ -74,8 +74,7 @@ def decide(scale: ScoreScale, found: Mapping[float, Sequence[Record]]) -> Decisi
         found: the predictions under each alpha, among them 0, the base; the same examples in the same order, at
             least FEWEST_EXAMPLES.
 
-    Raises:
-        InputError: a perplexity of texts of a single token each.
+    Raises InputError: a perplexity of texts of a single token each.
     """
     selection = {alpha: records[0::2] for alpha, records in found.items()}
     held_out = {alpha: records[1::2] for alpha, records in found.items()}

@@ -44,8 +44,7 @@ class Grid:
 def grid_methods(grid: Grid, checkpoint: Checkpoint) -> list[Method]:
     """The base, and steering with every combination.
 
-    Raises:
-        InputError: the checkpoint is a plain one, or a value cannot be used.
+    Raises InputError: the checkpoint is a plain one, or a value cannot be used.
     """
     grid.check()
     base = methods_of([BASE], checkpoint, {})

@@ -133,8 +133,7 @@ def methods_of(names: Sequence[str] | None, checkpoint: Checkpoint, strengths: M
 def clas_method(checkpoint: Checkpoint, strengths: Mapping[str, Any]) -> Method:
     """Steering with these strengths, which its name says; what is not there is as the checkpoint says.
 
-    Raises:
-        InputError: the checkpoint is a plain one, or a strength cannot be used on it.
+    Raises InputError: the checkpoint is a plain one, or a strength cannot be used on it.
     """
     return _method(method_name(CLAS, strengths, _SYNTAX[CLAS], SHORT_NAMES), CLAS, strengths, checkpoint)
 

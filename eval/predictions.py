@@ -60,8 +60,7 @@ class Predictions:
     def append(self, records: Sequence[Sequence[Record]]) -> None:
         """Add one batch, a list of records for each file, and wait until it is on the disk.
 
-        Raises:
-            OSError: the disk is full or not writable; the files can still be resumed.
+        Raises OSError: the disk is full or not writable; the files can still be resumed.
         """
         for file, lines in zip(self.files, records, strict=True):
             _append(file, "".join(line.to_json() + "\n" for line in lines).encode())

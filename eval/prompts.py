@@ -88,8 +88,7 @@ class PromptBuilder:
         A prompt of more than the maximum length loses the end of the field `task.cut`, as few characters as need be,
         and nothing else.
 
-        Raises:
-            InputError: the prompt is too long and the task has no such field, or is too long without it altogether.
+        Raises InputError: the prompt is too long and the task has no such field, or is too long without it altogether.
         """
         fill = self._templates.of(language).fill
         ids = self._ids(fill(example.fields))
@@ -149,8 +148,7 @@ def choice_ids(tokenizer: PreTrainedTokenizerBase, task: Task, chat_template: bo
     Returns:
         One id a choice, in the order of `task.choices`, all different.
 
-    Raises:
-        InputError: a choice that is not one token there, or shares it with another; or as `PromptBuilder`.
+    Raises InputError: a choice that is not one token there, or shares it with another; or as `PromptBuilder`.
     """
     _, after = _markup(tokenizer, task, chat_template)
     prompt = list(tokenizer(after, add_special_tokens=False)["input_ids"])

@@ -125,8 +125,7 @@ class RunFolder:
     def records(self, task: str, method: str, language: str) -> list[Record]:
         """The finished predictions, [] where there are none yet; a last line without its newline is unfinished.
 
-        Raises:
-            InputError: a line that is no prediction; it names file and line.
+        Raises InputError: a line that is no prediction; it names file and line.
         """
         path = self.file(task, method, language)
         return list(parsed(path, whole_lines(path)))
@@ -151,8 +150,7 @@ def whole_lines(path: Path) -> list[bytes]:
 def parsed(path: Path, lines: list[bytes]) -> Iterator[Record]:
     """The predictions on these lines of a file, the first of them its first.
 
-    Raises:
-        InputError: a line that is no prediction; it names file and line.
+    Raises InputError: a line that is no prediction; it names file and line.
     """
     for number, line in enumerate(lines, start=1):
         try:

@@ -83,8 +83,7 @@ class ScoreScale:
     def mean(self, records: Sequence[Record]) -> float:
         """The score of some examples together, on the scale of the records.
 
-        Raises:
-            InputError: there is nothing to divide by, because every text is a single token.
+        Raises InputError: there is nothing to divide by, because every text is a single token.
         """
         weight = self.weights(records).sum()
         if not weight:

@@ -86,8 +86,7 @@ def mcnemar(base: ArrayLike, other: ArrayLike) -> float:
     Args:
         base, other: 0 or 1 an example, `[examples]`.
 
-    Raises:
-        ValueError: other values, or not one of each for every example.
+    Raises ValueError: other values, or not one of each for every example.
     """
     differences = _differences(base, other)
     if not np.isin(np.concatenate([np.asarray(base), np.asarray(other)]), (0, 1)).all():

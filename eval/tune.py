@@ -101,8 +101,7 @@ def write_alphas(source: Source, alphas: Mapping[str, float]) -> Path:
     Returns:
         The file.
 
-    Raises:
-        InputError: the configuration cannot be changed, or would not be one that the family accepts.
+    Raises InputError: the configuration cannot be changed, or would not be one that the family accepts.
     """
     check_writable(source)
     raw = read_config(source.folder)

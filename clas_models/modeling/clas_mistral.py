@@ -3,8 +3,6 @@
 # mypy: disable-error-code="misc"
 # What the mixins define stands before what the base classes of transformers define.
 
-from __future__ import annotations
-
 from transformers import MistralConfig
 from transformers.models.mistral.modeling_mistral import (
     MistralDecoderLayer,
@@ -16,14 +14,9 @@ from transformers.models.mistral.modeling_mistral import (
     MistralModel,
 )
 
+from . import heads_clas as heads
 from .configuration_clas import ClasConfigMixin
 from .family import Family
-from .heads_clas import (
-    ClasForCausalLMMixin,
-    ClasForQuestionAnsweringMixin,
-    ClasForSequenceClassificationMixin,
-    ClasForTokenClassificationMixin,
-)
 from .layers_clas import ClasMLPMixin, PreNormLayerMixin
 from .modeling_clas import ClasModelMixin
 
@@ -45,39 +38,24 @@ class ClasMistralDecoderLayer(PreNormLayerMixin, MistralDecoderLayer):
 
 
 class ClasMistralModel(ClasModelMixin, MistralModel):
-    """The decoder of Mistral, steered."""
-
-    config_class = ClasMistralConfig
-    layer_class = ClasMistralDecoderLayer
+    config_class, layer_class = ClasMistralConfig, ClasMistralDecoderLayer
     _no_split_modules = ["ClasMistralDecoderLayer"]
 
 
-class ClasMistralForCausalLM(ClasForCausalLMMixin, MistralForCausalLM):
-    """The causal language model of Mistral, steered."""
-
-    config_class = ClasMistralConfig
-    model_class = ClasMistralModel
+class ClasMistralForCausalLM(heads.ClasForCausalLMMixin, MistralForCausalLM):
+    config_class, model_class = ClasMistralConfig, ClasMistralModel
 
 
-class ClasMistralForSequenceClassification(ClasForSequenceClassificationMixin, MistralForSequenceClassification):
-    """MistralForSequenceClassification on a steered decoder."""
-
-    config_class = ClasMistralConfig
-    model_class = ClasMistralModel
+class ClasMistralForSequenceClassification(heads.ClasForSequenceClassificationMixin, MistralForSequenceClassification):
+    config_class, model_class = ClasMistralConfig, ClasMistralModel
 
 
-class ClasMistralForTokenClassification(ClasForTokenClassificationMixin, MistralForTokenClassification):
-    """MistralForTokenClassification on a steered decoder."""
-
-    config_class = ClasMistralConfig
-    model_class = ClasMistralModel
+class ClasMistralForTokenClassification(heads.ClasForTokenClassificationMixin, MistralForTokenClassification):
+    config_class, model_class = ClasMistralConfig, ClasMistralModel
 
 
-class ClasMistralForQuestionAnswering(ClasForQuestionAnsweringMixin, MistralForQuestionAnswering):
-    """MistralForQuestionAnswering on a steered decoder."""
-
-    config_class = ClasMistralConfig
-    model_class = ClasMistralModel
+class ClasMistralForQuestionAnswering(heads.ClasForQuestionAnsweringMixin, MistralForQuestionAnswering):
+    config_class, model_class = ClasMistralConfig, ClasMistralModel
 
 
 MISTRAL = Family(

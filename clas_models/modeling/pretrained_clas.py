@@ -2,8 +2,6 @@
 languages, and run with neurons that are written over.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -197,8 +195,7 @@ class ClasPreTrainedMixin:
         For experiments: it is in force for every caller of the model meanwhile, also from other threads, and nothing of
         it is saved.
 
-        Raises:
-            ValueError: the tables do not fit the model, or another `Write` is in force.
+        Raises ValueError: the tables do not fit the model, or another `Write` is in force.
         """
         config, decoder = self.config, self.base_model
         write.check_fits(config.languages, config.num_hidden_layers, config.intermediate_size)

@@ -4,8 +4,6 @@ A checkpoint says which version wrote it and carries that version's files, so co
 the installed package reads a checkpoint of another version, or where files were exchanged.
 """
 
-from __future__ import annotations
-
 import re
 
 VERSION = "0.2.0"

@@ -29,8 +29,7 @@ def plan_batches(prompts: Sequence[Sequence[int]], batch_size: int) -> list[list
     Returns:
         Every index once.  No batch is empty; one is not full where the next prompts would have to be parted.
 
-    Raises:
-        InputError: the batch size is not positive, or a prompt has no tokens.
+    Raises InputError: the batch size is not positive, or a prompt has no tokens.
     """
     if batch_size < 1:
         raise InputError(f"batch size: {batch_size} is not positive; give at least 1")

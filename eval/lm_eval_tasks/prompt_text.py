@@ -38,8 +38,7 @@ class PromptText:
         settings: of the task.
         chat: whether the harness was told to apply the chat template.
 
-    Raises:
-        InputError: templates or tokenizer cannot be used for the task.
+    Raises InputError: templates or tokenizer cannot be used for the task.
     """
 
     def __init__(self, tokenizer: Any, task: Task, language: str, settings: HarnessSettings, chat: bool) -> None:
@@ -56,8 +55,7 @@ class PromptText:
     def of(self, example: Example) -> str:
         """The whole prompt of an example, chat markup included.
 
-        Raises:
-            InputError: the example is too long, or the harness would add or leave out special tokens.
+        Raises InputError: the example is too long, or the harness would add or leave out special tokens.
         """
         prompt = self._builder.build(example, self._language)
         self._check_tokens(prompt, example)

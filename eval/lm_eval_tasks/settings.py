@@ -43,8 +43,7 @@ class HarnessSettings:
             task: its name, for messages.
             language: the code of its examples.
 
-        Raises:
-            InputError: no model is named, a value cannot be used, or the model is told another language.
+        Raises InputError: no model is named, a value cannot be used, or the model is told another language.
         """
         named = next((metadata[key] for key in _TOKENIZER_KEYS if metadata.get(key)), None)
         if named is None:

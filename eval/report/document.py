@@ -88,8 +88,7 @@ class Document:
 def assemble(results: Sequence[TaskResults]) -> Document:
     """Everything there is to say about these results.
 
-    Raises:
-        InputError: a `tune.json` that cannot be read.
+    Raises InputError: a `tune.json` that cannot be read.
     """
     compared = {index: compare(task) for index, task in enumerate(results)}
     plain = [found for found in compared.values() if found and not found.task.is_grid]

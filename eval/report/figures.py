@@ -46,8 +46,7 @@ def save_chart(chart: Chart, folder: Path) -> list[Path]:
 
     Each file appears whole or not at all; the same chart gives the same SVG.
 
-    Raises:
-        OSError: a file cannot be written.
+    Raises OSError: a file cannot be written.
     """
     from matplotlib import style
 

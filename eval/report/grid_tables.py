@@ -176,8 +176,7 @@ def tuning_table(task: TaskResults) -> Table | None:
     Returns:
         None for another task than the tuned one, and while `tune` has not decided yet.
 
-    Raises:
-        InputError: the file is not what `tune` writes.
+    Raises InputError: the file is not what `tune` writes.
     """
     file = task.path / TUNE_NAME
     if not file.is_file():

@@ -47,8 +47,7 @@ def load_belebele(languages: Sequence[str] | None, source: ExampleSource) -> dic
 
     A key is made of the passage's link (with its split, where the row has one) and the question's number.
 
-    Raises:
-        InputError: a source or row that cannot be used, or a question that a language lacks.
+    Raises InputError: a source or row that cannot be used, or a question that a language lacks.
     """
     wanted = language_codes(languages)
     rows = _hub_rows(wanted) if source.data_dir is None else _file_rows(wanted, source.data_dir)

@@ -19,8 +19,7 @@ def load_perplexity(languages: Sequence[str] | None, source: ExampleSource) -> d
     `source.data_dir` is only looked at for the corpora that are published as files, because other tasks of the same
     run may need it.
 
-    Raises:
-        InputError: as `load_corpus`.
+    Raises InputError: as `load_corpus`.
     """
     name = source.corpus or DEFAULT_CORPUS
     corpus = load_corpus(

@@ -69,8 +69,7 @@ class ExampleSource:
 def language_codes(languages: Sequence[str] | None) -> tuple[str, ...] | None:
     """The codes in lower case, None as it is.
 
-    Raises:
-        InputError: no code, something that is not a code, or the same code twice.
+    Raises InputError: no code, something that is not a code, or the same code twice.
     """
     return None if languages is None else normalise_codes(languages)
 
@@ -88,8 +87,7 @@ def parallel_examples(
     Returns:
         By language the same keys, in the order of the first language.
 
-    Raises:
-        InputError: a key twice in a language, or missing in one; fewer examples than wanted, or none wanted.
+    Raises InputError: a key twice in a language, or missing in one; fewer examples than wanted, or none wanted.
     """
     if samples is not None and samples < 1:
         raise InputError(f"samples is {samples}: give 1 or more")

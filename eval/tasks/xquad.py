@@ -17,8 +17,7 @@ from .task import Answer, Example, ExampleSource, Kind, Task, language_codes, pa
 def load_xquad(languages: Sequence[str] | None, source: ExampleSource) -> dict[str, list[Example]]:
     """Questions with the fields `context` and `question`; neighbours share a context.
 
-    Raises:
-        InputError: a source or row that cannot be used, a question that a language lacks or that has no answer.
+    Raises InputError: a source or row that cannot be used, a question that a language lacks or that has no answer.
     """
     questions = xquad_questions(language_codes(languages), source.data_dir)
     found = {language: _examples(rows) for language, rows in questions.items()}
