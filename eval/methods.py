@@ -109,9 +109,8 @@ def methods_of(names: Sequence[str] | None, checkpoint: Checkpoint, strengths: M
     Args:
         strengths: of `clas`, where its options do not say them.
 
-    Raises:
-        InputError: no method of that name, one that is given twice, one that a plain checkpoint cannot be run with, an
-            option that cannot be used, or strengths that no method asks about.
+    Raises InputError: no method of that name, one that is given twice, one that a plain checkpoint cannot be run with,
+    an option that cannot be used, or strengths that no method asks about.
     """
     if names is None:
         names = DEFAULT_METHODS if checkpoint.is_steered else (BASE,)
@@ -185,9 +184,8 @@ class Group:
 def grouped(methods: Sequence[Method], checkpoint: Checkpoint) -> list[Group]:
     """The methods as groups, in the order of their first methods.
 
-    Raises:
-        InputError: a method needs the checkpoint's profile, and that is missing, of another model, without all layers,
-            or too old for the site.
+    Raises InputError: a method needs the checkpoint's profile, and that is missing, of another model, without all
+    layers, or too old for the site.
     """
     together: dict[Writing | None, list[Method]] = {}
     for method in methods:

@@ -68,9 +68,8 @@ class PromptBuilder:
             max_length: the most tokens of a prompt; tokens that a model adds to it do not count.
             chat_template: whether to use the tokenizer's; of no effect on a perplexity.
 
-        Raises:
-            InputError: a tokenizer without a chat template although one is asked for, one that cannot be used, or a
-                maximum length below 1.
+        Raises InputError: a tokenizer without a chat template although one is asked for, one that cannot be used, or a
+        maximum length below 1.
         """
         if max_length < 1:
             raise InputError(f"maximum length is {max_length}: give 1 or more")

@@ -36,8 +36,7 @@ def run_tune(
     Returns:
         Also the decisions by language.
 
-    Raises:
-        InputError, OSError: as `run_methods`.
+    Raises InputError, OSError: as `run_methods`.
     """
     checkpoint = options.open()
     if write:

@@ -65,9 +65,8 @@ class SplitDecoder:
     Args:
         model: a causal language model of a supported family, in eval mode.
 
-    Raises:
-        InputError: the model's family, its attention implementation or a kind of attention is not supported, or the
-            model is in training mode.
+    Raises InputError: the model's family, its attention implementation or a kind of attention is not supported, or the
+    model is in training mode.
     """
 
     def __init__(self, model: Any) -> None:
@@ -164,8 +163,7 @@ class SplitDecoder:
         Returns:
             `[batch, tokens, hidden]`, what `model.model` returns as the last hidden state.
 
-        Raises:
-            TypeError, ValueError: `language` is not a language code.
+        Raises TypeError, ValueError: `language` is not a language code.
         """
         steering: dict[str, Tensor | None] = {}
         if self.is_steered:

@@ -20,9 +20,8 @@ def load_xnli(languages: Sequence[str] | None, source: ExampleSource) -> dict[st
 
     The key is the pair's id in an official file (`xnli.dev.tsv`, `xnli.test.tsv`), else the number of the row from 1.
 
-    Raises:
-        InputError: a source or row that cannot be used, a row that a language lacks, a label that is unknown or not
-            the same in every language; the message names the file and the line.
+    Raises InputError: a source or row that cannot be used, a row that a language lacks, a label that is unknown or not
+    the same in every language; the message names the file and the line.
     """
     pairs = {language: list(rows) for language, rows in xnli_pairs(language_codes(languages), source.data_dir).items()}
     found = {language: _examples(rows) for language, rows in pairs.items()}

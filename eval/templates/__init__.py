@@ -94,9 +94,8 @@ def find_templates(name: str, path: Path | None = None) -> Templates:
         name: of the default template, `Task.template`.
         path: a user's file or folder; None is the default.
 
-    Raises:
-        InputError: a path that is not there, a folder without a template of that name, a file that is not UTF-8, or
-            one with other places than the default template has; the message names the file and the place.
+    Raises InputError: a path that is not there, a folder without a template of that name, a file that is not UTF-8, or
+    one with other places than the default template has; the message names the file and the place.
     """
     default = _read(_DEFAULTS / f"{name}.txt")
     if path is None:
