@@ -168,6 +168,10 @@ class Group:
     tables: WriteTables | None = None
 
     @property
+    def conditions(self) -> list[Condition]:
+        return [method.condition for method in self.methods]
+
+    @property
     def digest(self) -> str | None:
         """SHA-256 in hexadecimal of the tables; None without any."""
         if self.tables is None:

@@ -209,8 +209,7 @@ class _Work:
         named = "+".join(tallies) if len(tallies) <= 2 else f"{len(tallies)} methods"
         self.meter.at(f"{task.name} {language}, {named}")
         with group.in_force(model):
-            conditions = [method.condition for method in group.methods]
-            for batch, answers in job.answers(model, prompts, language, conditions, predictions.batches):
+            for batch, answers in job.answers(model, prompts, language, group.conditions, predictions.batches):
                 lines = [
                     [
                         job.record(examples[index], language, prompts[index], answer)
