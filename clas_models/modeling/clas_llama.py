@@ -14,9 +14,14 @@ from transformers.models.llama.modeling_llama import (
     LlamaModel,
 )
 
-from . import heads_clas as heads
 from .configuration_clas import ClasConfigMixin
 from .family import Family
+from .heads_clas import (
+    ClasForCausalLMMixin,
+    ClasForQuestionAnsweringMixin,
+    ClasForSequenceClassificationMixin,
+    ClasForTokenClassificationMixin,
+)
 from .layers_clas import ClasMLPMixin, PreNormLayerMixin
 from .modeling_clas import ClasModelMixin
 
@@ -42,19 +47,19 @@ class ClasLlamaModel(ClasModelMixin, LlamaModel):
     _no_split_modules = ["ClasLlamaDecoderLayer"]
 
 
-class ClasLlamaForCausalLM(heads.ClasForCausalLMMixin, LlamaForCausalLM):
+class ClasLlamaForCausalLM(ClasForCausalLMMixin, LlamaForCausalLM):
     config_class, model_class = ClasLlamaConfig, ClasLlamaModel
 
 
-class ClasLlamaForSequenceClassification(heads.ClasForSequenceClassificationMixin, LlamaForSequenceClassification):
+class ClasLlamaForSequenceClassification(ClasForSequenceClassificationMixin, LlamaForSequenceClassification):
     config_class, model_class = ClasLlamaConfig, ClasLlamaModel
 
 
-class ClasLlamaForTokenClassification(heads.ClasForTokenClassificationMixin, LlamaForTokenClassification):
+class ClasLlamaForTokenClassification(ClasForTokenClassificationMixin, LlamaForTokenClassification):
     config_class, model_class = ClasLlamaConfig, ClasLlamaModel
 
 
-class ClasLlamaForQuestionAnswering(heads.ClasForQuestionAnsweringMixin, LlamaForQuestionAnswering):
+class ClasLlamaForQuestionAnswering(ClasForQuestionAnsweringMixin, LlamaForQuestionAnswering):
     config_class, model_class = ClasLlamaConfig, ClasLlamaModel
 
 

@@ -14,9 +14,14 @@ from transformers.models.mistral.modeling_mistral import (
     MistralModel,
 )
 
-from . import heads_clas as heads
 from .configuration_clas import ClasConfigMixin
 from .family import Family
+from .heads_clas import (
+    ClasForCausalLMMixin,
+    ClasForQuestionAnsweringMixin,
+    ClasForSequenceClassificationMixin,
+    ClasForTokenClassificationMixin,
+)
 from .layers_clas import ClasMLPMixin, PreNormLayerMixin
 from .modeling_clas import ClasModelMixin
 
@@ -42,19 +47,19 @@ class ClasMistralModel(ClasModelMixin, MistralModel):
     _no_split_modules = ["ClasMistralDecoderLayer"]
 
 
-class ClasMistralForCausalLM(heads.ClasForCausalLMMixin, MistralForCausalLM):
+class ClasMistralForCausalLM(ClasForCausalLMMixin, MistralForCausalLM):
     config_class, model_class = ClasMistralConfig, ClasMistralModel
 
 
-class ClasMistralForSequenceClassification(heads.ClasForSequenceClassificationMixin, MistralForSequenceClassification):
+class ClasMistralForSequenceClassification(ClasForSequenceClassificationMixin, MistralForSequenceClassification):
     config_class, model_class = ClasMistralConfig, ClasMistralModel
 
 
-class ClasMistralForTokenClassification(heads.ClasForTokenClassificationMixin, MistralForTokenClassification):
+class ClasMistralForTokenClassification(ClasForTokenClassificationMixin, MistralForTokenClassification):
     config_class, model_class = ClasMistralConfig, ClasMistralModel
 
 
-class ClasMistralForQuestionAnswering(heads.ClasForQuestionAnsweringMixin, MistralForQuestionAnswering):
+class ClasMistralForQuestionAnswering(ClasForQuestionAnsweringMixin, MistralForQuestionAnswering):
     config_class, model_class = ClasMistralConfig, ClasMistralModel
 
 

@@ -14,9 +14,14 @@ from transformers.models.qwen2.modeling_qwen2 import (
     Qwen2Model,
 )
 
-from . import heads_clas as heads
 from .configuration_clas import ClasConfigMixin
 from .family import Family
+from .heads_clas import (
+    ClasForCausalLMMixin,
+    ClasForQuestionAnsweringMixin,
+    ClasForSequenceClassificationMixin,
+    ClasForTokenClassificationMixin,
+)
 from .layers_clas import ClasMLPMixin, PreNormLayerMixin
 from .modeling_clas import ClasModelMixin
 
@@ -42,19 +47,19 @@ class ClasQwen2Model(ClasModelMixin, Qwen2Model):
     _no_split_modules = ["ClasQwen2DecoderLayer"]
 
 
-class ClasQwen2ForCausalLM(heads.ClasForCausalLMMixin, Qwen2ForCausalLM):
+class ClasQwen2ForCausalLM(ClasForCausalLMMixin, Qwen2ForCausalLM):
     config_class, model_class = ClasQwen2Config, ClasQwen2Model
 
 
-class ClasQwen2ForSequenceClassification(heads.ClasForSequenceClassificationMixin, Qwen2ForSequenceClassification):
+class ClasQwen2ForSequenceClassification(ClasForSequenceClassificationMixin, Qwen2ForSequenceClassification):
     config_class, model_class = ClasQwen2Config, ClasQwen2Model
 
 
-class ClasQwen2ForTokenClassification(heads.ClasForTokenClassificationMixin, Qwen2ForTokenClassification):
+class ClasQwen2ForTokenClassification(ClasForTokenClassificationMixin, Qwen2ForTokenClassification):
     config_class, model_class = ClasQwen2Config, ClasQwen2Model
 
 
-class ClasQwen2ForQuestionAnswering(heads.ClasForQuestionAnsweringMixin, Qwen2ForQuestionAnswering):
+class ClasQwen2ForQuestionAnswering(ClasForQuestionAnsweringMixin, Qwen2ForQuestionAnswering):
     config_class, model_class = ClasQwen2Config, ClasQwen2Model
 
 
