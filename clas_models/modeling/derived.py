@@ -18,28 +18,30 @@ class DerivedTable:
     """The last table that was made, and what it was made from."""
 
     def __init__(self) -> None:
-        self._kept: tuple[tuple[Tensor, ...], tuple[Hashable, ...], Tensor] | None = None
+        self._kept: tuple[Hashable, list[tuple[Tensor, int, int]], Tensor] | None = None
 
     def get(self, buffers: Sequence[Tensor], form: Hashable, make: Callable[[], Tensor]) -> Tensor:
         """The table of these buffers.
 
         Args:
             buffers: everything that `make` reads.
-            form: what else the table depends on, such as its dtype and device.
+            form: what else the table depends on, such as its dtype.
             make: makes it.
         """
         # Inside a graph there is nothing to look at, and the graph makes the table in one piece with its use.
-        # Tensors of the inference mode do not count the writes to them.
-        if torch.compiler.is_compiling() or any(buffer.is_inference() for buffer in buffers):
+        if torch.compiler.is_compiling():
             return make()
-        state = (form, *[(buffer._version, buffer.data_ptr()) for buffer in buffers])
-        if self._kept is not None:
-            made_from, made_in, table = self._kept
-            if made_in == state and all(a is b for a, b in zip(made_from, buffers, strict=True)):
-                return table
+        if self._kept is not None and self._kept[0] == form:
+            for buffer, (known, version, place) in zip(buffers, self._kept[1], strict=True):
+                if buffer is not known or buffer._version != version or buffer.data_ptr() != place:
+                    break
+            else:
+                return self._kept[2]
+        if any(buffer.is_inference() for buffer in buffers):  # these do not count the writes to them
+            return make()
         with torch.inference_mode(False), torch.no_grad():  # else no gradient could pass by it later
             table = make()
-        self._kept = (tuple(buffers), state, table)
+        self._kept = (form, [(buffer, buffer._version, buffer.data_ptr()) for buffer in buffers], table)
         return table
 
     def __deepcopy__(self, memo: object) -> Self:

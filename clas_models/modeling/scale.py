@@ -79,13 +79,15 @@ class ScaleInLayer(nn.Module):
     def factors(self, dtype: torch.dtype, part: slice | None = None) -> Tensor:
         """What each neuron is multiplied by in each language: `[languages + 1, neurons]`, rounded to `dtype` once."""
         everything = slice(None) if part is None else part
+        # Not by attribute: `nn.Module` looks for those elsewhere first, which takes longer than the product.
+        buffers: tuple[Any, ...] = tuple(self._buffers.values())
 
         def make() -> Tensor:
-            masks = self.shared_mask[everything], self.specific_mask[everything]
-            return neuron_factors(*masks, self.row_scales.to(dtype))
+            shared, specific, scales = buffers
+            return neuron_factors(shared[everything], specific[everything], scales.to(dtype))
 
-        form = (dtype, everything.start, everything.stop)
-        return self._factors.get((self.shared_mask, self.specific_mask, self.row_scales), form, make)
+        form = dtype if part is None else (dtype, part.start, part.stop)
+        return self._factors.get(buffers, form, make)
 
     def set_strengths(self, strengths: Strengths) -> None:
         """Put other strengths in force.  In place: a compiled graph stays valid."""
