@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from clas_models.conversion.demo_model import wheel_model
+from clas_models.conversion.demo import wheel_model
 from clas_models.conversion.gguf_source import dequantize
 
 from . import profiling, steering, writing

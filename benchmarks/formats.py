@@ -24,7 +24,7 @@ import torch
 import transformers
 from peft import IA3Config, get_peft_model
 
-from clas_models.conversion.demo_model import wheel_model
+from clas_models.conversion.demo import wheel_model
 from clas_models.conversion.formats.scaling import Scaling, scaling
 from clas_models.conversion.gguf_source import dequantize
 

@@ -4,8 +4,6 @@ Importing this package teaches the Auto classes of transformers the steered mode
 classes of a family are in its file, `clas_models.modeling.clas_llama`, and in the table FAMILIES.
 """
 
-from __future__ import annotations
-
 from .errors import InputError
 from .modeling.add import Add
 from .modeling.families import FAMILIES, register, register_family

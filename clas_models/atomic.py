@@ -1,7 +1,5 @@
 """Files that appear whole or not at all, and folders that one process at a time writes to."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator
@@ -29,8 +27,7 @@ def fsync_path(path: Path) -> None:
 def atomic_file(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it takes the final name when the block ends without an exception.
 
-    Raises:
-        OSError: it could not be written; then what stood under the final name still does, and nothing beside it.
+    Raises OSError: it could not be written; then what stood under the final name still does, and nothing beside it.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -52,17 +49,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def folder_lock(folder: Path, busy: str) -> Iterator[None]:
-    """The folder is this process's alone for the length of a `with` block, by a file `.lock` in it.
-
-    Raises:
-        InputError: another process has it; the message is `busy`.
-    """
-    lock = FileLock(folder / LOCK_NAME)
+    """The folder is this process's alone, by a file `.lock`. Raises InputError, with the text `busy`: it is not."""
     try:
-        lock.acquire(timeout=0)
+        lock = FileLock(folder / LOCK_NAME).acquire(timeout=0)
     except Timeout as error:
         raise InputError(busy) from error
-    try:
+    with lock:
         yield
-    finally:
-        lock.release()

@@ -1,7 +1,5 @@
 """What the command lines have in common: a user's mistake becomes one line and exit status 2, an interruption 130."""
 
-from __future__ import annotations
-
 import argparse
 import logging
 import os
@@ -37,9 +35,7 @@ class Parser(argparse.ArgumentParser):
 def joined(arguments: Sequence[str], options: Collection[str]) -> list[str]:
     """`--alpha -2` and `--beta -1e-3` need no `=`: argparse would read a value such as -1e-3 as an option.
 
-    Args:
-        arguments: as the shell gave them.
-        options: those with values that may begin with a minus.
+    `arguments` are as the shell gave them, `options` those with values that may begin with a minus.
     """
     result, values = [], iter(arguments)
     for argument in values:

@@ -3,8 +3,6 @@
 Only what a run has written itself is ever removed.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -53,7 +51,8 @@ def begun(path: Path, settings: Settings, say: Callable[[str], Any]) -> Iterator
             say(f"{path}: begun with other settings ({'; '.join(changed)}), so it starts anew")
             _discard(run)
         else:
-            say(f"{path}: goes on, {_count(run):,} predictions are there already")
+            count = sum(len(whole_lines(file)) for file in _files(run))
+            say(f"{path}: goes on, {count:,} predictions are there already")
         if changed or common != after:
             (path / TUNE_NAME).unlink(missing_ok=True)  # decided among fewer candidates
             run = RunFolder(path, settings)
@@ -92,10 +91,6 @@ def _files(run: RunFolder) -> list[Path]:
         for method in settings.methods
         for language in languages
     ]
-
-
-def _count(run: RunFolder) -> int:
-    return sum(len(whole_lines(file)) for file in _files(run))
 
 
 def _discard(run: RunFolder) -> None:

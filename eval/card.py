@@ -4,13 +4,10 @@ As metadata in the Hub's `model-index` form, which its pages and search read, an
 two marks.  Everything else in the card, and every other file of the checkpoint, stays as it is.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard
 from yaml import YAMLError
@@ -30,21 +27,11 @@ _NEXT_HEADING = "\n## Limits"
 _MISSING = "–"
 
 
-@dataclass(frozen=True)
-class HubTask:
-    """How the Hub calls a task and its data; `{}` in `config` is the language."""
-
-    task_type: str
-    task_name: str
-    dataset: str
-    dataset_name: str
-    config: str = "{}"
-
-
+# How the Hub calls a task: type, name, data set, its name, and the configuration of a language.
 _HUB_TASKS = {
-    "xnli": HubTask("text-classification", "Natural Language Inference", "facebook/xnli", "XNLI"),
-    "xquad": HubTask("question-answering", "Question Answering", "google/xquad", "XQuAD", "xquad.{}"),
-    "belebele": HubTask("multiple-choice", "Reading Comprehension", "facebook/belebele", "Belebele"),
+    "xnli": ("text-classification", "Natural Language Inference", "facebook/xnli", "XNLI", "{}"),
+    "xquad": ("question-answering", "Question Answering", "google/xquad", "XQuAD", "xquad.{}"),
+    "belebele": ("multiple-choice", "Reading Comprehension", "facebook/belebele", "Belebele", "{}"),
 }
 
 
@@ -81,7 +68,12 @@ def write_card(folder: Path, runs: Sequence[Path]) -> Path:
     tasks = collect(runs)
     _check(tasks, checkpoint)
     scores = {task.task: language_scores(task) for task in tasks}
-    card = _open_card(path)
+    try:
+        card = ModelCard(path.read_bytes().decode("utf-8"))
+    except (ValueError, YAMLError) as error:
+        raise InputError(
+            f"{path}: its metadata cannot be read ({error}); mend the lines between the two ---"
+        ) from error
     before = card.data.get("eval_results") or []
     kept = [result for result in before if (result.metric_args or {}).get("method") != CLAS]
     found = [result for task in tasks for result in eval_results(task, scores[task.task])]
@@ -109,27 +101,26 @@ def language_scores(task: TaskResults) -> list[LanguageScore]:
 
 def eval_results(task: TaskResults, scores: Sequence[LanguageScore]) -> list[EvalResult]:
     """One result a language, with the number of examples and the base model's score beside it."""
-    on_hub = _HUB_TASKS.get(task.task) or HubTask("text-generation", task.task, _corpus(task), _corpus(task))
+    # The name of a perplexity's corpus; where a user's own file lies is nobody's business.
+    corpus = str(task.settings.other.get("corpus") or "builtin").rpartition("/")[2]
+    named = _HUB_TASKS.get(task.task) or ("text-generation", task.task, corpus, corpus, "{}")
+    task_type, task_name, dataset, dataset_name, config = named
     places = task.scale.digits
-    found = []
-    for score in scores:
-        facts: dict[str, Any] = {"method": CLAS, "examples": score.examples}
-        if score.base is not None:
-            facts["base"] = round(score.base, places)
-        found.append(
-            EvalResult(
-                task_type=on_hub.task_type,
-                task_name=on_hub.task_name,
-                dataset_type=on_hub.dataset,
-                dataset_name=f"{on_hub.dataset_name} ({score.language})",
-                dataset_config=on_hub.config.format(score.language),
-                metric_type=task.scale.shown_as,
-                metric_name=task.scale.unit,
-                metric_value=round(score.score, places),
-                metric_args=facts,
-            )
+    return [
+        EvalResult(
+            task_type=task_type,
+            task_name=task_name,
+            dataset_type=dataset,
+            dataset_name=f"{dataset_name} ({score.language})",
+            dataset_config=config.format(score.language),
+            metric_type=task.scale.shown_as,
+            metric_name=task.scale.unit,
+            metric_value=round(score.score, places),
+            metric_args={"method": CLAS, "examples": score.examples}
+            | ({} if score.base is None else {"base": round(score.base, places)}),
         )
-    return found
+        for score in scores
+    ]
 
 
 def section(tasks: Sequence[TaskResults], scores: dict[str, list[LanguageScore]]) -> str:
@@ -167,18 +158,8 @@ def _cells(score: LanguageScore, places: int) -> list[str]:
         return [*cells, _MISSING, f"{score.score:.{places}f}", _MISSING, _MISSING]
     low, high = score.interval.low, score.interval.high
     bounds = f"{low:+.{places}f} to {high:+.{places}f}" if math.isfinite(low) and math.isfinite(high) else _MISSING
-    return [
-        *cells,
-        f"{score.base:.{places}f}",
-        f"{score.score:.{places}f}",
-        f"{score.interval.mean:+.{places}f}",
-        bounds,
-    ]
-
-
-def _corpus(task: TaskResults) -> str:
-    """The name of a perplexity's corpus; where a user's own file lies is nobody's business."""
-    return str(task.settings.other.get("corpus") or "builtin").rpartition("/")[2]
+    scores = f"{score.base:.{places}f}", f"{score.score:.{places}f}", f"{score.interval.mean:+.{places}f}"
+    return [*cells, *scores, bounds]
 
 
 def _check(tasks: Sequence[TaskResults], checkpoint: Checkpoint) -> None:
@@ -201,12 +182,3 @@ def _check(tasks: Sequence[TaskResults], checkpoint: Checkpoint) -> None:
         if task.task in seen:
             raise InputError(f"{seen[task.task]} and {task.path} both have {task.task}; give one of them")
         seen[task.task] = task.path
-
-
-def _open_card(path: Path) -> ModelCard:
-    try:
-        return ModelCard(path.read_bytes().decode("utf-8"))
-    except (ValueError, YAMLError) as error:
-        raise InputError(
-            f"{path}: its metadata cannot be read ({error}); mend the lines between the two ---"
-        ) from error

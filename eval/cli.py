@@ -4,17 +4,17 @@ Reads arguments; what becomes of a user's mistake is said in `clas_models.comman
 `grid.py`, `tune.py` and `report`.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from clas_models.command_line import Parser, guarded, joined
 from clas_models.conversion.cli import parse_alpha, parse_languages
 from clas_models.errors import InputError
+
+Add: TypeAlias = Callable[..., Any]  # `add_argument` of a command's parser
 
 _NUMBERS = ("--alpha", "--beta", "--gamma")
 _EXTRA = ("evaluate", "sklearn", "scipy", "jinja2", "plotly")  # what the package's extra `eval` brings
@@ -49,19 +49,22 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    _add_run(commands)
-    _add_grid(commands)
-    _add_tune(commands)
-    _add_report(commands)
-    _add_compare(commands)
-    _add_card(commands)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, what, work, add_arguments in (
+        ("run", "methods on tasks", _run_methods, _add_run),
+        ("grid", "every combination of strengths on one task", _run_grid, _add_grid),
+        ("tune", "an alpha for each language that does no harm", _run_tune, _add_tune),
+        ("report", "tables, figures and one HTML page", _report, _add_report),
+        ("compare", "how many predictions of two runs differ, such as of two batch sizes", _compare, _add_compare),
+        ("card", "put the scores of runs into the model card of their checkpoint", _card, _add_card),
+    ):
+        command = commands.add_parser(name, help=what, allow_abbrev=False)
+        command.set_defaults(work=work)
+        add_arguments(command.add_argument)
     return parser
 
 
-def _add_run(commands: Any) -> None:
-    command = commands.add_parser("run", help="methods on tasks", allow_abbrev=False)
-    add = command.add_argument
+def _add_run(add: Add) -> None:
     add("model", metavar="MODEL", help="a folder or a Hub id of a checkpoint, steered or plain")
     add("--tasks", type=parse_names, required=True, metavar="xnli,…", help="xnli, xquad, belebele, perplexity")
     add("--methods", metavar="base,…", help="base, clas, int-mean (default: base,clas; base for a "
@@ -71,41 +74,35 @@ def _add_run(commands: Any) -> None:
         "(default: the checkpoint's)")  # fmt: skip
     add("--beta", type=float, metavar="B", help="of clas (default: the checkpoint's)")
     add("--gamma", type=float, metavar="C", help="of clas (default: the checkpoint's)")
-    _add_common(command)
+    _add_common(add)
 
 
-def _add_grid(commands: Any) -> None:
-    command = commands.add_parser("grid", help="every combination of strengths on one task", allow_abbrev=False)
-    add = command.add_argument
+def _add_grid(add: Add) -> None:
     add("model", metavar="MODEL", help="a folder or a Hub id of a steered checkpoint")
     add("--task", required=True, metavar="NAME", help="xnli, xquad, belebele or perplexity")
     add("--alpha", type=parse_numbers, metavar="-2,2,…", help="(default: -8,-6,-4,-2,0,2,4)")
     add("--beta", type=parse_numbers, metavar="0.2,…", help="(default: the checkpoint's)")
     add("--gamma", type=parse_numbers, metavar="0.1,…", help="(default: the checkpoint's)")
-    _add_common(command)
+    _add_common(add)
 
 
-def _add_tune(commands: Any) -> None:
-    command = commands.add_parser("tune", help="an alpha for each language that does no harm", allow_abbrev=False)
-    add = command.add_argument
+def _add_tune(add: Add) -> None:
     add("model", metavar="MODEL", help="a folder or a Hub id of a steered checkpoint")
     add("--task", required=True, metavar="NAME", help="xnli, xquad, belebele or perplexity")
     add("--alpha", type=parse_numbers, metavar="-2,2,…", help="the candidates (default: -8,-6,-4,-2,0,2,4)")
     add("--write", action="store_true", help="put the alphas into the checkpoint's config.json")
-    _add_common(command, default_out="./MODEL-tune-TASK")
+    _add_common(add, default_out="./MODEL-tune-TASK")
 
 
-def _add_common(command: argparse.ArgumentParser, default_out: str | None = None) -> None:
-    add = command.add_argument
+def _add_common(add: Add, default_out: str | None = None) -> None:
     default = f" (default: {default_out})" if default_out else ""
     add("--out", type=Path, required=not default_out, metavar="RUN", help="the run's folder; an interrupted run goes "
         f"on in it{default}")  # fmt: skip
     add("--samples", type=int, metavar="N", help="the first rows of every language (default: all)")
     add("--languages", type=parse_languages, metavar="de,th,…", help="(default: all that the data has)")
     add("--data-dir", type=Path, metavar="DIR", help="folder with the published files (default: from the Hub)")
-    add(
-        "--corpus", metavar="SOURCE", help="of perplexity: builtin (default), xquad, xnli, FILE.jsonl or a Hub data set"
-    )
+    add("--corpus", metavar="SOURCE", help="of perplexity: builtin (default), xquad, xnli, FILE.jsonl or a Hub data "
+        "set")  # fmt: skip
     add("--templates", type=Path, metavar="PATH", help="a file or a folder in place of the default templates")
     add("--no-chat-template", dest="chat_template", action="store_false", help="prompts without the tokenizer's chat "
         "template")  # fmt: skip
@@ -118,27 +115,19 @@ def _add_common(command: argparse.ArgumentParser, default_out: str | None = None
     add("--quiet", action="store_true", help="no progress, no summary: print the folder and nothing else")
 
 
-def _add_report(commands: Any) -> None:
-    command = commands.add_parser("report", help="tables, figures and one HTML page", allow_abbrev=False)
-    add = command.add_argument
+def _add_report(add: Add) -> None:
     add("runs", type=Path, nargs="+", metavar="RUN", help="folders of runs")
     add("--out", type=Path, metavar="DIR", help="where the report goes (default: RUN/report of the first)")
 
 
-def _add_compare(commands: Any) -> None:
-    command = commands.add_parser(
-        "compare", help="how many predictions of two runs differ, such as of two batch sizes", allow_abbrev=False
-    )
-    command.add_argument("first", type=Path, metavar="RUN", help="the folder of a run")
-    command.add_argument("second", type=Path, metavar="OTHER", help="the folder of another")
+def _add_compare(add: Add) -> None:
+    add("first", type=Path, metavar="RUN", help="the folder of a run")
+    add("second", type=Path, metavar="OTHER", help="the folder of another")
 
 
-def _add_card(commands: Any) -> None:
-    command = commands.add_parser(
-        "card", help="put the scores of runs into the model card of their checkpoint", allow_abbrev=False
-    )
-    command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="the folder of a steered checkpoint")
-    command.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of `run` on it")
+def _add_card(add: Add) -> None:
+    add("checkpoint", type=Path, metavar="CHECKPOINT", help="the folder of a steered checkpoint")
+    add("runs", type=Path, nargs="+", metavar="RUN", help="folders of `run` on it")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -150,17 +139,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    commands: dict[str, Callable[[dict[str, Any]], str]] = {
-        "run": _run_methods,
-        "grid": _run_grid,
-        "tune": _run_tune,
-        "report": _report,
-        "compare": _compare,
-        "card": _card,
-    }
     given = vars(args)
     try:
-        said = commands[given.pop("command")](given)
+        said = given.pop("work")(given)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in _EXTRA:

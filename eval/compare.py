@@ -3,8 +3,6 @@
 Whether a method is better than another is the report's business.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +34,7 @@ class Agreement:
 def compare_runs(one: Path, other: Path) -> list[Agreement]:
     """Every task, and every method that was in force with the same strengths in both.
 
-    Raises:
-        InputError: a folder that is not a run's, or two runs without a prediction of the same method and example.
+    Raises InputError: a folder that is not a run's, or two runs without a prediction of the same method and example.
     """
     runs = RunFolder.open(one), RunFolder.open(other)
     agreements = []

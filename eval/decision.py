@@ -5,11 +5,9 @@ where the 95 % interval of that gain lies above zero.  The odd-numbered examples
 predictions come from is left to `tune.py`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -23,9 +21,9 @@ FEWEST_EXAMPLES = 4  # two in each half
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The examples that took no part in a choice; scores as in `tune.json`."""
+    """The `n` examples that took no part in a choice, as in `tune.json`."""
 
-    examples: int
+    n: int
     base: float
     tuned: float
     gain: Interval
@@ -64,12 +62,7 @@ class Decision:
             "reason": self.reason,
             "candidates": {f"{alpha:g}": _plain(gain) for alpha, gain in self.candidates.items()},
             "selection": {"n": self.examples, "base": self.base, "gain": _plain(self.candidates[self.chosen])},
-            "held_out": {
-                "n": self.held_out.examples,
-                "base": self.held_out.base,
-                "tuned": self.held_out.tuned,
-                "gain": _plain(self.held_out.gain),
-            },
+            "held_out": {**asdict(self.held_out), "gain": _plain(self.held_out.gain)},
         }
 
 
@@ -81,12 +74,11 @@ def decide(scale: ScoreScale, found: Mapping[float, Sequence[Record]]) -> Decisi
         found: the predictions under each alpha, among them 0, the base; the same examples in the same order, at
             least FEWEST_EXAMPLES.
 
-    Raises:
-        InputError: a perplexity of texts of a single token each.
+    Raises InputError: a perplexity of texts of a single token each.
     """
     selection = {alpha: records[0::2] for alpha, records in found.items()}
     held_out = {alpha: records[1::2] for alpha, records in found.items()}
-    base = scale.mean(selection[0.0])
+    base = scale.mean(selection[0.0])  # first: it refuses texts of a single token
     candidates = _gains(scale, selection)
     chosen = max(candidates, key=lambda alpha: (candidates[alpha].mean, -abs(alpha)))
     kept = candidates[chosen].low > 0
@@ -99,7 +91,7 @@ def decide(scale: ScoreScale, found: Mapping[float, Sequence[Record]]) -> Decisi
         examples=len(selection[0.0]),
         base=base,
         held_out=HeldOut(
-            examples=len(held_out[0.0]),
+            n=len(held_out[0.0]),
             base=scale.mean(held_out[0.0]),
             tuned=scale.mean(held_out[alpha]),
             gain=_gains(scale, {0.0: held_out[0.0], alpha: held_out[alpha]})[alpha],

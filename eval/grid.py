@@ -4,15 +4,13 @@ All settings are computed in one pass over each batch, with the layers below the
 (`engine/choices.py`, `engine/generation.py`).
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from itertools import product
 
 from clas_models.errors import InputError
 
-from .loading import Checkpoint, open_checkpoint
+from .loading import Checkpoint
 from .methods import BASE, Method, clas_method, methods_of
 from .progress import Progress
 from .run_options import RunOptions
@@ -46,8 +44,7 @@ class Grid:
 def grid_methods(grid: Grid, checkpoint: Checkpoint) -> list[Method]:
     """The base, and steering with every combination.
 
-    Raises:
-        InputError: the checkpoint is a plain one, or a value cannot be used.
+    Raises InputError: the checkpoint is a plain one, or a value cannot be used.
     """
     grid.check()
     base = methods_of([BASE], checkpoint, {})
@@ -62,13 +59,7 @@ def grid_methods(grid: Grid, checkpoint: Checkpoint) -> list[Method]:
 
 
 def run_grid(options: RunOptions, grid: Grid, progress: Progress) -> tuple[Plan, Outcome]:
-    """The command `grid`.
-
-    Raises:
-        InputError: something cannot be used.
-        OSError: the disk is full or not writable; the run can go on later.
-    """
-    options.check()
-    checkpoint = open_checkpoint(options.model, options.dtype, options.device)
+    """The command `grid`; raises as `run_methods`."""
+    checkpoint = options.open()
     plan = Plan.of("grid", options, checkpoint, grid_methods(grid, checkpoint))
     return plan, execute(plan, progress)

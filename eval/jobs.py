@@ -3,12 +3,10 @@
 What is computed together is decided by `engine`; what has been computed already by `predictions.py`.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from .engine.choices import choose
 from .engine.conditions import Condition
@@ -30,13 +28,9 @@ class Job:
     """One task of a run.
 
     Attributes:
-        task: what is asked.
         examples: by language, in the order of the report.
         templates: None for a perplexity.
-        checkpoint: whose tokenizer makes the prompts.
-        builder: of these prompts.
         choices: the token of every choice; none unless the task is one of choices.
-        batch_size: the most examples that are computed together.
     """
 
     task: Task
@@ -48,7 +42,7 @@ class Job:
     batch_size: int
 
     @classmethod
-    def of(cls, name: str, options: RunOptions, checkpoint: Checkpoint) -> Job:
+    def of(cls, name: str, options: RunOptions, checkpoint: Checkpoint) -> Self:
         """Raises InputError: data, template or tokenizer cannot be used for the task."""
         task = task_of(name)
         examples = task.load(options.languages, options.source)

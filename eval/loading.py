@@ -1,7 +1,5 @@
 """MODEL as the user named it, checked and identified before its weights are loaded."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import dataclass
@@ -89,8 +87,7 @@ class Checkpoint:
     def eos_token_ids(self) -> frozenset[int]:
         """The tokens that end an answer: the tokenizer's, and those of the generation configuration.
 
-        Raises:
-            InputError: that configuration is damaged.
+        Raises InputError: that configuration is damaged.
         """
         path = self.source.folder / "generation_config.json"
         found = self.config.eos_token_id
@@ -105,8 +102,7 @@ class Checkpoint:
     def profile(self) -> NeuronProfile:
         """The profile that a steered checkpoint carries.
 
-        Raises:
-            InputError: there is none, it is damaged, or of another model.
+        Raises InputError: there is none, it is damaged, or of another model.
         """
         path = self.source.profile_path
         if path is None:
@@ -121,8 +117,7 @@ class Checkpoint:
     def load(self) -> Any:
         """The model with its weights, in eval mode.
 
-        Raises:
-            InputError: it cannot be loaded.
+        Raises InputError: it cannot be loaded.
         """
         return load_model(self.source, self.dtype, self.device)
 
@@ -134,8 +129,7 @@ def open_checkpoint(model: str, dtype: str = "auto", device: str = "auto") -> Ch
         model: a folder or a Hub id.
         dtype, device: as for the converter.
 
-    Raises:
-        InputError: it is neither, not a supported family, or damaged; or the device cannot be used.
+    Raises InputError: it is neither, not a supported family, or damaged; or the device cannot be used.
     """
     path = Path(model).expanduser()
     if path.is_file():

@@ -4,8 +4,6 @@ A value by language is written with slashes, `clas:alpha=de=-2/default=1`, becau
 between methods.  Which kinds and options there are is said in `methods.py`, how a folder is named in `run_folder.py`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -32,8 +30,7 @@ class Syntax:
 def split_methods(text: str) -> tuple[str, ...]:
     """`base,int:value=zero,site=gate,clas`: a part such as `site=gate` is one more option of the method before it.
 
-    Raises:
-        InputError: an option before any method.
+    Raises InputError: an option before any method.
     """
     methods: list[str] = []
     for part in map(str.strip, text.split(",")):
@@ -59,8 +56,7 @@ def read_method(
     Returns:
         Its name, the same however it was written; its kind; and its options, defaults among them.
 
-    Raises:
-        InputError: there is no such kind or option, a value cannot be used, or an option stands there twice.
+    Raises InputError: there is no such kind or option, a value cannot be used, or an option stands there twice.
     """
     written, colon, rest = text.partition(":")
     kind = short_names.get(written, written)

@@ -5,8 +5,6 @@ what it puts in force on a checkpoint.  That is strengths, which the engine sets
 alone are computed together; and at most one `Write`, for the length of a block.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -111,9 +109,8 @@ def methods_of(names: Sequence[str] | None, checkpoint: Checkpoint, strengths: M
     Args:
         strengths: of `clas`, where its options do not say them.
 
-    Raises:
-        InputError: no method of that name, one that is given twice, one that a plain checkpoint cannot be run with, an
-            option that cannot be used, or strengths that no method asks about.
+    Raises InputError: no method of that name, one that is given twice, one that a plain checkpoint cannot be run with,
+    an option that cannot be used, or strengths that no method asks about.
     """
     if names is None:
         names = DEFAULT_METHODS if checkpoint.is_steered else (BASE,)
@@ -135,8 +132,7 @@ def methods_of(names: Sequence[str] | None, checkpoint: Checkpoint, strengths: M
 def clas_method(checkpoint: Checkpoint, strengths: Mapping[str, Any]) -> Method:
     """Steering with these strengths, which its name says; what is not there is as the checkpoint says.
 
-    Raises:
-        InputError: the checkpoint is a plain one, or a strength cannot be used on it.
+    Raises InputError: the checkpoint is a plain one, or a strength cannot be used on it.
     """
     return _method(method_name(CLAS, strengths, _SYNTAX[CLAS], SHORT_NAMES), CLAS, strengths, checkpoint)
 
@@ -192,30 +188,20 @@ class Group:
 def grouped(methods: Sequence[Method], checkpoint: Checkpoint) -> list[Group]:
     """The methods as groups, in the order of their first methods.
 
-    Raises:
-        InputError: a method needs the checkpoint's profile, and that is missing or lacks what it needs.
+    Raises InputError: a method needs the checkpoint's profile, and that is missing, of another model, without all
+    layers, or too old for the site.
     """
     together: dict[Writing | None, list[Method]] = {}
     for method in methods:
         together.setdefault(method.writing, []).append(method)
-    return [
-        Group(tuple(alike), None if writing is None else tables_of(checkpoint, writing))
-        for writing, alike in together.items()
-    ]
-
-
-def tables_of(checkpoint: Checkpoint, writing: Writing) -> WriteTables:
-    """The tables of a `Write` from the checkpoint's profile; nothing is written over the anchor's neurons.
-
-    Raises:
-        InputError: the profile is missing, of another model, without all layers, or too old for the site.
-    """
-    profile = checkpoint.profile()
-    return write_tables(
-        profile,
-        SELECTIONS[writing.select](profile),
-        checkpoint.config.languages,
-        value=writing.value,
-        site=writing.site,
-        leave_out=(checkpoint.anchor_language,),
-    )
+    groups = []
+    for writing, alike in together.items():
+        tables = None
+        if writing is not None:
+            profile = checkpoint.profile()
+            how = {"value": writing.value, "site": writing.site}
+            selection = SELECTIONS[writing.select](profile)
+            anchor = checkpoint.anchor_language  # nothing is written over its neurons
+            tables = write_tables(profile, selection, checkpoint.config.languages, **how, leave_out=(anchor,))
+        groups.append(Group(tuple(alike), tables))
+    return groups

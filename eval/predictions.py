@@ -5,12 +5,11 @@ stands in the files of all of them; what is there beyond that is cut off and com
 of a run that never stopped.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from clas_models.atomic import fsync_path
 from clas_models.errors import InputError
@@ -34,7 +33,7 @@ class Predictions:
     records: tuple[tuple[Record, ...], ...]
 
     @classmethod
-    def resume(cls, files: Sequence[Path], keys: Sequence[str], batches: Sequence[Sequence[int]]) -> Predictions:
+    def resume(cls, files: Sequence[Path], keys: Sequence[str], batches: Sequence[Sequence[int]]) -> Self:
         """What was done before; nothing where there are no files yet.
 
         Args:
@@ -52,15 +51,16 @@ class Predictions:
         done = whole_batches(batches, min(map(len, records)))
         count = sum(len(batch) for batch in batches[:done])
         for file, found in zip(files, lines, strict=True):
-            if file.exists():
-                _cut(file, sum(len(line) + 1 for line in found[:count]))
+            size = sum(len(line) + 1 for line in found[:count])
+            if file.exists() and file.stat().st_size != size:
+                os.truncate(file, size)
+                fsync_path(file)
         return cls(tuple(files), done, tuple(tuple(found[:count]) for found in records))
 
     def append(self, records: Sequence[Sequence[Record]]) -> None:
         """Add one batch, a list of records for each file, and wait until it is on the disk.
 
-        Raises:
-            OSError: the disk is full or not writable; the files can still be resumed.
+        Raises OSError: the disk is full or not writable; the files can still be resumed.
         """
         for file, lines in zip(self.files, records, strict=True):
             _append(file, "".join(line.to_json() + "\n" for line in lines).encode())
@@ -76,12 +76,6 @@ def _checked(file: Path, lines: list[bytes], order: Sequence[str]) -> list[Recor
     if len(records) > len(order):
         raise InputError(f"{file}, line {len(order) + 1}: more lines than examples; delete the file and run again")
     return records
-
-
-def _cut(file: Path, size: int) -> None:
-    if file.stat().st_size != size:
-        os.truncate(file, size)
-        fsync_path(file)
 
 
 def _append(file: Path, content: bytes) -> None:

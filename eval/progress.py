@@ -1,7 +1,5 @@
 """What an evaluation tells while it runs: lines, and one bar with rate, remaining time and the running score."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass

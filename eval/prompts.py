@@ -3,8 +3,6 @@
 What a template is, is the business of `templates`; what a model does with the ids that of `engine`.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -70,9 +68,8 @@ class PromptBuilder:
             max_length: the most tokens of a prompt; tokens that a model adds to it do not count.
             chat_template: whether to use the tokenizer's; of no effect on a perplexity.
 
-        Raises:
-            InputError: a tokenizer without a chat template although one is asked for, one that cannot be used, or a
-                maximum length below 1.
+        Raises InputError: a tokenizer without a chat template although one is asked for, one that cannot be used, or a
+        maximum length below 1.
         """
         if max_length < 1:
             raise InputError(f"maximum length is {max_length}: give 1 or more")
@@ -90,8 +87,7 @@ class PromptBuilder:
         A prompt of more than the maximum length loses the end of the field `task.cut`, as few characters as need be,
         and nothing else.
 
-        Raises:
-            InputError: the prompt is too long and the task has no such field, or is too long without it altogether.
+        Raises InputError: the prompt is too long and the task has no such field, or is too long without it altogether.
         """
         fill = self._templates.of(language).fill
         ids = self._ids(fill(example.fields))
@@ -119,9 +115,7 @@ class PromptBuilder:
 
     def _ids(self, filled: Filled) -> list[int]:
         encoded = self._tokenizer(
-            self._before + filled.text + self._after,
-            add_special_tokens=not self._chat,
-            return_offsets_mapping=True,
+            self._before + filled.text + self._after, add_special_tokens=not self._chat, return_offsets_mapping=True
         )
         offset = len(self._before)
         ids: list[int] = []
@@ -129,13 +123,11 @@ class PromptBuilder:
             # A token that the tokenizer adds of its own spans no character, so it overlaps no field.
             start, end = span[0] - offset, span[1] - offset
             if id_ in self._special and any(first < end and start < last for first, last in filled.fields):
-                ids += self._as_text(filled.text[start:end])
+                text = filled.text[start:end]
+                ids += self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
             else:
                 ids.append(id_)
         return ids
-
-    def _as_text(self, text: str) -> list[int]:
-        return list(self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
     def _too_long(self, example: Example, language: str, tokens: int, why: str) -> InputError:
         return InputError(
@@ -155,8 +147,7 @@ def choice_ids(tokenizer: PreTrainedTokenizerBase, task: Task, chat_template: bo
     Returns:
         One id a choice, in the order of `task.choices`, all different.
 
-    Raises:
-        InputError: a choice that is not one token there, or shares it with another; or as `PromptBuilder`.
+    Raises InputError: a choice that is not one token there, or shares it with another; or as `PromptBuilder`.
     """
     _, after = _markup(tokenizer, task, chat_template)
     prompt = list(tokenizer(after, add_special_tokens=False)["input_ids"])

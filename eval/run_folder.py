@@ -8,14 +8,12 @@
 Reading lives here, so that a report needs no model; `predictions.py` appends.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from clas_models.errors import InputError
 
@@ -56,7 +54,7 @@ class Record:
         return json.dumps(asdict(self), ensure_ascii=False, sort_keys=True)
 
     @classmethod
-    def from_json(cls, line: str) -> Record:
+    def from_json(cls, line: str) -> Self:
         """Raises ValueError, TypeError or KeyError for a line that is none."""
         values = json.loads(line)
         return cls(**{**values, "gold": tuple(values["gold"])})
@@ -105,7 +103,7 @@ class RunFolder:
     settings: Settings
 
     @classmethod
-    def open(cls, path: Path) -> RunFolder:
+    def open(cls, path: Path) -> Self:
         """Raises InputError: no folder, no run in it, or one of another format."""
         file = path / SETTINGS_NAME
         if not path.is_dir():
@@ -127,8 +125,7 @@ class RunFolder:
     def records(self, task: str, method: str, language: str) -> list[Record]:
         """The finished predictions, [] where there are none yet; a last line without its newline is unfinished.
 
-        Raises:
-            InputError: a line that is no prediction; it names file and line.
+        Raises InputError: a line that is no prediction; it names file and line.
         """
         path = self.file(task, method, language)
         return list(parsed(path, whole_lines(path)))
@@ -147,21 +144,17 @@ def whole_lines(path: Path) -> list[bytes]:
 
     A last line without its newline is unfinished and left out; it may end within a character.
     """
-    if not path.is_file():
-        return []
-    return path.read_bytes().split(b"\n")[:-1]
+    return path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
 
 
 def parsed(path: Path, lines: list[bytes]) -> Iterator[Record]:
     """The predictions on these lines of a file, the first of them its first.
 
-    Raises:
-        InputError: a line that is no prediction; it names file and line.
+    Raises InputError: a line that is no prediction; it names file and line.
     """
     for number, line in enumerate(lines, start=1):
         try:
             yield Record.from_json(line.decode())
         except (ValueError, TypeError, KeyError) as error:
-            raise InputError(
-                f"{path}, line {number}: not a prediction ({error}); delete the file and run again"
-            ) from None
+            fault = f"not a prediction ({error}); delete the file and run again"
+            raise InputError(f"{path}, line {number}: {fault}") from None

@@ -1,13 +1,12 @@
 """What `run`, `grid` and `tune` have in common for a user to choose, and what of it can be refused at once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 
 from clas_models.conversion.options import DTYPES
 from clas_models.errors import InputError
 
+from .loading import Checkpoint, open_checkpoint
 from .tasks import ExampleSource, Kind, task_of
 
 
@@ -56,6 +55,11 @@ class RunOptions:
             raise InputError(f"max length {self.max_length}, batch size {self.batch_size}: both must be at least 1")
         if self.corpus is not None and Kind.PERPLEXITY not in kinds:
             raise InputError(f"corpus {self.corpus!r} is for the task perplexity, which is not asked for: leave it out")
+
+    def open(self) -> Checkpoint:
+        """The model, after `check`; raises InputError as that and `open_checkpoint`."""
+        self.check()
+        return open_checkpoint(self.model, self.dtype, self.device)
 
     @property
     def source(self) -> ExampleSource:

@@ -4,20 +4,18 @@ Everything that can be refused is looked at before the weights are loaded, and t
 is left to compute.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from clas_models import __version__
 
 from .begin import begun
 from .engine.batches import plan_batches
 from .jobs import Job
-from .loading import Checkpoint, open_checkpoint
+from .loading import Checkpoint
 from .methods import Group, Method, grouped, methods_of
 from .predictions import Predictions
 from .progress import Meter, Progress
@@ -46,7 +44,7 @@ class Plan:
     groups: tuple[Group, ...]
 
     @classmethod
-    def of(cls, command: str, options: RunOptions, checkpoint: Checkpoint, methods: Sequence[Method]) -> Plan:
+    def of(cls, command: str, options: RunOptions, checkpoint: Checkpoint, methods: Sequence[Method]) -> Self:
         """Raises InputError: data, templates, tokenizer or profile cannot be used."""
         jobs = tuple(Job.of(name, options, checkpoint) for name in options.tasks)
         return cls(command, options, checkpoint, jobs, tuple(methods), tuple(grouped(methods, checkpoint)))
@@ -128,8 +126,7 @@ def run_methods(
         InputError: something cannot be used.
         OSError: the disk is full or not writable; the run can go on later.
     """
-    options.check()
-    checkpoint = open_checkpoint(options.model, options.dtype, options.device)
+    checkpoint = options.open()
     methods = methods_of(names, checkpoint, strengths)
     if not checkpoint.is_steered and names is None:
         progress.say(f"{checkpoint.name}: a plain checkpoint, so {methods[0].name} is the only method")
@@ -180,7 +177,10 @@ class _Work:
                     self.meter.at(f"{job.task.name} {language}, prompts")
                     prompts = job.prompts(language)
                 self._compute(job, language, prompts, replace(group, methods=unfinished))
-        self._count_cuts(job, language)
+        # Of the first method: the prompts are the same for all.
+        records = self.folder.records(job.task.name, self.plan.methods[0].name, language)
+        cut, count = self.cut.get(job.task.name, (0, 0))
+        self.cut[job.task.name] = (cut + sum(record.cut > 0 for record in records), count + len(records))
 
     def _unfinished(self, job: Job, language: str, group: Group) -> tuple[Method, ...]:
         """The methods of a group that lack predictions; the scores of the others are counted."""
@@ -221,9 +221,3 @@ class _Work:
                 for tally, added in zip(tallies.values(), lines, strict=True):
                     tally.add(added)
                 self.meter.add(len(batch) * len(tallies), tallies)
-
-    def _count_cuts(self, job: Job, language: str) -> None:
-        """Of the first method: the prompts are the same for all."""
-        records = self.folder.records(job.task.name, self.plan.methods[0].name, language)
-        cut, count = self.cut.get(job.task.name, (0, 0))
-        self.cut[job.task.name] = (cut + sum(record.cut > 0 for record in records), count + len(records))

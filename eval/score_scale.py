@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -33,19 +33,12 @@ def _perplexity(records: Sequence[Record]) -> dict[str, float]:
     nats = math.fsum(record.scores["nats"] for record in records)
     mean = nats / sum(record.tokens for record in records)
     perplexity = math.exp(mean) if mean < math.log(math.nextafter(math.inf, 0)) else math.inf
-    return {
-        "perplexity": perplexity,
-        "bits_per_byte": nats / math.log(2) / sum(record.bytes for record in records),
-    }
-
-
-def _nothing(records: Sequence[Record]) -> dict[str, float]:
-    return {}
+    return {"perplexity": perplexity, "bits_per_byte": nats / math.log(2) / sum(record.bytes for record in records)}
 
 
 @dataclass(frozen=True)
 class ScoreScale:
-    """One kind of score.
+    """One kind of score; the defaults are those of one that is shown in per cent.
 
     Attributes:
         name: of the score in records and in `run.json`.
@@ -65,14 +58,14 @@ class ScoreScale:
     shown_as: str
     unit: str
     difference: str
-    factor: float
-    digits: int
-    digits_in_terminal: int
-    sign: Literal[1, -1]
-    weight: Literal["examples", "tokens"]
-    is_binary: bool
-    note: str
-    more: Callable[[Sequence[Record]], dict[str, float]] = _nothing
+    factor: float = 100.0
+    digits: int = 2
+    digits_in_terminal: int = 1
+    sign: Literal[1, -1] = 1
+    weight: Literal["examples", "tokens"] = "examples"
+    is_binary: bool = False
+    note: str = "Accuracies, F1 and exact match in per cent."
+    more: Callable[[Sequence[Record]], dict[str, float]] = lambda records: {}
 
     @property
     def higher_is_better(self) -> bool:
@@ -90,8 +83,7 @@ class ScoreScale:
     def mean(self, records: Sequence[Record]) -> float:
         """The score of some examples together, on the scale of the records.
 
-        Raises:
-            InputError: there is nothing to divide by, because every text is a single token.
+        Raises InputError: there is nothing to divide by, because every text is a single token.
         """
         weight = self.weights(records).sum()
         if not weight:
@@ -107,23 +99,8 @@ class ScoreScale:
         return f"{round(value, self.digits_in_terminal) + 0.0:{sign}.{self.digits_in_terminal}f}"  # + 0.0: no -0.0
 
 
-def _per_cent(
-    name: str, is_binary: bool = False, more: Callable[[Sequence[Record]], dict[str, float]] = _nothing
-) -> ScoreScale:
-    return ScoreScale(
-        name=name,
-        shown_as=name,
-        unit=f"{name}, %",
-        difference=f"difference in {name}, percentage points",
-        factor=100.0,
-        digits=2,
-        digits_in_terminal=1,
-        sign=1,
-        weight="examples",
-        is_binary=is_binary,
-        note="Accuracies, F1 and exact match in per cent.",
-        more=more,
-    )
+def _per_cent(name: str, **more: Any) -> ScoreScale:
+    return ScoreScale(name, name, f"{name}, %", f"difference in {name}, percentage points", **more)
 
 
 NATS = ScoreScale(
@@ -136,7 +113,6 @@ NATS = ScoreScale(
     digits_in_terminal=4,
     sign=-1,
     weight="tokens",
-    is_binary=False,
     note="Lower is better.",
     more=_perplexity,
 )

@@ -7,8 +7,6 @@ knows a file or a task.
 An undefined result is None: a t-test of one language, or of differences that are all the same.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -34,7 +32,7 @@ class Interval:
     low: float
     high: float
 
-    def times(self, factor: float) -> Interval:
+    def times(self, factor: float) -> "Interval":
         """In another unit; `factor` is positive."""
         return Interval(self.mean * factor, self.low * factor, self.high * factor)
 
@@ -88,8 +86,7 @@ def mcnemar(base: ArrayLike, other: ArrayLike) -> float:
     Args:
         base, other: 0 or 1 an example, `[examples]`.
 
-    Raises:
-        ValueError: other values, or not one of each for every example.
+    Raises ValueError: other values, or not one of each for every example.
     """
     differences = _differences(base, other)
     if not np.isin(np.concatenate([np.asarray(base), np.asarray(other)]), (0, 1)).all():
@@ -163,13 +160,11 @@ def spread(scores: Sequence[float]) -> float | None:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """p values adjusted for their number (Holm, 1979): the chance of any false finding stays below the level."""
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    adjusted = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = largest
-    return adjusted
+    values = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.maximum.accumulate((len(values) - np.arange(len(values))) * values[order]).clip(max=1)
+    return list(adjusted.tolist())
 
 
 def _differences(base: ArrayLike, other: ArrayLike) -> Array:

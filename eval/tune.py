@@ -4,8 +4,6 @@ A language whose gain may be chance stays unsteered (`decision.py`).  The paper'
 are what this is for.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -19,7 +17,7 @@ from clas_models.errors import InputError
 from .decision import FEWEST_EXAMPLES, Decision, decide
 from .grid import Grid, grid_methods
 from .jobs import Job
-from .loading import Checkpoint, open_checkpoint
+from .loading import Checkpoint
 from .progress import Progress
 from .run_folder import BASE, TUNE_NAME, Record, RunFolder
 from .run_options import RunOptions
@@ -38,12 +36,9 @@ def run_tune(
     Returns:
         Also the decisions by language.
 
-    Raises:
-        InputError: something cannot be used.
-        OSError: the disk is full or not writable; the run can go on later.
+    Raises InputError, OSError: as `run_methods`.
     """
-    options.check()
-    checkpoint = open_checkpoint(options.model, options.dtype, options.device)
+    checkpoint = options.open()
     if write:
         check_writable(checkpoint.source)
     methods = grid_methods(Grid(tuple(alpha for alpha in alphas if alpha)), checkpoint)
@@ -51,7 +46,9 @@ def run_tune(
     plan = replace(plan, jobs=tuple(_tunable(job, checkpoint, progress) for job in plan.jobs))
     outcome = execute(plan, progress)
     decisions = {language: _decision(plan, outcome.folder, language) for language in plan.jobs[0].languages}
-    _save(outcome.folder, plan, decisions)
+    decided = {"task": plan.jobs[0].task.name, "languages": {code: each.to_dict() for code, each in decisions.items()}}
+    with atomic_file(outcome.folder.path / TUNE_NAME) as partial:
+        partial.write_text(json.dumps(decided, indent=2) + "\n", encoding="utf-8")
     if write:
         write_alphas(checkpoint.source, {language: decision.alpha for language, decision in decisions.items()})
     return plan, outcome, decisions
@@ -86,15 +83,6 @@ def _decision(plan: Plan, folder: RunFolder, language: str) -> Decision:
     return decide(job.task.scale, found)
 
 
-def _save(folder: RunFolder, plan: Plan, decisions: Mapping[str, Decision]) -> None:
-    decided = {
-        "task": plan.jobs[0].task.name,
-        "languages": {language: decision.to_dict() for language, decision in decisions.items()},
-    }
-    with atomic_file(folder.path / TUNE_NAME) as partial:
-        partial.write_text(json.dumps(decided, indent=2) + "\n", encoding="utf-8")
-
-
 def check_writable(source: Source) -> None:
     """Raises InputError: the checkpoint's configuration is not the user's to change."""
     if source.from_hub:
@@ -112,8 +100,7 @@ def write_alphas(source: Source, alphas: Mapping[str, float]) -> Path:
     Returns:
         The file.
 
-    Raises:
-        InputError: the configuration cannot be changed, or would not be one that the family accepts.
+    Raises InputError: the configuration cannot be changed, or would not be one that the family accepts.
     """
     check_writable(source)
     raw = read_config(source.folder)

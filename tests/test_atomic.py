@@ -13,7 +13,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from clas_models import atomic
 from clas_models.atomic import atomic_file
 
 resource = pytest.importorskip("resource", reason="file modes and size limits are those of POSIX")
@@ -110,11 +109,9 @@ def test_a_full_disk_is_an_os_error_for_tensors_too(tmp_path: Path) -> None:
 
 
 KILLED = """
-import importlib.util, os, signal, sys
-spec = importlib.util.spec_from_file_location("atomic", sys.argv[1])
-atomic = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(atomic)
-with atomic.atomic_file(sys.argv[2]) as partial:
+import os, signal, sys
+from clas_models.atomic import atomic_file
+with atomic_file(sys.argv[1]) as partial:
     partial.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -123,7 +120,7 @@ with atomic.atomic_file(sys.argv[2]) as partial:
 def test_a_killed_process_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "card.txt"
     path.write_text("old")
-    done = subprocess.run([sys.executable, "-c", KILLED, atomic.__file__, str(path)], check=False)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
     assert done.returncode == -9
     assert path.read_text() == "old"
     with atomic_file(path) as partial:  # what the other one left is not in the way

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM
 from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
 
 from clas_models import FAMILIES
-from clas_models.conversion.carried_code import code_files
+from clas_models.conversion.checkpoint import code_files
 from clas_models.conversion.formats import FORMS
 from clas_models.conversion.formats.export import export
 from clas_models.conversion.formats.options import ExportOptions

@@ -116,6 +116,11 @@ PRIVATE_NAMES = (
         "that a folded checkpoint loads (tests/conversion/formats/test_folded.py)",
     ),
     PrivateName(
+        "transformers.integrations.ggml:GGUF_CONFIG_MAPPING",
+        "the architectures of GGUF files that transformers reads",
+        "the field gguf of each family (tests/test_family_contract.py)",
+    ),
+    PrivateName(
         "transformers.masking_utils:create_causal_mask",
         "layers that the engine runs by itself need the mask that forward makes",
         "that the engine's logits are forward's (tests/eval/engine/)",

@@ -5,21 +5,21 @@ Everything is written into the folder that it is given; making that folder appea
 at all, is `staging.py`'s business.
 """
 
-from __future__ import annotations
-
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+from transformers.dynamic_module_utils import get_relative_import_files
 
 from ..errors import InputError
+from ..modeling.family import Family
 from ..modeling.language_detector import LanguageDetector
 from ..modeling.tensor_names import DETECTOR_PREFIX, MASKS, mask_name, vectors_name
 from ..modeling.version import VERSION
 from ..profiling.neuron_profile import NeuronProfile
-from .carried_code import code_files
 from .copying import copy_companions, place, write_json, write_text, write_weights
 from .source import PROFILE_NAME, Source
 
@@ -62,8 +62,7 @@ class SteeredCheckpoint:
     def write(self, folder: Path, progress: Callable[[int], Any] | None = None) -> None:
         """Write every file into `folder`, which exists; `progress` is called with the bytes of weights done.
 
-        Raises:
-            OSError: the disk is full or not writable.
+        Raises OSError: the disk is full or not writable.
         """
         write_json(folder / "config.json", steered_config(self.source, self.fields))
         source, added = self.source, self.added_tensors()
@@ -79,8 +78,7 @@ class SteeredCheckpoint:
 def steered_config(source: Source, fields: dict[str, Any]) -> dict[str, Any]:
     """The base's `config.json` with the steering fields, as it goes to disk.
 
-    Raises:
-        InputError: a field cannot be used; the message names the field, the value and what is allowed.
+    Raises InputError: a field cannot be used; the message names the field, the value and what is allowed.
     """
     family = source.family
     config = source.base_fields
@@ -96,3 +94,23 @@ def steered_config(source: Source, fields: dict[str, Any]) -> dict[str, Any]:
     except (TypeError, ValueError) as error:
         raise InputError(str(error)) from error
     return config
+
+
+def code_files(family: Family) -> list[Path]:
+    """What a checkpoint carries: the file of a family's classes and what it imports from beside it, by their names."""
+    first = Path(inspect.getfile(family.causal_lm))
+    return sorted({first, *map(Path, get_relative_import_files(first))})
+
+
+def code_files_in(folder: Path, auto_map: Mapping[str, Any]) -> list[Path]:
+    """The modeling files that a checkpoint carries, of whatever version it is: those that its `auto_map` names, and all
+    that they import from beside them.  Raises InputError: one is missing.
+    """
+    modules = {str(place).partition(".")[0] for place in auto_map.values()}
+    named = sorted(path for path in folder.glob("*.py") if path.stem in modules)
+    try:
+        return sorted({*named, *(Path(found) for path in named for found in get_relative_import_files(path))})
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{error.filename}: missing, another file of the checkpoint imports it; convert it again"
+        ) from error

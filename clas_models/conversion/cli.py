@@ -4,8 +4,6 @@ Reads arguments; what becomes of a user's mistake is said in `command_line.py`. 
 `demo.py`.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time
@@ -144,7 +142,7 @@ def _fault(parser: argparse.ArgumentParser, args: argparse.Namespace) -> str:
 
 
 def _run(args: argparse.Namespace, given: dict[str, Any], ranks: Ranks | None) -> int:
-    from .conversion import convert
+    from .conversion import convert, summarize
     from .demo import run_demo
     from .formats.export import export, summarize_export
     from .formats.options import ExportOptions
@@ -152,7 +150,6 @@ def _run(args: argparse.Namespace, given: dict[str, Any], ranks: Ranks | None) -
     from .options import ConversionOptions
     from .progress import Progress
     from .source import check_name
-    from .summary import summarize
 
     chosen = vars(args)
     demo, quiet = chosen.pop("demo"), chosen.pop("quiet")
@@ -166,12 +163,11 @@ def _run(args: argparse.Namespace, given: dict[str, Any], ranks: Ranks | None) -
         return 0
     exporting = chosen.pop("format") != "steered"
     options: ConversionOptions | ExportOptions = ExportOptions.of(given) if exporting else ConversionOptions(**chosen)
-    destination = None
     if repository is not None:
         options.check()
         check_new(options.target(), overwrite=options.overwrite)
         check_name(options.model)
-        destination = prepare_repository(repository, private=private)
+        repository = prepare_repository(repository, private=private)
     start = time.monotonic()
     if isinstance(options, ExportOptions):
         exported = export(options, progress)
@@ -180,6 +176,6 @@ def _run(args: argparse.Namespace, given: dict[str, Any], ranks: Ranks | None) -
         result = convert(options, progress, ranks)
         out, summary = result.out, summarize(result, time.monotonic() - start)
     print(out if quiet else summary)
-    if destination is not None:
-        print(upload(out, destination, quiet=quiet))
+    if repository is not None:
+        print(upload(out, repository, quiet=quiet))
     return 0

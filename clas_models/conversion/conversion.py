@@ -1,18 +1,13 @@
 """The main job from end to end: a plain checkpoint in, a steered one out.
 
-Puts the parts together: source -> profile -> categories -> bridge layers -> detector -> checkpoint -> check.  What the
-command line prints is `summary.py`'s business.
+Puts the parts together: source -> profile -> categories -> bridge layers -> detector -> checkpoint -> check.
 """
-
-from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from ..errors import InputError
 from ..modeling.auto_language import AUTO
@@ -31,10 +26,10 @@ from .progress import Progress
 from .ranks import Ranks
 from .source import PROFILE_NAME, Source, open_source
 from .staging import check_target, staged
-from .vectors import VECTOR_FIELDS, carried_vectors
 from .verification import verify
 
 _SCRATCH_NAME = "dequantized"
+_VECTOR_FIELDS = ("vector_layers", "vector_strength", "vector_positions")
 
 
 @dataclass(frozen=True)
@@ -42,19 +37,14 @@ class Result:
     """What a conversion made."""
 
     out: Path
+    checkpoint: SteeredCheckpoint
     table: LayerTable
     bridge: BridgeLayers
-    profile: NeuronProfile
-    masks: dict[int, tuple[torch.Tensor, torch.Tensor]]
-    fields: dict[str, Any]
     detector: MadeDetector | None
 
 
 def convert(options: ConversionOptions, progress: Progress | None = None, ranks: Ranks | None = None) -> Result:
-    """Make a steered checkpoint and check it.
-
-    Args:
-        ranks: processes that profile together; this is the one of rank 0, see `ranks.on_all_ranks`.
+    """Make a steered checkpoint and check it; `ranks` profile together, and this is rank 0, see `ranks.on_all_ranks`.
 
     Raises:
         InputError: something that the user gave cannot be used.
@@ -74,7 +64,7 @@ def convert(options: ConversionOptions, progress: Progress | None = None, ranks:
         checkpoint, table, bridge = plan(options, source, profile, detector)
         if source.raw_config.get("overwrite_layers"):
             progress.say("note: the neurons that this checkpoint overwrites (set_overwrite) are not taken over")
-        if source.raw_config.get("vector_layers") and not checkpoint.vectors:
+        if source.has_vectors and not checkpoint.vectors:
             progress.say("note: its vectors are not taken over, they are for other languages or another anchor")
         if bridge.warning:
             progress.say(f"warning: {bridge.warning}")
@@ -83,8 +73,9 @@ def convert(options: ConversionOptions, progress: Progress | None = None, ranks:
             checkpoint.write(folder, copied)
         progress.say("checking what was written")
         verify(folder, checkpoint)
-        _tidy(folder)
-    return Result(out, table, bridge, profile, dict(checkpoint.masks), checkpoint.fields, detector)
+        (folder / REQUEST_NAME).unlink(missing_ok=True)
+        shutil.rmtree(folder / _SCRATCH_NAME, ignore_errors=True)
+    return Result(out, checkpoint, table, bridge, detector)
 
 
 def _detector(
@@ -165,23 +156,49 @@ def _check_detector(options: ConversionOptions, source: Source, languages: tuple
 def plan(
     options: ConversionOptions, source: Source, profile: NeuronProfile, detector: MadeDetector | None = None
 ) -> tuple[SteeredCheckpoint, LayerTable, BridgeLayers]:
-    """What a profile and the options make of a source, with nothing written yet.
-
-    Raises:
-        InputError: an option cannot be used with this profile or source.
-    """
+    """What a profile and options make of a source, nothing written yet. Raises InputError: an option cannot be used."""
     categories = categorize(profile, options.statistic, options.threshold)
     table = layer_table(categories)
     bridge = choose_bridge_layers(table, source.num_layers, options.bridge_layers)
-    vectors = carried_vectors(source, profile.languages, options.anchor.lower())
+    vectors = source.carried_vectors(profile.languages, options.anchor.lower())
     fields = _fields(options, profile.languages, bridge.layers, detector)
-    fields |= {name: getattr(source.config, name) for name in VECTOR_FIELDS if vectors}
+    fields |= {name: getattr(source.config, name) for name in _VECTOR_FIELDS if vectors}
     card = model_card(source, fields, profile, table, bridge, options.statistic, options.threshold, detector)
     masks = {layer: categories.masks(layer) for layer in bridge.layers}
     tables = detector.detector if detector is not None else None
     return SteeredCheckpoint(source, masks, fields, profile, card, tables, vectors), table, bridge
 
 
-def _tidy(folder: Path) -> None:
-    (folder / REQUEST_NAME).unlink(missing_ok=True)
-    shutil.rmtree(folder / _SCRATCH_NAME, ignore_errors=True)
+def summarize(result: Result, seconds: float) -> str:
+    """The layer table, the bridge layers and why, the share of neurons steered, and how to use the checkpoint."""
+    masks, fields, profile = result.checkpoint.masks, result.checkpoint.fields, result.checkpoint.profile
+    shared, specific = (sum(int(pair[mask].sum()) for pair in masks.values()) for mask in (0, 1))
+    neurons = profile.num_neurons * len(masks)
+    example = next(code for code in fields["languages"] if code != fields["anchor_language"])
+    language = "" if fields["language"] == AUTO else f'language="{example}", '
+    provenance = profile.provenance
+    lines = [
+        "",
+        f"Neurons by layer, per cent ({', '.join(provenance.corpus)}: {provenance.samples} samples in each of "
+        f"{len(profile.languages)} languages, {int(profile.tokens.sum()):,} tokens)",
+        result.table.to_text(result.bridge.layers),
+        "",
+        f"Bridge {result.bridge.reason}",
+        f"Steered there: {shared / neurons:.1%} of the neurons as shared, {specific / neurons:.1%} as specific",
+        *_detector_line(result),
+        f"Done in {seconds:.0f} s: {result.out}",
+        "",
+        "    import clas_models; from transformers import AutoModelForCausalLM, AutoTokenizer",
+        f'    model, tokenizer = (C.from_pretrained("{result.out}") for C in (AutoModelForCausalLM, AutoTokenizer))',
+        '    print(tokenizer.decode(model.generate(**tokenizer("…", return_tensors="pt"), '
+        f"{language}max_new_tokens=40)[0]))",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _detector_line(result: Result) -> list[str]:
+    if result.detector is None:
+        return ["No language detector: name the language of each input, or make a detector with --detector-corpus"]
+    accuracy = f": {result.detector.accuracy}" if result.detector.accuracy else ""
+    return [f"Language detector ({result.detector.corpus}){accuracy}"]

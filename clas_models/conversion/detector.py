@@ -3,8 +3,6 @@
 How a detector is made is `profiling/detector`'s business, what it does in a model `modeling/language_detector.py`'s.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +13,7 @@ from ..errors import InputError
 from ..modeling.language_detector import LanguageDetector
 from ..modeling.tensor_names import DETECTOR_PREFIX
 from ..profiling.corpora import ParallelCorpus, load_corpus
-from ..profiling.detector.detector_building import build_detector
-from ..profiling.detector.held_out import DetectorAccuracy, held_out_accuracy
+from ..profiling.detector.detector_building import DetectorAccuracy, build_detector, held_out_accuracy
 from .loading import load_tokenizer
 from .source import Source
 from .weights import read_tensor
@@ -59,8 +56,7 @@ def open_detector_corpus(
         profiled: the corpus that was profiled, None for a profile that was there already.
         languages: the profiled languages, which the corpus must have.
 
-    Raises:
-        InputError: a corpus that the user names for the detector cannot be used for it.
+    Raises InputError: a corpus that the user names for the detector cannot be used for it.
     """
     if chosen == NONE:
         return DetectorCorpus(None, "not wanted")
@@ -86,8 +82,7 @@ def open_detector_corpus(
 def make_detector(source: Source, corpus: ParallelCorpus, languages: Sequence[str], anchor: str) -> MadeDetector:
     """A detector for the tokenizer of `source`, and its accuracy on rows that it is tried without first.
 
-    Raises:
-        InputError: the tokenizer cannot be loaded, or the corpus not be used.
+    Raises InputError: the tokenizer cannot be loaded, or the corpus not be used.
     """
     tokenizer = load_tokenizer(source)
     rows, vocab_size = list(corpus.rows), int(source.config.vocab_size)
@@ -99,8 +94,7 @@ def make_detector(source: Source, corpus: ParallelCorpus, languages: Sequence[st
 def carried_detector(source: Source, languages: Sequence[str], anchor: str) -> MadeDetector | None:
     """The detector that a steered source carries; None if it has none, or one against another anchor.
 
-    Raises:
-        InputError: a table is missing, of another shape or dtype, or damaged.
+    Raises InputError: a table is missing, of another shape or dtype, or damaged.
     """
     config = source.config
     if not source.is_steered or config.detector_languages is None or config.anchor_language != anchor:

@@ -4,12 +4,9 @@ A folded checkpoint is a plain one to everything else, and an adapter folder is 
 converter knows them, to replace them when it is told to and to refuse them as a source.
 """
 
-from __future__ import annotations
-
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..errors import InputError
 from ..modeling.version import VERSION
@@ -39,10 +36,6 @@ class ExportRecord:
     def languages(self) -> tuple[str, ...]:
         return tuple(self.alpha)
 
-    def to_dict(self) -> dict[str, Any]:
-        """As it goes into the file."""
-        return {**asdict(self), "bridge_layers": list(self.bridge_layers)}
-
 
 def read_record(folder: Path) -> ExportRecord | None:
     """The record of an exported folder; None for any other folder, also for one with a file that is not ours."""
@@ -54,11 +47,7 @@ def read_record(folder: Path) -> ExportRecord | None:
 
 
 def refuse_folded(folder: Path, name: str) -> None:
-    """Raises InputError for a checkpoint whose weights are steered for good: steering would be done twice.
-
-    Args:
-        name: what the user called it.
-    """
+    """Raises InputError for a checkpoint whose weights are steered for good: it would be steered twice."""
     record = read_record(folder)
     if record is not None:
         raise InputError(

@@ -3,8 +3,6 @@
 Transformers does the reading; this module checks the file first and keeps the result for a second attempt.
 """
 
-from __future__ import annotations
-
 import io
 import shutil
 from contextlib import nullcontext, redirect_stderr
@@ -31,14 +29,10 @@ def dequantize(path: Path, scratch: Path, dtype: str, *, quiet: bool = False) ->
     """The folder of a checkpoint with the weights and the tokenizer of a GGUF file.
 
     Args:
-        path: the GGUF file.
         scratch: a folder of which a subfolder is used; what an earlier call finished there is taken again.
         dtype: "auto" (float32) or the name of a torch dtype.
-        quiet: show no bar.
 
-    Raises:
-        InputError: the file is damaged, or its architecture is not supported.
-        OSError: the disk is full or not writable.
+    Raises InputError: the file is damaged, or its architecture not supported.  OSError: the disk cannot be written.
     """
     stat = path.stat()
     done = scratch / f"{path.stem}-{stat.st_size}-{stat.st_mtime_ns}-{dtype}"

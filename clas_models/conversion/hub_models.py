@@ -4,8 +4,6 @@ Whether the Hub answers is found out with one request that waits a few seconds; 
 goes on where an earlier download stopped.
 """
 
-from __future__ import annotations
-
 import errno
 from pathlib import Path
 
@@ -21,17 +19,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from ..errors import InputError
 
-WANTED = (
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "*.json",
-    "*.jinja",
-    "*.model",
-    "merges.txt",
-    "vocab.txt",
-    "LICENSE*",
-    "README.md",
-)
+WANTED = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt", "LICENSE*", "README.md")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _SECONDS = 6.0
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)

@@ -5,14 +5,11 @@ started again; the new files appear in the repository in one commit.  What the f
 files stays where it is.
 """
 
-from __future__ import annotations
-
 import glob
 import re
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token
@@ -22,7 +19,7 @@ from huggingface_hub.utils import enable_progress_bars, validate_repo_id
 from ..atomic import atomic_file
 from ..errors import InputError
 from ..modeling.families import FAMILIES
-from .carried_code import code_files_in
+from .checkpoint import code_files_in
 from .export_record import ADAPTER_CONFIG, EXPORT_NAME, read_record
 from .model_card import CARD_NAME, CARD_TAG, FIGURE_STEM, with_address
 from .source import PROFILE_NAME, read_config
@@ -41,30 +38,22 @@ _ANY_WEIGHTS = (".safetensors", ".bin", ".gguf")
 _SECONDS = 10.0
 
 
-@dataclass(frozen=True)
-class Destination:
-    """A repository that takes the upload: `repo_id` with its owner, and whether only chosen people see it."""
-
-    repo_id: str
-    is_private: bool
-
-    @property
-    def url(self) -> str:
-        return f"{constants.ENDPOINT}/{self.repo_id}"
-
-
-def prepare_repository(name: str, *, private: bool = False) -> Destination:
-    """A repository that the user may write to; it is created, empty, where it does not exist.
+def prepare_repository(name: str, *, private: bool = False) -> str:
+    """The id, with its owner, of a repository that the user may write to; created, empty, where it does not exist.
 
     Args:
         name: owner/name, or a name alone for the user's own.
         private: of a repository that is created; one that exists keeps its visibility.
 
-    Raises:
-        InputError: no valid name, no token, no right to write, no connection, a public repository where a private one
-            was asked for, or one that holds another model.
+    Raises InputError: no valid name, no token, no right to write, no connection, a public repository where a private
+    one was asked for, or one that holds another model.
     """
-    _check_name(name)
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise InputError(
+            f"{name!r} is no name of a repository: write owner/name, with letters, digits, '-', '_' and '.'"
+        ) from error
     if constants.HF_HUB_OFFLINE:
         raise InputError(f"{name}: nothing can be uploaded while HF_HUB_OFFLINE is set; unset it")
     if get_token() is None:
@@ -82,8 +71,7 @@ def prepare_repository(name: str, *, private: bool = False) -> Destination:
             info = api.model_info(repo_id, timeout=_SECONDS)
         # The first request of every upload: refused without the right to write, and it changes nothing.
         api.preupload_lfs_files(repo_id, [CommitOperationAdd(CARD_NAME, b"")])
-    destination = Destination(repo_id, bool(info.private))
-    if private and not destination.is_private:
+    if private and not info.private:
         raise InputError(
             f"{repo_id}: exists and is public, which --private does not change; make it private in its settings on the "
             "Hub, or give another name"
@@ -91,7 +79,7 @@ def prepare_repository(name: str, *, private: bool = False) -> Destination:
     weights = [file for file in info.siblings or () if file.rfilename.endswith(_ANY_WEIGHTS)]
     if weights and CARD_TAG not in (info.tags or ()):
         raise InputError(f"{repo_id}: holds another model already; give another name, or empty the repository")
-    return destination
+    return repo_id
 
 
 def check_new(out: Path, *, overwrite: bool) -> None:
@@ -108,32 +96,28 @@ def upload_finished(folder: Path, name: str, *, private: bool = False, quiet: bo
     return upload(folder, prepare_repository(name, private=private), quiet=quiet)
 
 
-def upload(folder: Path, destination: Destination, *, quiet: bool = False) -> str:
-    """Upload a finished checkpoint; its card says from then on where it is.
+def upload(folder: Path, repo_id: str, *, quiet: bool = False) -> str:
+    """Upload a finished checkpoint, whose card says from then on where it is; returns the address of the repository.
 
     Weights of an earlier upload that no longer belong to the checkpoint are removed from the repository.
 
-    Args:
-        quiet: show no bars.
-
-    Returns:
-        The address of the repository.
-
-    Raises:
-        InputError: no finished checkpoint, or the upload broke off; the message says how it goes on.
-        KeyboardInterrupt: with that message, too.
-        OSError: the card cannot be written.
+    Raises InputError: no finished checkpoint, or the upload broke off; the message says how it goes on.
+    KeyboardInterrupt: with that message, too. OSError: the card cannot be written.
     """
     files = checkpoint_files(folder)
-    _write_address(folder / CARD_NAME, destination.repo_id)
+    if (card := folder / CARD_NAME).is_file():
+        before = card.read_text(encoding="utf-8")
+        if (after := with_address(before, repo_id)) != before:
+            with atomic_file(card) as partial:
+                partial.write_text(after, encoding="utf-8")
     if not quiet:
         enable_progress_bars()
-    go_on = f"python convert.py --out {shlex.quote(str(folder))} --push-to-hub {destination.repo_id}"
+    go_on = f"python convert.py --out {shlex.quote(str(folder))} --push-to-hub {repo_id}"
     try:
         api = HfApi()
-        there = api.list_repo_files(destination.repo_id)
+        there = api.list_repo_files(repo_id)
         api.upload_folder(
-            repo_id=destination.repo_id,
+            repo_id=repo_id,
             folder_path=folder,
             allow_patterns=[glob.escape(name) for name in files],
             delete_patterns=[name for name in there if _WEIGHTS.fullmatch(name) and name not in files] or None,
@@ -143,18 +127,17 @@ def upload(folder: Path, destination: Destination, *, quiet: bool = False) -> st
         raise KeyboardInterrupt(f"stopped; the checkpoint in {folder} is whole, go on with: {go_on}") from None
     except Exception as error:  # of the Hub's library, of its HTTP library, and of the threads that they start
         raise InputError(
-            f"{destination.repo_id}: the upload broke off ({_reason(error)}); the checkpoint in {folder} is whole, go "
+            f"{repo_id}: the upload broke off ({_reason(error)}); the checkpoint in {folder} is whole, go "
             f"on with: {go_on}"
         ) from error
-    return destination.url
+    return f"{constants.ENDPOINT}/{repo_id}"
 
 
 def checkpoint_files(folder: Path) -> list[str]:
     """The files of a finished checkpoint or of another form of it, as paths in the folder; nothing else that lies
     there is named.
 
-    Raises:
-        InputError: it is neither, or something of it is missing or damaged.
+    Raises InputError: it is neither, or something of it is missing or damaged.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the folder of a finished checkpoint with --out")
@@ -176,38 +159,14 @@ def _adapters(folder: Path, languages: Sequence[str]) -> list[Path]:
 
 
 def _code(folder: Path) -> list[Path]:
-    """The modeling files of a steered checkpoint; a folded one has none.
-
-    Raises:
-        InputError: the folder holds neither.
-    """
+    """A steered checkpoint's modeling files; a folded one has none. Raises InputError: the folder holds neither."""
     config = read_config(folder)
     if config.get("model_type") in {family.model_type for family in FAMILIES.values()}:
         return code_files_in(folder, config.get("auto_map") or {})
     if read_record(folder) is None:
-        raise InputError(
-            f"{folder}: not a steered checkpoint (model type {config.get('model_type')!r}); convert it first"
-        )
+        model_type = config.get("model_type")
+        raise InputError(f"{folder}: not a steered checkpoint (model type {model_type!r}); convert it first")
     return []
-
-
-def _write_address(card: Path, repo_id: str) -> None:
-    if not card.is_file():
-        return
-    before = card.read_text(encoding="utf-8")
-    after = with_address(before, repo_id)
-    if after != before:
-        with atomic_file(card) as partial:
-            partial.write_text(after, encoding="utf-8")
-
-
-def _check_name(name: str) -> None:
-    try:
-        validate_repo_id(name)
-    except HFValidationError as error:
-        raise InputError(
-            f"{name!r} is no name of a repository: write owner/name, with letters, digits, '-', '_' and '.'"
-        ) from error
 
 
 @contextmanager

@@ -1,7 +1,5 @@
 """A checkpoint as a model: on which device, in which precision, with every tensor, in memory or left on disk."""
 
-from __future__ import annotations
-
 import logging
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,11 +16,7 @@ from .source import Source
 
 
 def pick_device(name: str) -> torch.device:
-    """A device that works; "auto" is an accelerator where there is one.
-
-    Raises:
-        InputError: it cannot be used here.
-    """
+    """A device that works; "auto" is an accelerator where there is one. Raises InputError: it cannot be used here."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -52,14 +46,9 @@ def load_tokenizer(source: Source) -> Any:
 
 
 def load_model(source: Source, dtype: str, device: torch.device, **overrides: Any) -> Any:
-    """The causal language model, in eval mode.
+    """The causal language model, in eval mode, in a dtype of `pick_dtype`; `overrides` are fields of the configuration.
 
-    Args:
-        dtype: as `pick_dtype` gives it.
-        overrides: fields of the configuration.
-
-    Raises:
-        InputError: it cannot be loaded, or lacks a weight.
+    Raises InputError: it cannot be loaded, or lacks a weight.
     """
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -83,8 +72,7 @@ def on_disk(folder: Path, *, may_be_left: Callable[[str], bool] = is_added, **kw
         may_be_left: which tensors of the folder the model may have no use for.
         kwargs: of `from_pretrained`.
 
-    Raises:
-        VerificationError: it cannot be loaded, or a tensor is missing, left over or of another shape.
+    Raises VerificationError: it cannot be loaded, or a tensor is missing, left over or of another shape.
     """
     logging.getLogger("accelerate.big_modeling").setLevel(logging.ERROR)  # it warns that weights stay on disk
     with tempfile.TemporaryDirectory() as offload:

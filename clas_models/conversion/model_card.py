@@ -4,8 +4,6 @@ Source of the limits: "Cross-Lingual Activation Steering for Multilingual Langua
 Ethical Considerations.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -131,10 +129,7 @@ def model_card(
 ) -> str:
     """The card's text, metadata included.
 
-    Args:
-        fields: the steering fields of the configuration.
-        statistic, threshold: what decided whether a neuron is active.
-        detector: the language detector, if there is one.
+    `fields` are the steering fields of the configuration; `statistic` and `threshold` said whether a neuron is active.
     """
     rows = [row for row in table.rows if row.layer in bridge.layers]
     others = [code for code in fields["languages"] if code != fields["anchor_language"]]
@@ -158,7 +153,7 @@ def model_card(
         example=others[0],
         default=_default(fields["language"]),
         detector=_detector(detector),
-        alpha=_alpha(fields["alpha"]),
+        alpha=format_strength(fields["alpha"]),
         beta=fields["beta"],
         gamma=fields["gamma"],
         vectors=_vectors(fields),
@@ -212,14 +207,15 @@ def _vectors(fields: dict[str, Any]) -> str:
     if not fields.get("vector_layers"):
         return ""
     layers, tokens = format_layers(fields["vector_layers"]), fields["vector_positions"]
-    strength = _alpha(fields["vector_strength"])
+    strength = format_strength(fields["vector_strength"])
     return f"| vectors of the source | after layers {layers}, on tokens: {tokens}; strength {strength} |\n"
 
 
-def _alpha(alpha: float | dict[str, float]) -> str:
-    if isinstance(alpha, dict):
-        return ", ".join(f"{code} {value:g}" for code, value in alpha.items())
-    return f"{alpha:g}"
+def format_strength(strength: float | dict[str, float]) -> str:
+    """`1`, or `de -2, default 1` where it differs by language."""
+    if isinstance(strength, dict):
+        return ", ".join(f"{code} {value:g}" for code, value in strength.items())
+    return f"{strength:g}"
 
 
 def short_name(source: Source) -> str:

@@ -1,7 +1,5 @@
 """What a user can choose, and what of it can be refused before anything is read."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -87,11 +85,7 @@ class ConversionOptions:
 
 
 def target_folder(out: Path | None, model: str, ending: str) -> Path:
-    """Where a result goes: `out`, or else a folder here with the model's name and an ending.
-
-    Raises:
-        InputError: it is the model itself.
-    """
+    """Where a result goes: `out`, or here, by the name of the model. Raises InputError: that is the model itself."""
     path = Path(model).expanduser()
     if out is None:
         name = path.resolve().name if path.name in ("", "..") else path.name  # "." has no name of its own

@@ -5,8 +5,6 @@ convert together, each profiles some of the languages: what is summed for one la
 order of a process that is alone, so that the profile is the same to the bit.
 """
 
-from __future__ import annotations
-
 import gc
 import hashlib
 import json
@@ -82,7 +80,7 @@ def _make_profile(
     return profile
 
 
-def _profile_together(work: Profiling, progress: Progress, ranks: Ranks) -> NeuronProfile:
+def _profile_together(work: "Profiling", progress: Progress, ranks: Ranks) -> NeuronProfile:
     busy = min(ranks.size, len(work.corpus.languages))
     idle = "" if busy == ranks.size else f" of {ranks.size}: a language is profiled by one of them"
     progress.say(f"profiling in {busy} processes{idle}; the bar shows the share of the first")
@@ -105,13 +103,11 @@ class Profiling:
     device: str
 
     def run(self, progress: Progress, ranks: Ranks | None) -> NeuronProfile:
-        """The profile, with the sums and counts of this rank's languages only.
-
-        Raises:
-            InputError: the model cannot be loaded or profiled.
-        """
+        """The profile, with this rank's languages only. Raises InputError: the model cannot be loaded or profiled."""
         mine = self.corpus.languages if ranks is None else share_languages(self.corpus, ranks.size)[ranks.rank]
-        device = pick_device(self.device) if ranks is None else _device_of_rank(pick_device(self.device), ranks)
+        device = pick_device(self.device)
+        if ranks is not None and device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", ranks.local_rank % torch.cuda.device_count())
         # A steered source is profiled as its base model: with strengths of 0 the two are the same, bit for bit.
         unsteered = {"alpha": 0.0, "vector_strength": 0.0} if self.source.is_steered else {}
         tokenizer = load_tokenizer(self.source)
@@ -153,12 +149,6 @@ def share_languages(corpus: ParallelCorpus, size: int) -> list[tuple[str, ...]]:
     for language in sorted(corpus.languages, key=length.__getitem__, reverse=True):
         min(shares, key=lambda share: sum(length[code] for code in share)).append(language)
     return [tuple(share) for share in shares]
-
-
-def _device_of_rank(device: torch.device, ranks: Ranks) -> torch.device:
-    if device.type != "cuda" or device.index is not None:
-        return device
-    return torch.device("cuda", ranks.local_rank % torch.cuda.device_count())
 
 
 def _save_profile(profile: NeuronProfile, folder: Path, request: dict[str, Any] | None) -> None:

@@ -1,7 +1,5 @@
 """What a conversion tells while it runs: lines, and bars with rates and remaining time."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -9,8 +9,6 @@ What travels between ranks is text and one finished profile a rank, in main memo
 machine: it comes with every torch, and several ranks can share an accelerator.
 """
 
-from __future__ import annotations
-
 import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -37,14 +35,7 @@ _FAILED = "failed"
 class Task(Protocol):
     """What all ranks do together; it is pickled, and `run` calls `ranks.check_others` now and then."""
 
-    def run(self, progress: Progress, ranks: Ranks) -> NeuronProfile: ...
-
-
-@dataclass(frozen=True)
-class _Dismissal:
-    """There is nothing more to do; the exit status of the whole."""
-
-    status: int
+    def run(self, progress: Progress, ranks: "Ranks") -> NeuronProfile: ...
 
 
 class _Gone(InputError):
@@ -68,11 +59,7 @@ class Ranks:
     store: distributed.Store
 
     def together(self, task: Task, progress: Progress) -> NeuronProfile:
-        """Rank 0 has every rank run the task, itself included; the sum of their profiles.
-
-        Raises:
-            Exception: what the task raised on whichever rank.
-        """
+        """Rank 0 has every rank run the task: the sum of their profiles. Raises what it raised on any rank."""
         self._tell(task)
         return self._take_part(task, progress)
 
@@ -81,8 +68,8 @@ class Ranks:
         if self.store.check([_FAILED]):
             raise _Abandoned
 
-    def _tell(self, message: Task | _Dismissal | None) -> Any:
-        """What rank 0 says, on every rank."""
+    def _tell(self, message: Task | int | None) -> Any:
+        """What rank 0 says, on every rank: a task, or that nothing is left to do, with the exit status of the whole."""
         box = [message]
         with _connected():
             distributed.broadcast_object_list(box, src=0)
@@ -126,27 +113,26 @@ class Ranks:
     def dismiss(self, status: int) -> None:
         """Rank 0 lets the other ranks end, with this exit status."""
         with suppress(_Gone):
-            self._tell(_Dismissal(status))
+            self._tell(status)
 
     def follow(self) -> int:
         """On another rank, do what rank 0 asks, until it is done; the exit status of the whole."""
         quieten_libraries()
         try:
-            while not isinstance(message := self._tell(None), _Dismissal):
+            while not isinstance(message := self._tell(None), int):
                 with suppress(_Abandoned):  # rank 0 says why
                     self._take_part(message, Progress(quiet=True))
         except KeyboardInterrupt:
             return 130  # and says this, too
         except _Gone:
             return 2  # and this, if it is not rank 0 itself: then it is for the launcher to say
-        return message.status
+        return message
 
 
 def on_all_ranks(lead: Callable[[Ranks | None], int]) -> int:
     """Run `lead` where this process is alone (with None) or has rank 0; on other ranks, do what it asks for.
 
-    Returns:
-        The exit status of `lead`, on every rank.
+    Returns the exit status of `lead`, on every rank.
     """
     if not is_launched(os.environ):
         return lead(None)

@@ -4,25 +4,25 @@ Gives a `Source`: a folder with a configuration of a supported family and whole 
 from it is left to the caller.
 """
 
-from __future__ import annotations
-
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from transformers import PreTrainedConfig
 
 from ..errors import InputError
 from ..modeling.configuration_clas import OLD_FIELDS, STEERING_FIELDS
 from ..modeling.families import family_of
 from ..modeling.family import Family
-from ..modeling.tensor_names import is_mask, layer_weight
+from ..modeling.tensor_names import is_mask, layer_weight, vectors_name
 from ..profiling.neuron_profile import NeuronProfile
 from . import gguf_source
 from .export_record import refuse_adapter
 from .hub_models import download_model, is_hub_id
-from .weights import Shard, fingerprint, read_shards
+from .weights import Shard, fingerprint, read_shards, read_tensor
 
 PROFILE_NAME = "neuron_profile.safetensors"
 
@@ -48,6 +48,11 @@ class Source:
         return self.raw_config["model_type"] == self.family.model_type
 
     @property
+    def has_vectors(self) -> bool:
+        """Whether it is steered by vectors, whatever their strength."""
+        return self.is_steered and bool(self.config.vector_layers)
+
+    @property
     def base_fields(self) -> dict[str, Any]:
         """`config.json` without the fields of steering, in this version and in older ones."""
         dropped = {*STEERING_FIELDS, *OLD_FIELDS, "auto_map"}
@@ -71,18 +76,28 @@ class Source:
     def num_neurons(self) -> int:
         return int(self.config.intermediate_size)
 
+    def carried_vectors(self, languages: Sequence[str], anchor: str) -> dict[int, Tensor]:
+        """The vectors of a steered source by layer, floating `[languages, hidden]`, which new masks leave as they are.
+
+        There are none where the source has none, and where the languages or the anchor are others than the source's: a
+        row belongs to a language, and says how it differs from the anchor.
+
+        Raises InputError: a tensor is missing, of another shape, or damaged.
+        """
+        config = self.config
+        if not self.has_vectors or config.languages != list(languages) or config.anchor_language != anchor:
+            return {}
+        shape = (len(languages), config.hidden_size)
+        return {layer: read_tensor(self.shards, vectors_name(layer), shape=shape) for layer in config.vector_layers}
+
 
 def open_source(model: str, scratch: Path, dtype: str = "auto", *, quiet: bool = False) -> Source:
-    """Find and check the model that a user names.
+    """Find and check the model that a user names: a folder, a GGUF file, or a Hub id.
 
-    Args:
-        model: a folder, a GGUF file, or a Hub id.
-        scratch: where the weights of a GGUF file are written as safetensors; kept for the next attempt.
-        dtype: the precision of weights that come from a GGUF file.
-        quiet: show no bar while such a file is read.
+    The weights of a GGUF file are written to `scratch` as safetensors, in the precision `dtype`, and kept for the next
+    attempt; `quiet` shows no bar then.
 
-    Raises:
-        InputError: it is none of these, not a supported family, or damaged.
+    Raises InputError: it is none of these, not a supported family, or damaged.
     """
     path = Path(model).expanduser()
     if path.is_dir():
@@ -112,18 +127,13 @@ def _from_folder(folder: Path, name: str, *, from_hub: bool) -> Source:
         config = config_class.from_dict(dict(raw))
     except Exception as error:  # whatever the configuration class finds wrong with a user's file
         raise InputError(f"{folder / 'config.json'}: not a usable configuration: {error}") from error
-    shards = read_shards(folder)
-    source = Source(name, folder, family, raw, config, shards, from_hub)
+    source = Source(name, folder, family, raw, config, read_shards(folder), from_hub)
     _check_neurons(source)
     return source
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The folder's `config.json` as a dictionary.
-
-    Raises:
-        InputError: it is missing, or not a JSON object.
-    """
+    """The folder's `config.json` as a dictionary. Raises InputError: it is missing, or not a JSON object."""
     path = folder / "config.json"
     if not path.is_file():
         refuse_adapter(folder)
@@ -162,12 +172,9 @@ def _check_neurons(source: Source) -> None:
     """Every layer's MLP is there under the names and in the shapes of a causal language model."""
     tensors = {name: info for shard in source.shards for name, info in shard.tensors.items()}
     hidden, neurons = int(source.config.hidden_size), source.num_neurons
+    shapes = {"gate_proj": (neurons, hidden), "up_proj": (neurons, hidden), "down_proj": (hidden, neurons)}
     for layer in range(source.num_layers):
-        for part, shape in (
-            ("gate_proj", (neurons, hidden)),
-            ("up_proj", (neurons, hidden)),
-            ("down_proj", (hidden, neurons)),
-        ):
+        for part, shape in shapes.items():
             name = layer_weight(layer, f"mlp.{part}")
             if name not in tensors:
                 raise InputError(f"{source.folder}: no tensor {name!r}; only causal language models can be converted")

@@ -1,7 +1,5 @@
 """A folder that appears under its final name whole or not at all, and keeps finished work for the next attempt."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Collection, Iterator
@@ -23,8 +21,7 @@ def staging_folder(out: Path) -> Path:
 def check_target(out: Path, *, overwrite: bool) -> None:
     """Refuse an `out` that must not be written, before any work is done.
 
-    Raises:
-        InputError: it exists and may not be replaced, or its parent is not a writable folder.
+    Raises InputError: it exists and may not be replaced, or its parent is not a writable folder.
     """
     if out.exists() or out.is_symlink():
         if not overwrite:
@@ -55,8 +52,7 @@ def staged(out: Path, *, overwrite: bool, keep: Collection[str] = ()) -> Iterato
 
     It is empty but for what an earlier attempt left under the names in `keep`, the finished work.
 
-    Raises:
-        InputError: `out` must not be written, or another conversion is writing it.
+    Raises InputError: `out` must not be written, or another conversion is writing it.
     """
     check_target(out, overwrite=overwrite)
     folder = staging_folder(out)
@@ -66,7 +62,9 @@ def staged(out: Path, *, overwrite: bool, keep: Collection[str] = ()) -> Iterato
             _discard_leftovers(folder, keep)
             yield folder
         except InputError:
-            _remove_if_useless(folder, keep)
+            # After a user's mistake the folder is kept only if an attempt has finished something in it.
+            if not any(path.name in keep for path in folder.iterdir()):
+                shutil.rmtree(folder)
             raise
         (folder / LOCK_NAME).unlink(missing_ok=True)
         fsync_path(folder)
@@ -82,12 +80,6 @@ def _discard_leftovers(folder: Path, keep: Collection[str]) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-
-
-def _remove_if_useless(folder: Path, keep: Collection[str]) -> None:
-    """After a user's mistake, keep the folder only if an attempt has finished something in it."""
-    if not any(path.name in keep for path in folder.iterdir()):
-        shutil.rmtree(folder)
 
 
 def _publish(folder: Path, out: Path, *, overwrite: bool) -> None:

@@ -1,7 +1,5 @@
 """A written checkpoint, loaded through the Auto classes as a user loads it, and checked."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -3,8 +3,6 @@
 Nothing here needs a model; what a checkpoint's folder means is `source.py`'s business.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
@@ -52,11 +50,7 @@ class Shard:
 
 
 def read_shard(path: Path) -> Shard:
-    """Read the header of a safetensors file and check that the file is whole.
-
-    Raises:
-        InputError: it is truncated, or its header is damaged.
-    """
+    """Read and check the header of a safetensors file. Raises InputError: it is cut off, or its header damaged."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -91,14 +85,19 @@ def _tensor(entry: dict, data: int) -> TensorInfo:
 def read_shards(folder: Path) -> tuple[Shard, ...]:
     """The weights of a checkpoint's folder, one file or sharded with an index, in the order of their names.
 
-    Raises:
-        InputError: there are none, they are a pickle, a shard is missing or damaged, or the index is.
+    Raises InputError: there are none, they are a pickle, a shard is missing or damaged, or the index is.
     """
     index, single = folder / INDEX_NAME, folder / SINGLE_NAME
     if single.is_file():
         return (read_shard(single),)
     if not index.is_file():
-        _refuse_without_safetensors(folder)
+        pickles = sorted(p.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in folder.glob(pattern))
+        if pickles:
+            raise InputError(
+                f"{folder}: its weights are a pickle ({pickles[0]}), which can run code when it is read and is "
+                "refused; save the model again with safetensors (save_pretrained does)"
+            )
+        raise InputError(f"{folder}: no weights; expected {SINGLE_NAME}, or shards with {INDEX_NAME}")
     try:
         weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         names = sorted(map(str, set(weight_map.values())))
@@ -117,16 +116,6 @@ def read_shards(folder: Path) -> tuple[Shard, ...]:
     return tuple(shards)
 
 
-def _refuse_without_safetensors(folder: Path) -> None:
-    pickles = sorted(p.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in folder.glob(pattern))
-    if pickles:
-        raise InputError(
-            f"{folder}: its weights are a pickle ({pickles[0]}), which can run code when it is read and is refused; "
-            "save the model again with safetensors (save_pretrained does)"
-        )
-    raise InputError(f"{folder}: no weights; expected {SINGLE_NAME}, or shards with {INDEX_NAME}")
-
-
 def current_names(shards: Iterable[Shard]) -> dict[str, tuple[Shard, str]]:
     """All tensors by the names that this version uses: the shard of each, and its name there."""
     return {current_name(name): (shard, name) for shard in shards for name in shard.tensors}
@@ -139,11 +128,7 @@ def read_tensor(
     shape: tuple[int, ...] | None = None,
     remedy: str = "convert the model again",
 ) -> Tensor:
-    """One tensor, by the name that this version uses.
-
-    Raises:
-        InputError: it is missing, cannot be read, or is not of the dtype and the shape that are given.
-    """
+    """A tensor, by this version's name. Raises InputError: it is missing, unreadable, or of another dtype or shape."""
     found = current_names(shards).get(name)
     if found is None:
         raise InputError(f"{shards[0].path.parent}: no tensor {name!r}, which its configuration promises; {remedy}")

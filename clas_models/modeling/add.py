@@ -5,8 +5,6 @@ What makes the vectors is another matter; here they are tables of a checkpoint.
 Source: Lim, Aji and Cohn, the paper on the latent process of multilingual models, section 2.3.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -45,7 +43,7 @@ class Add:
         """Whether any row is changed."""
         return bool(self.layers) and any(self.strengths)
 
-    def in_layer(self, layer: int, languages: Sequence[str]) -> AddInLayer:
+    def in_layer(self, layer: int, languages: Sequence[str]) -> nn.Module:
         """The rule after a layer, with vectors that are 0."""
         return AddInLayer(self.strengths, len(languages), self.hidden)
 

@@ -5,8 +5,6 @@ sequences, and leaves it with the cache of keys and values that were computed un
 it.  A plain `forward` decides from the whole sequence that it is given.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

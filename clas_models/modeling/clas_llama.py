@@ -3,8 +3,6 @@
 # mypy: disable-error-code="misc"
 # What the mixins define stands before what the base classes of transformers define.
 
-from __future__ import annotations
-
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import (
     LlamaDecoderLayer,
@@ -45,39 +43,24 @@ class ClasLlamaDecoderLayer(PreNormLayerMixin, LlamaDecoderLayer):
 
 
 class ClasLlamaModel(ClasModelMixin, LlamaModel):
-    """The decoder of Llama, steered."""
-
-    config_class = ClasLlamaConfig
-    layer_class = ClasLlamaDecoderLayer
+    config_class, layer_class = ClasLlamaConfig, ClasLlamaDecoderLayer
     _no_split_modules = ["ClasLlamaDecoderLayer"]
 
 
 class ClasLlamaForCausalLM(ClasForCausalLMMixin, LlamaForCausalLM):
-    """The causal language model of Llama, steered."""
-
-    config_class = ClasLlamaConfig
-    model_class = ClasLlamaModel
+    config_class, model_class = ClasLlamaConfig, ClasLlamaModel
 
 
 class ClasLlamaForSequenceClassification(ClasForSequenceClassificationMixin, LlamaForSequenceClassification):
-    """LlamaForSequenceClassification on a steered decoder."""
-
-    config_class = ClasLlamaConfig
-    model_class = ClasLlamaModel
+    config_class, model_class = ClasLlamaConfig, ClasLlamaModel
 
 
 class ClasLlamaForTokenClassification(ClasForTokenClassificationMixin, LlamaForTokenClassification):
-    """LlamaForTokenClassification on a steered decoder."""
-
-    config_class = ClasLlamaConfig
-    model_class = ClasLlamaModel
+    config_class, model_class = ClasLlamaConfig, ClasLlamaModel
 
 
 class ClasLlamaForQuestionAnswering(ClasForQuestionAnsweringMixin, LlamaForQuestionAnswering):
-    """LlamaForQuestionAnswering on a steered decoder."""
-
-    config_class = ClasLlamaConfig
-    model_class = ClasLlamaModel
+    config_class, model_class = ClasLlamaConfig, ClasLlamaModel
 
 
 LLAMA = Family(

@@ -3,8 +3,6 @@
 # mypy: disable-error-code="misc"
 # What the mixins define stands before what the base classes of transformers define.
 
-from __future__ import annotations
-
 from transformers import MistralConfig
 from transformers.models.mistral.modeling_mistral import (
     MistralDecoderLayer,
@@ -45,39 +43,24 @@ class ClasMistralDecoderLayer(PreNormLayerMixin, MistralDecoderLayer):
 
 
 class ClasMistralModel(ClasModelMixin, MistralModel):
-    """The decoder of Mistral, steered."""
-
-    config_class = ClasMistralConfig
-    layer_class = ClasMistralDecoderLayer
+    config_class, layer_class = ClasMistralConfig, ClasMistralDecoderLayer
     _no_split_modules = ["ClasMistralDecoderLayer"]
 
 
 class ClasMistralForCausalLM(ClasForCausalLMMixin, MistralForCausalLM):
-    """The causal language model of Mistral, steered."""
-
-    config_class = ClasMistralConfig
-    model_class = ClasMistralModel
+    config_class, model_class = ClasMistralConfig, ClasMistralModel
 
 
 class ClasMistralForSequenceClassification(ClasForSequenceClassificationMixin, MistralForSequenceClassification):
-    """MistralForSequenceClassification on a steered decoder."""
-
-    config_class = ClasMistralConfig
-    model_class = ClasMistralModel
+    config_class, model_class = ClasMistralConfig, ClasMistralModel
 
 
 class ClasMistralForTokenClassification(ClasForTokenClassificationMixin, MistralForTokenClassification):
-    """MistralForTokenClassification on a steered decoder."""
-
-    config_class = ClasMistralConfig
-    model_class = ClasMistralModel
+    config_class, model_class = ClasMistralConfig, ClasMistralModel
 
 
 class ClasMistralForQuestionAnswering(ClasForQuestionAnsweringMixin, MistralForQuestionAnswering):
-    """MistralForQuestionAnswering on a steered decoder."""
-
-    config_class = ClasMistralConfig
-    model_class = ClasMistralModel
+    config_class, model_class = ClasMistralConfig, ClasMistralModel
 
 
 MISTRAL = Family(

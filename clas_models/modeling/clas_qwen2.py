@@ -3,8 +3,6 @@
 # mypy: disable-error-code="misc"
 # What the mixins define stands before what the base classes of transformers define.
 
-from __future__ import annotations
-
 from transformers import Qwen2Config
 from transformers.models.qwen2.modeling_qwen2 import (
     Qwen2DecoderLayer,
@@ -45,39 +43,24 @@ class ClasQwen2DecoderLayer(PreNormLayerMixin, Qwen2DecoderLayer):
 
 
 class ClasQwen2Model(ClasModelMixin, Qwen2Model):
-    """The decoder of Qwen2, steered."""
-
-    config_class = ClasQwen2Config
-    layer_class = ClasQwen2DecoderLayer
+    config_class, layer_class = ClasQwen2Config, ClasQwen2DecoderLayer
     _no_split_modules = ["ClasQwen2DecoderLayer"]
 
 
 class ClasQwen2ForCausalLM(ClasForCausalLMMixin, Qwen2ForCausalLM):
-    """The causal language model of Qwen2, steered."""
-
-    config_class = ClasQwen2Config
-    model_class = ClasQwen2Model
+    config_class, model_class = ClasQwen2Config, ClasQwen2Model
 
 
 class ClasQwen2ForSequenceClassification(ClasForSequenceClassificationMixin, Qwen2ForSequenceClassification):
-    """Qwen2ForSequenceClassification on a steered decoder."""
-
-    config_class = ClasQwen2Config
-    model_class = ClasQwen2Model
+    config_class, model_class = ClasQwen2Config, ClasQwen2Model
 
 
 class ClasQwen2ForTokenClassification(ClasForTokenClassificationMixin, Qwen2ForTokenClassification):
-    """Qwen2ForTokenClassification on a steered decoder."""
-
-    config_class = ClasQwen2Config
-    model_class = ClasQwen2Model
+    config_class, model_class = ClasQwen2Config, ClasQwen2Model
 
 
 class ClasQwen2ForQuestionAnswering(ClasForQuestionAnsweringMixin, Qwen2ForQuestionAnswering):
-    """Qwen2ForQuestionAnswering on a steered decoder."""
-
-    config_class = ClasQwen2Config
-    model_class = ClasQwen2Model
+    config_class, model_class = ClasQwen2Config, ClasQwen2Model
 
 
 QWEN2 = Family(

@@ -62,8 +62,7 @@ class ClasConfigMixin:
             a checkpoint without a detector.
         clas_version: the version of this package that wrote the checkpoint.
 
-    Raises:
-        TypeError, ValueError: a field cannot be used.
+    Raises TypeError, ValueError: a field cannot be used.
     """
 
     languages: list[str] = field(default_factory=lambda: ["en"])
@@ -165,8 +164,7 @@ class ClasConfigMixin:
         Args:
             strengths: any of STRENGTHS.
 
-        Raises:
-            TypeError, ValueError: there is no such strength, or the value is not allowed.
+        Raises TypeError, ValueError: there is no such strength, or the value is not allowed.
         """
         if unknown := sorted(set(strengths) - set(STRENGTHS)):
             raise TypeError(f"{', '.join(unknown)}: no strength; allowed are {', '.join(STRENGTHS)}")

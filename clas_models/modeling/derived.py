@@ -7,9 +7,8 @@ count of the writes to each, and where their memory is.  A buffer that was repla
 whatever means, makes the table anew.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -43,8 +42,8 @@ class DerivedTable:
         self._kept = (tuple(buffers), state, table)
         return table
 
-    def __deepcopy__(self, memo: object) -> DerivedTable:
-        return DerivedTable()
+    def __deepcopy__(self, memo: object) -> Self:
+        return type(self)()
 
-    def __reduce__(self) -> tuple[type[DerivedTable], tuple[()]]:
-        return DerivedTable, ()
+    def __reduce__(self) -> tuple[type[Self], tuple[()]]:
+        return type(self), ()

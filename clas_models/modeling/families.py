@@ -3,8 +3,6 @@
 Adding a family is adding its `clas_*.py` and a line here.
 """
 
-from __future__ import annotations
-
 import transformers
 from transformers import AutoConfig, AutoTokenizer
 from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING
@@ -21,8 +19,7 @@ FAMILIES: dict[str, Family] = {family.base: family for family in (LLAMA, MISTRAL
 def family_of(model_type: object) -> Family:
     """The family of a plain or a steered model type.
 
-    Raises:
-        ValueError: there is none.
+    Raises ValueError: there is none.
     """
     for family in FAMILIES.values():
         if model_type in (family.base, family.model_type):
@@ -36,8 +33,7 @@ def register_family(family: Family) -> None:
 
     What is saved from now on carries its modeling files, so that it loads without this package, too.
 
-    Raises:
-        ValueError: the family's base class has parts that its steered class does not declare.
+    Raises ValueError: the family's base class has parts that its steered class does not declare.
     """
     check_family(family)
     AutoConfig.register(family.model_type, family.config, exist_ok=True)

@@ -3,8 +3,6 @@
 A family is one file, `clas_<family>.py`, that ends in a `Family`; `families.py` is the table of them.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from transformers import PreTrainedConfig, PreTrainedModel

@@ -6,8 +6,6 @@ would run, and give other numbers.  So registration looks at the parts of a tiny
 that the numbers are the same is what the contract test shows.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

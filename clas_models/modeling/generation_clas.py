@@ -3,8 +3,6 @@
 Which language that is, is decided once for a call of `generate`; from then on ids travel, one a prompt.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -120,8 +118,7 @@ class ClasGenerationMixin:
     ) -> Any:
         """As in the base class; all requests are in the one language `config.language`.
 
-        Raises:
-            ValueError: that is "auto", or another language is named.
+        Raises ValueError: that is "auto", or another language is named.
         """
         self._check_one_language(language)
         return super().generate_batch(inputs, generation_config, *args, **kwargs)
@@ -131,8 +128,7 @@ class ClasGenerationMixin:
     ) -> Any:
         """As in the base class; all requests are in the one language `config.language`.
 
-        Raises:
-            ValueError: that is "auto", or `generation_config` names another language.
+        Raises ValueError: that is "auto", or `generation_config` names another language.
         """
         self._check_one_language(getattr(generation_config, "language", None))
         self._check_one_language(getattr(self.generation_config, "language", None))

@@ -4,8 +4,6 @@ The base classes build a plain decoder and throw it away, or ask an Auto class f
 none.  Here each head builds its own family's decoder.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import Tensor, nn

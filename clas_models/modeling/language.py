@@ -3,8 +3,6 @@
 Ids are the positions in `config.languages`; one more id stands for every language that was not profiled.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import Any, TypeAlias

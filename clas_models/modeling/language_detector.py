@@ -12,8 +12,6 @@ module needs nothing but torch.
 Source: E. S. Page, "Continuous inspection schemes", Biometrika 41 (1954), for the sum that finds the stretch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import NamedTuple
@@ -129,8 +127,7 @@ class LanguageDetector(nn.Module):
             input_ids: integers `[batch, tokens]`.
             attention_mask: `[batch, tokens]`, 0 where a token is padding; without it every token counts.
 
-        Raises:
-            IndexError: an id outside the table (on an accelerator, the device's own assertion).
+        Raises IndexError: an id outside the table (on an accelerator, the device's own assertion).
         """
         self._check(input_ids)
         if input_ids.shape[1] == 0:

@@ -8,8 +8,6 @@ A family's decoder layer has one of the topologies below: how attention, MLP and
 forward for each topology; `family_check.py` refuses a family that has another one.
 """
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 import torch
@@ -61,8 +59,7 @@ def neurons_of_rank(down_proj: nn.Module, count: int, total: int) -> slice:
     Ranks hold equal runs of neurons in their order, the last one what is left (transformers' styles "colwise" and
     "rowwise").
 
-    Raises:
-        RuntimeError: `down_proj` was split in another way, so that no mask fits.
+    Raises RuntimeError: `down_proj` was split in another way, so that no mask fits.
     """
     mesh = getattr(down_proj.weight, "device_mesh", None)  # of a DTensor
     if mesh is None:

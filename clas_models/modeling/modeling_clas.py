@@ -1,7 +1,5 @@
 """The decoder that every steered family shares: how a row's language reaches the layers."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import Tensor, nn

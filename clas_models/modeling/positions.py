@@ -4,8 +4,6 @@ Only `generate` knows where a prompt ends, so it says so; `forward` is told by i
 shape of a tensor.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
@@ -20,8 +18,7 @@ POSITIONS = (LAST, GENERATED, ALL)
 def checked_positions(value: object, field: str) -> str:
     """`value` as one of POSITIONS.
 
-    Raises:
-        ValueError: it is none of them.
+    Raises ValueError: it is none of them.
     """
     if not isinstance(value, str) or value not in POSITIONS:
         raise ValueError(f"{field}: {value!r}; allowed are {', '.join(POSITIONS)}")

@@ -2,8 +2,6 @@
 languages, and run with neurons that are written over.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -85,9 +83,8 @@ class ClasPreTrainedMixin:
 
         Reads what version 0.1 wrote.
 
-        Raises:
-            ValueError: the checkpoint has no masks for a bridge layer, no vectors or no detector, that the
-                configuration or an override asks for.
+        Raises ValueError: the checkpoint has no masks for a bridge layer, no vectors or no detector, that the
+        configuration or an override asks for.
         """
         mapping = {**RENAMED, **(key_mapping or {})}
         model, info = super().from_pretrained(*args, output_loading_info=True, key_mapping=mapping, **kwargs)
@@ -97,8 +94,7 @@ class ClasPreTrainedMixin:
     def save_pretrained(self, *args: Any, **kwargs: Any) -> Any:
         """As in the base class; the modeling files go with the weights, and nothing is written of a wrong field.
 
-        Raises:
-            TypeError, ValueError: a field of the configuration cannot be used.
+        Raises TypeError, ValueError: a field of the configuration cannot be used.
         """
         self.config.validate_steering()
         return super().save_pretrained(*args, **kwargs)
@@ -160,8 +156,7 @@ class ClasPreTrainedMixin:
         A number for `alpha` or `vector_strength` holds for every language but the anchor; a mapping needs the key
         "default".  Masks, vectors and layers are part of the checkpoint and do not change.
 
-        Raises:
-            TypeError, ValueError: a value is not allowed; then nothing has changed.
+        Raises TypeError, ValueError: a value is not allowed; then nothing has changed.
         """
         wanted = self.config.with_strengths(alpha=alpha, beta=beta, gamma=gamma, vector_strength=vector_strength)
         for module in self.modules():
@@ -197,8 +192,7 @@ class ClasPreTrainedMixin:
         For experiments: it is in force for every caller of the model meanwhile, also from other threads, and nothing of
         it is saved.
 
-        Raises:
-            ValueError: the tables do not fit the model, or another `Write` is in force.
+        Raises ValueError: the tables do not fit the model, or another `Write` is in force.
         """
         config, decoder = self.config, self.base_model
         write.check_fits(config.languages, config.num_hidden_layers, config.intermediate_size)

@@ -5,8 +5,6 @@ layers it acts, and makes the module that does the work in one of them, with its
 slot for each rule and calls what stands there; an empty slot is None and costs nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import ClassVar, Protocol
 

@@ -3,8 +3,6 @@
 Source: "Cross-Lingual Activation Steering for Multilingual Language Models", sections 2.4 and 2.5.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -36,7 +34,7 @@ class Scale:
     strengths: Strengths
     neurons: int
 
-    def in_layer(self, layer: int, languages: Sequence[str]) -> ScaleInLayer:
+    def in_layer(self, layer: int, languages: Sequence[str]) -> nn.Module:
         """The rule in a bridge layer, with empty masks."""
         return ScaleInLayer(self.strengths, self.neurons)
 
@@ -74,8 +72,7 @@ class ScaleInLayer(nn.Module):
         Returns:
             `[batch, tokens, neurons]` in the dtype of `h`; a row whose alpha is 0 keeps its bits.
 
-        Raises:
-            IndexError: an id is out of range (on an accelerator, the device's own assertion).
+        Raises IndexError: an id is out of range (on an accelerator, the device's own assertion).
         """
         return h * self.factors(h.dtype, part).index_select(0, language_ids).unsqueeze(1)
 

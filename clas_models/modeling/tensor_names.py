@@ -4,8 +4,6 @@ Every place that reads, writes or recognises a tensor by its name asks here.  Ch
 names for what steering adds; `current_name` translates them.
 """
 
-from __future__ import annotations
-
 import re
 
 MASKS = ("shared_mask", "specific_mask")

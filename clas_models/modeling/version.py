@@ -4,8 +4,6 @@ A checkpoint says which version wrote it and carries that version's files, so co
 the installed package reads a checkpoint of another version, or where files were exchanged.
 """
 
-from __future__ import annotations
-
 import re
 
 VERSION = "0.2.0"
@@ -16,8 +14,7 @@ _FORM = re.compile(r"\d+\.\d+\.\d+")
 def check_version(written_by: object) -> None:
     """That this code can read what `written_by` wrote: its own version and every older one; a patch changes nothing.
 
-    Raises:
-        TypeError, ValueError: not a version, or that of newer code.
+    Raises TypeError, ValueError: not a version, or that of newer code.
     """
     if not isinstance(written_by, str):
         raise TypeError(f'clas_version: {written_by!r} is of type {type(written_by).__name__}; allowed is "{VERSION}"')

@@ -6,8 +6,6 @@ makes the tables.  The rule is in force for a block (`model.intervening`) and ne
 Source: Mondal et al., "Language-specific neurons do not facilitate cross-lingual transfer", section 3.2 (Int mu).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -29,8 +27,7 @@ class Write:
         languages: codes of the first axis; None are those of the model's configuration in their order.  The rows of any
             other language keep their bits.
 
-    Raises:
-        ValueError: another shape or dtype, or a value to be written that is not finite.
+    Raises ValueError: another shape or dtype, or a value to be written that is not finite.
     """
 
     name: ClassVar[str] = "write"
@@ -72,7 +69,7 @@ class Write:
                 f"write: {', '.join(unknown)} not among the model's languages {', '.join(languages)}; leave them out"
             )
 
-    def in_layer(self, layer: int, languages: Sequence[str]) -> WriteInLayer:
+    def in_layer(self, layer: int, languages: Sequence[str]) -> nn.Module:
         """The rule in one layer."""
         rows = torch.tensor([language_id(code, languages) for code in self.languages or languages])
         mask = torch.zeros(len(languages) + 1, self.masks.shape[2], dtype=torch.bool)

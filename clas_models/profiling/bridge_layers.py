@@ -14,8 +14,6 @@ and dead and language-specific ones few, and leaves the last two layers alone.  
 Making the masks of these layers is left to `categories`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -42,9 +40,8 @@ def choose_bridge_layers(table: LayerTable, num_model_layers: int, spec: str = "
 
     `spec` is `auto` (the rule in the module's docstring) or the layers themselves: `24-29`, `24,25`, `3,5-7`.
 
-    Raises:
-        InputError: `spec` is empty, cannot be read, descends, repeats a layer or leaves the model, or `table` lacks a
-            layer that is needed; with `auto` also a model that is too shallow to have a candidate.
+    Raises InputError: `spec` is empty, cannot be read, descends, repeats a layer or leaves the model, or `table` lacks
+    a layer that is needed; with `auto` also a model that is too shallow to have a candidate.
     """
     rows = {row.layer: row for row in table.rows}
     if spec.strip() == "auto":
@@ -73,7 +70,8 @@ def contiguous_runs(layers: Iterable[int]) -> list[tuple[int, int]]:
 def _choose(rows: dict[int, LayerRow], num_model_layers: int) -> BridgeLayers:
     candidates = _candidates(num_model_layers)
     _require(rows, candidates, "the automatic choice of bridge layers")
-    scores = {layer: _score(rows[layer]) for layer in candidates}
+    found = {layer: rows[layer] for layer in candidates}
+    scores = {layer: row.partial_shared - row.dead - row.language_specific for layer, row in found.items()}
     peak = max(candidates, key=lambda layer: (scores[layer], layer))
     enough = (min(scores.values()) + scores[peak]) / 2
     first = last = peak
@@ -98,16 +96,8 @@ def _candidates(num_model_layers: int) -> range:
     return range(min(-(-2 * num_model_layers // 3), end - 1), end)
 
 
-def _score(row: LayerRow) -> float:
-    return row.partial_shared - row.dead - row.language_specific
-
-
 def parse_layers(spec: str, num_model_layers: int) -> tuple[int, ...]:
-    """The layers that `24-29`, `24,25` or `3,5-7` names, ascending.
-
-    Raises:
-        InputError: it cannot be read, descends, repeats a layer or leaves the model.
-    """
+    """The layers that `24-29`, `24,25` or `3,5-7` names, ascending. Raises InputError: as `choose_bridge_layers`."""
     layers: list[int] = []
     for item in spec.split(","):
         match = _ITEM.fullmatch(item.strip())

@@ -6,8 +6,6 @@ gives its category.  The sums that a statistic is read from are `neuron_profile`
 `layer_table`'s, which layers to steer is `bridge_layers`'.
 """
 
-from __future__ import annotations
-
 import enum
 import math
 from collections.abc import Callable
@@ -77,8 +75,7 @@ class NeuronCategories:
         `layer` is the model's layer index.  Both are contiguous bool `[neurons]` and share no memory with `categories`;
         they are M_shared and M_spec of "CLAS", section 2.4.
 
-        Raises:
-            InputError: the layer was not profiled.
+        Raises InputError: the layer was not profiled.
         """
         layers = self.active.layers
         if layer not in layers:
@@ -97,11 +94,14 @@ def categorize(profile: NeuronProfile, statistic: str = "mean", threshold: float
     A neuron is active in a language when `statistic` (a key of STATISTICS) lies strictly above `threshold`.  Works a
     layer at a time, so that beside the result only one layer's float64 `[languages, neurons]` is held.
 
-    Raises:
-        InputError: an unknown statistic, a threshold that is NaN or infinite, fewer than two languages, or a language
-            without tokens.
+    Raises InputError: an unknown statistic, a threshold that is NaN or infinite, fewer than two languages, or a
+    language without tokens.
     """
-    _check(profile, statistic, threshold)
+    if statistic not in STATISTICS:
+        raise InputError(f"unknown statistic {statistic!r}: choose one of {', '.join(STATISTICS)}")
+    if not math.isfinite(threshold):
+        raise InputError(f"activation threshold {threshold} is not a finite number: give one, such as 0")
+    check_comparable(profile, "categories")
     num_languages, num_layers = len(profile.languages), len(profile.layers)
     active = torch.empty((num_languages, num_layers, profile.num_neurons), dtype=torch.bool)
     categories = torch.empty((num_layers, profile.num_neurons), dtype=torch.uint8)
@@ -118,11 +118,3 @@ def _category_of_count(count: Tensor, num_languages: int) -> Tensor:
     # Last, because with two languages "all" and "more than one" are the same count.
     category[count == num_languages] = int(Category.ALL_SHARED)
     return category
-
-
-def _check(profile: NeuronProfile, statistic: str, threshold: float) -> None:
-    if statistic not in STATISTICS:
-        raise InputError(f"unknown statistic {statistic!r}: choose one of {', '.join(STATISTICS)}")
-    if not math.isfinite(threshold):
-        raise InputError(f"activation threshold {threshold} is not a finite number: give one, such as 0")
-    check_comparable(profile, "categories")

@@ -41,8 +41,7 @@ def save_layer_figure(
     Percent of a layer's neurons over the layer, one line for each category; bridge layers are shaded purple.  The same
     input gives the same SVG, byte for byte (with the same matplotlib).  Each file appears whole or not at all.
 
-    Raises:
-        OSError: a file cannot be written.
+    Raises OSError: a file cannot be written.
     """
     from matplotlib import style
 

@@ -7,8 +7,6 @@ Sources: Tang et al., "Language-Specific Neurons: The Key to Multilingual Capabi
 Mondal et al., "Language-specific Neurons Do Not Facilitate Cross-Lingual Transfer" (2025), section 2.1.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch
@@ -40,12 +38,15 @@ def lape(
 
     Percentiles and rates are fractions.  The result depends on the set of languages: `NeuronProfile.select` changes it.
 
-    Raises:
-        InputError: fewer than two languages, one without tokens, a layer of the model that was not profiled, or a rate
-            or percentile that is out of range.
+    Raises InputError: fewer than two languages, one without tokens, a layer of the model that was not profiled, or a
+    rate or percentile that is out of range.
     """
     check_comparable(profile, "language neurons")
-    _check_layers(profile)
+    if missing := sorted(set(range(profile.num_model_layers)) - set(profile.layers)):
+        raise InputError(
+            f"the neuron profile lacks layer {format_layers(missing)}, and language neurons are sought in all "
+            f"{profile.num_model_layers} layers of the model: profile every layer"
+        )
     _check_rates(top_rate, activation_percentile, filter_percentile, rate_of)
     probabilities = activation_probabilities(profile)
     threshold = percentile(probabilities, activation_percentile)
@@ -59,12 +60,8 @@ def lape(
         "filter_percentile": filter_percentile,
         "rate_of": rate_of,
     }
-    return Selection(
-        tuple(profile.languages),
-        tuple(profile.layers),
-        (probabilities > threshold) & taken,
-        Origin("lape", arguments, profile.provenance),
-    )
+    origin = Origin("lape", arguments, profile.provenance)
+    return Selection(profile.languages, profile.layers, (probabilities > threshold) & taken, origin)
 
 
 def activation_probabilities(profile: NeuronProfile) -> Tensor:
@@ -78,7 +75,8 @@ def entropy(probabilities: Tensor) -> Tensor:
     Float64 `[languages, layers, neurons]` to `[layers, neurons]`; NaN where the neuron is active in no language.
     """
     # A layer at a time, so that no second table of the model's size is made.
-    return torch.stack([_of_layer(probabilities[:, layer]) for layer in range(probabilities.shape[1])])
+    layers = probabilities.unbind(dim=1)
+    return torch.stack([torch.special.entr(layer / layer.sum(dim=0)).sum(dim=0) for layer in layers])
 
 
 def percentile(values: Tensor, fraction: float) -> float:
@@ -88,10 +86,6 @@ def percentile(values: Tensor, fraction: float) -> float:
     return float(values.flatten().kthvalue(k).values)
 
 
-def _of_layer(probabilities: Tensor) -> Tensor:
-    return torch.special.entr(probabilities / probabilities.sum(dim=0)).sum(dim=0)
-
-
 def _lowest(entropies: Tensor, kept: Tensor, count: int) -> Tensor:
     """Bool like `kept` `[layers, neurons]`: the `count` neurons of lowest entropy among these, or all if fewer."""
     candidates = kept.flatten().nonzero().flatten()
@@ -99,14 +93,6 @@ def _lowest(entropies: Tensor, kept: Tensor, count: int) -> Tensor:
     taken = torch.zeros(kept.numel(), dtype=torch.bool)
     taken[candidates[order[:count]]] = True
     return taken.view_as(kept)
-
-
-def _check_layers(profile: NeuronProfile) -> None:
-    if missing := sorted(set(range(profile.num_model_layers)) - set(profile.layers)):
-        raise InputError(
-            f"the neuron profile lacks layer {format_layers(missing)}, and language neurons are sought in all "
-            f"{profile.num_model_layers} layers of the model: profile every layer"
-        )
 
 
 def _check_rates(top_rate: float, activation_percentile: float, filter_percentile: float, rate_of: str) -> None:

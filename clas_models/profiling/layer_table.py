@@ -4,8 +4,6 @@ The numbers behind Figure 1 of "CLAS" (section 2.3).  Drawing them is left to `f
 `bridge_layers`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import dataclass
 

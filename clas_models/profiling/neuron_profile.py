@@ -4,12 +4,10 @@ The data, its checks, its sum and its file.  `profiler.py` gathers it with one p
 reads categories from it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -44,7 +42,7 @@ class Provenance:
     versions: dict[str, str]
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Provenance:
+    def from_dict(cls, values: dict[str, Any]) -> Self:
         known = {field.name for field in fields(cls)}
         if set(values) != known:
             raise InputError(f"provenance has the fields {sorted(values)}, expected {sorted(known)}")
@@ -82,7 +80,17 @@ class NeuronProfile:
     act_sum: Tensor | None = None
 
     def __post_init__(self) -> None:
-        _check(self)
+        languages, layers = len(self.languages), len(self.layers)
+        check_axes(self.languages, self.layers, self.num_model_layers)
+        check_tensor("tokens", self.tokens, torch.int64, (languages,))
+        neurons = self.sum.shape[-1] if self.sum.dim() else 0
+        for name, tensor in self.tensors.items():
+            dtype = torch.float64 if name in SUMS else torch.int64
+            check_tensor(name, tensor, dtype, (languages, layers, neurons))
+            if dtype == torch.float64 and not bool(tensor.isfinite().all()):
+                raise InputError(f"tensor {name!r} holds values that are not finite")
+            if dtype == torch.int64 and bool(((tensor < 0) | (tensor > self.tokens[:, None, None])).any()):
+                raise InputError(f"tensor {name!r} holds counts below 0 or above the number of tokens")
 
     @property
     def num_neurons(self) -> int:
@@ -96,11 +104,7 @@ class NeuronProfile:
         return {name: tensor for name, tensor in held.items() if tensor is not None}
 
     def total(self, name: str) -> Tensor:
-        """The tensor of this name, one of TOTALS.
-
-        Raises:
-            InputError: the profile is too old to have it.
-        """
+        """The tensor of this name, one of TOTALS. Raises InputError: the profile is too old to have it."""
         tensors = self.tensors
         if name not in tensors:
             raise InputError(
@@ -109,13 +113,12 @@ class NeuronProfile:
             )
         return tensors[name]
 
-    def __add__(self, other: NeuronProfile) -> NeuronProfile:
+    def __add__(self, other: Self) -> Self:
         """The profile of both corpora together, so that a corpus can be split over machines.
 
         It has the totals that both of them have.
 
-        Raises:
-            InputError: the two are not of the same model, languages, layers and settings, or share a part.
+        Raises InputError: the two are not of the same model, languages, layers and settings, or share a part.
         """
         if not isinstance(other, NeuronProfile):
             return NotImplemented
@@ -145,12 +148,8 @@ class NeuronProfile:
         )
         return replace(self, tokens=self.tokens + other.tokens, provenance=provenance, **totals)
 
-    def select(self, languages: Sequence[str]) -> NeuronProfile:
-        """The same profile with only these languages, in this order.
-
-        Raises:
-            InputError: a language was not profiled, or none is given.
-        """
+    def select(self, languages: Sequence[str]) -> Self:
+        """The profile of these languages only, in this order. Raises InputError: one is not in it, or none is given."""
         if missing := [code for code in languages if code not in self.languages]:
             raise InputError(
                 f"languages {', '.join(missing)} are not in the profile; it has {', '.join(self.languages)}"
@@ -171,12 +170,8 @@ class NeuronProfile:
         save_described(path, _METADATA_KEY, described, {"tokens": self.tokens, **self.tensors})
 
     @classmethod
-    def load(cls, path: Path) -> NeuronProfile:
-        """Read a file that `save` wrote.
-
-        Raises:
-            InputError: no such file, not a profile, or one that is damaged; it names the file and the part.
-        """
+    def load(cls, path: Path) -> Self:
+        """Read a file of `save`. Raises InputError: no such file, one of another kind, or one that is damaged."""
         remedy = "make one by converting without --profile"
         with described_tensors(path, _METADATA_KEY, "neuron profile", remedy, *FORMATS) as (described, tensors):
             check_names(tensors, FORMATS[described["format_version"]] | {"tokens"})
@@ -207,17 +202,3 @@ def check_tokens(profile: NeuronProfile) -> None:
             f"no tokens were profiled for {', '.join(silent)}: "
             "give text in that language, or leave it out of --languages"
         )
-
-
-def _check(profile: NeuronProfile) -> None:
-    languages, layers = len(profile.languages), len(profile.layers)
-    check_axes(profile.languages, profile.layers, profile.num_model_layers)
-    check_tensor("tokens", profile.tokens, torch.int64, (languages,))
-    neurons = profile.sum.shape[-1] if profile.sum.dim() else 0
-    for name, tensor in profile.tensors.items():
-        dtype = torch.float64 if name in SUMS else torch.int64
-        check_tensor(name, tensor, dtype, (languages, layers, neurons))
-        if dtype == torch.float64 and not bool(tensor.isfinite().all()):
-            raise InputError(f"tensor {name!r} holds values that are not finite")
-        if dtype == torch.int64 and bool(((tensor < 0) | (tensor > profile.tokens[:, None, None])).any()):
-            raise InputError(f"tensor {name!r} holds counts below 0 or above the number of tokens")

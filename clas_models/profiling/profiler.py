@@ -6,8 +6,6 @@ float32 (torch adds them in a tree), over batches float64; counts are exact: a m
 Source: "Cross-Lingual Activation Steering for Multilingual Language Models", sections 2.2 and 2.3.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -42,8 +40,7 @@ def profile_neurons(
     The other arguments are those of `record`.  The sums and counts of a language that is not among `only` stay 0:
     profiles of different languages add up, tensor by tensor, to the very bits of one pass over all.
 
-    Raises:
-        InputError: as `record`, or an activation is not finite (it names the layer).
+    Raises InputError: as `record`, or an activation is not finite (it names the layer).
     """
     sums = NeuronSums(model, corpus.languages, layers)
     recording = record(
@@ -63,13 +60,9 @@ def profile_neurons(
 class NeuronSums(Recorder):
     """Adds the activations of one batch after the other to float64 sums and int64 counts.
 
-    Args:
-        model: the one that is recorded.
-        languages: codes of all languages of the corpus.
-        layers: the model's layer indices, by default all.
+    `languages` are the codes of all languages of the corpus, `layers` the model's layer indices, by default all.
 
-    Raises:
-        InputError: no layer, or one that the model does not have.
+    Raises InputError: no layer, or one that the model does not have.
     """
 
     def __init__(self, model: PreTrainedModel, languages: Sequence[str], layers: Sequence[int] | None = None) -> None:

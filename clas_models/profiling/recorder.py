@@ -5,8 +5,6 @@ for one batch after the other.  Running the model is left to `recording`; `profi
 a neuron profile is made of.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

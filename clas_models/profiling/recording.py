@@ -5,26 +5,28 @@ where causal attention keeps padding from what it follows.  Memory depends on th
 number of samples.  What is made of the activations is left to the recorders.
 """
 
-from __future__ import annotations
-
+import hashlib
 import platform
+from array import array
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
 import transformers
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..errors import InputError
 from ..modeling.rule import ACTIVATED, NEURONS
-from .batches import BatchReader
 from .corpora import ParallelCorpus
 from .neuron_profile import Provenance
 from .recorder import GATE, SITES, Batch, Recorder
+
+WINDOW_BATCHES = 32  # batches that are sorted by length together
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +66,12 @@ def record(
             know the language of the rows is told it by `lambda batch: {"language": batch.language}`.
         progress: called after every batch with the language, and how many rows and tokens it had.
 
-    Raises:
-        InputError: a setting, site or layer that does not exist, or a language without a usable token; or what a
-            recorder raises.
+    Raises InputError: a setting, site or layer that does not exist, or a language without a usable token; or what a
+    recorder raises.
     """
     decoder: Any = model.base_model
     watch = _Watch(decoder, recorders)
-    reader = BatchReader(corpus, tokenizer, max_length, batch_size)
+    reader = _BatchReader(corpus, tokenizer, max_length, batch_size)
     tokens = []
     with torch.inference_mode(), watch.hooked():
         for language in corpus.languages:
@@ -106,6 +107,49 @@ def record(
             },
         ),
     )
+
+
+class _BatchReader:
+    """Batches for one language after the other, and what a provenance says of them.
+
+    Attributes:
+        digest: SHA-256 of the token ids of the languages that were read.
+        samples: rows of the language that was read last.
+    """
+
+    def __init__(
+        self, corpus: ParallelCorpus, tokenizer: PreTrainedTokenizerBase, max_length: int, batch_size: int
+    ) -> None:
+        if max_length < 1 or batch_size < 1:
+            raise InputError(f"maximum length {max_length} and batch size {batch_size}: both must be at least 1")
+        self.corpus, self.tokenizer = corpus, tokenizer
+        self.max_length, self.batch_size = max_length, batch_size
+        self.special = set(tokenizer.all_special_ids)
+        self.digest = hashlib.sha256()
+        self.samples = 0
+
+    def batches(self, language: str) -> Iterator[Batch]:
+        """In each window the longest first: lack of memory shows at once. Raises InputError: no usable token."""
+        usable, self.samples = False, 0
+        rows = enumerate(self._encoded(language))
+        while window := list(islice(rows, self.batch_size * WINDOW_BATCHES)):
+            self.samples += len(window)
+            usable = usable or any(not self.special.issuperset(ids) for _, ids in window)
+            window = sorted((row for row in window if row[1]), key=lambda row: len(row[1]), reverse=True)
+            for start in range(0, len(window), self.batch_size):
+                samples, ids = zip(*window[start : start + self.batch_size], strict=True)
+                yield Batch(language, samples, ids)
+        if not usable:
+            raise InputError(
+                f"language {language!r}: no usable token in corpus {self.corpus.name!r} for this tokenizer"
+            )
+        self.digest.update(f"/{language}".encode())
+
+    def _encoded(self, language: str) -> Iterator[list[int]]:
+        for row in self.corpus.rows:
+            ids = self.tokenizer(row[language], truncation=True, max_length=self.max_length)["input_ids"]
+            self.digest.update(array("q", ids).tobytes() + b"|")
+            yield ids
 
 
 class _Stop(Exception):
@@ -168,13 +212,9 @@ class _Watch:
         if site == GATE:
             module = module.mlp.gate_proj
         elif site == ACTIVATED:
-            module = _activation(module.mlp)
+            # What gives act(gate) as it goes into the product: the nonlinearity, or what writes over it.
+            module = module.mlp.act_fn if getattr(module.mlp, "write", None) is None else module.mlp.write
         return module.register_forward_hook(lambda _, args, output: see(output))
-
-
-def _activation(mlp: Any) -> nn.Module:
-    """What gives act(gate) as it goes into the product: the nonlinearity, or what writes over it."""
-    return mlp.act_fn if getattr(mlp, "write", None) is None else mlp.write
 
 
 def _forward(decoder: Any, batch: Batch, arguments: Mapping[str, Any]) -> None:

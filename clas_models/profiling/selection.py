@@ -4,11 +4,9 @@ The data, its checks and its file.  `categories` and `lape` make selections from
 what is written over its neurons.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -23,12 +21,8 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Origin:
-    """How something was made from a neuron profile.
-
-    Attributes:
-        made_by: name of the function.
-        arguments: those that it was called with beside the profile, as JSON holds them.
-        profile: where the profile comes from.
+    """How something was made from a neuron profile: by the function of the name `made_by`, with these `arguments`, as
+    JSON holds them, beside the profile.
     """
 
     made_by: str
@@ -36,7 +30,7 @@ class Origin:
     profile: Provenance
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Origin:
+    def from_dict(cls, values: dict[str, Any]) -> Self:
         return cls(values["made_by"], dict(values["arguments"]), Provenance.from_dict(values["profile"]))
 
 
@@ -65,11 +59,7 @@ class Selection:
         return dict(zip(self.languages, self.masks.sum(dim=(1, 2)).tolist(), strict=True))
 
     def indices(self, language: str) -> tuple[Tensor, ...]:
-        """The neurons of a language, a layer at a time: int64 `[neurons of the language]`, ascending.
-
-        Raises:
-            InputError: the language is not among these.
-        """
+        """A language's neurons in each layer: int64 `[neurons]`, ascending. Raises InputError: an unknown language."""
         if language not in self.languages:
             raise InputError(
                 f"language {language!r} is not among those that neurons were selected for: choose one of "
@@ -88,17 +78,9 @@ class Selection:
         save_described(path, _METADATA_KEY, described, {"masks": self.masks})
 
     @classmethod
-    def load(cls, path: Path) -> Selection:
-        """Read a file that `save` wrote.
-
-        Raises:
-            InputError: no such file, not a selection, or one that is damaged; it names the file and the part.
-        """
+    def load(cls, path: Path) -> Self:
+        """Read a file of `save`. Raises InputError: no such file, one of another kind, or one that is damaged."""
         with described_tensors(path, _METADATA_KEY, "selection", "save one first", _FORMAT) as (described, tensors):
             check_names(tensors, {"masks"})
-            return cls(
-                tuple(described["languages"]),
-                tuple(described["layers"]),
-                tensors["masks"],
-                Origin.from_dict(described["origin"]),
-            )
+            languages, layers = tuple(described["languages"]), tuple(described["layers"])
+            return cls(languages, layers, tensors["masks"], Origin.from_dict(described["origin"]))

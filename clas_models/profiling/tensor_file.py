@@ -1,7 +1,5 @@
 """A safetensors file of tensors and what describes them: written whole or not at all, checked when it is read."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
@@ -34,8 +32,7 @@ def described_tensors(
     Whatever cannot be used of them within the block is said to be the file's fault; `what` it should be and the
     `remedy` are words of the message, `versions` the format versions that are read.
 
-    Raises:
-        InputError: no such file, another kind of file, or one that is damaged.
+    Raises InputError: no such file, another kind of file, or one that is damaged.
     """
     path = Path(path)
     if not path.is_file():

@@ -4,8 +4,6 @@ Source: Mondal et al., "Language-specific Neurons Do Not Facilitate Cross-Lingua
 appendix A.  Which neurons are written over is the business of a selection.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch
@@ -48,9 +46,8 @@ def language_values(profile: NeuronProfile, language: str, value: str = "mean", 
         value: a key of VALUES.
         site: a key of SITES.
 
-    Raises:
-        InputError: an unknown value or site, a language that is not in the profile or has no tokens there, or a
-            profile that is too old for the site `activated`.
+    Raises InputError: an unknown value or site, a language that is not in the profile or has no tokens there, or a
+    profile that is too old for the site `activated`.
     """
     if value not in VALUES:
         raise InputError(f"unknown value {value!r} to write: choose one of {', '.join(VALUES)}")

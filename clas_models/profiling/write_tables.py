@@ -4,11 +4,10 @@ A selection says which neurons, `values` what; putting the tables in force is le
 (`model.intervening(Write(tables.masks, tables.values, tables.languages))`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -69,16 +68,10 @@ class WriteTables:
         save_described(path, _METADATA_KEY, described, tensors)
 
     @classmethod
-    def load(cls, path: Path) -> WriteTables:
-        """Read a file that `save` wrote.
-
-        Raises:
-            InputError: no such file, one of another kind, or one that is damaged; it names the file and the part.
-        """
-        with described_tensors(path, _METADATA_KEY, "file of write tables", "save some first", _FORMAT) as (
-            described,
-            tensors,
-        ):
+    def load(cls, path: Path) -> Self:
+        """Read a file of `save`. Raises InputError: no such file, one of another kind, or one that is damaged."""
+        what, remedy = "file of write tables", "save some first"
+        with described_tensors(path, _METADATA_KEY, what, remedy, _FORMAT) as (described, tensors):
             check_names(tensors, {"indices", "values"})
             indices = tensors["indices"]
             check_tensor("indices", indices, torch.int64, (indices.numel(),))
@@ -110,8 +103,7 @@ def write_tables(
         site: a key of `values.SITES`, where the value is taken.
         leave_out: languages in which nothing is written, such as the anchor.
 
-    Raises:
-        InputError: the profile and the selection are of different models, or `language_values` does.
+    Raises InputError: the profile and the selection are of different models, or `language_values` does.
     """
     mine, theirs = profile.provenance, selection.origin.profile
     if (
@@ -132,15 +124,7 @@ def write_tables(
             masks[index, list(selection.layers)] = chosen
             written = language_values(profile, language, value, site)[rows]
             values[index, list(selection.layers)] = torch.where(chosen, written, 0.0)
-    selected = selection.origin
-    arguments = {
-        "selection": {
-            "made_by": selected.made_by,
-            "arguments": selected.arguments,
-            "digests": list(selected.profile.digests),
-        },
-        "value": value,
-        "site": site,
-        "leave_out": sorted(leave_out),
-    }
+    made_by, made_with = selection.origin.made_by, selection.origin.arguments
+    made = {"made_by": made_by, "arguments": made_with, "digests": list(theirs.digests)}
+    arguments = {"selection": made, "value": value, "site": site, "leave_out": sorted(leave_out)}
     return WriteTables(tuple(languages), masks, values, Origin("write_tables", arguments, mine))

@@ -7,8 +7,6 @@ language for each request.
 Written for vLLM 0.32; only what it documents for plug-ins and out-of-tree models is used, and nothing is patched.
 """
 
-from __future__ import annotations
-
 
 def register() -> None:
     """Teach vLLM the steered architectures; doing it again changes nothing."""

@@ -6,10 +6,8 @@ the life of the engine.  With it, the buffer is filled before each step, from th
 their tokens begin.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +35,7 @@ class RequestRows:
     detector: LanguageDetector | None
 
     @classmethod
-    def put(cls, vllm_config: VllmConfig, device: torch.device) -> RequestRows:
+    def put(cls, vllm_config: VllmConfig, device: torch.device) -> Self:
         """Make it, and leave it where the model of the same worker finds it: among vLLM's layers by name."""
         config = vllm_config.model_config.hf_config
         detector = None
@@ -51,7 +49,7 @@ class RequestRows:
         return rows
 
     @staticmethod
-    def find(vllm_config: VllmConfig) -> RequestRows | None:
+    def find(vllm_config: VllmConfig) -> "RequestRows | None":
         """None where `RequestLanguages` is not in force."""
         return vllm_config.compilation_config.static_forward_context.get(_PLACE)
 
@@ -63,8 +61,7 @@ class TokenLanguages(nn.Module):
         language_ids: int64 `[max_num_batched_tokens]`; the first entries are those of the step's tokens.
         positions: int32, the same shape: 0, 1, 2, …
 
-    Raises:
-        InputError: `config.language` is "auto" and nothing looks at the requests.
+    Raises InputError: `config.language` is "auto" and nothing looks at the requests.
     """
 
     language_ids: Tensor

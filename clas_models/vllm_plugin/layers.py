@@ -4,8 +4,6 @@
 Source: "Cross-Lingual Activation Steering for Multilingual Language Models", sections 2.4 and 2.5.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,8 +52,7 @@ class SteeredMLP(nn.Module):
     def fill_factors(self, masks: Sequence[Tensor]) -> None:
         """Make the table from the shared and the specific mask, bool `[neurons]`; in place, so that graphs stay valid.
 
-        Raises:
-            InputError: a mask has another dtype or shape.
+        Raises InputError: a mask has another dtype or shape.
         """
         size, part = self.down_proj.input_size, self.factors.shape[1]
         for mask in masks:

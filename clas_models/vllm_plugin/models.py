@@ -5,8 +5,6 @@ language detector, and the languages of the tokens.  The classes have the names 
 are asked for, `models.ClasLlamaForCausalLM`, from what the table of families says of vLLM's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import Any
@@ -43,16 +41,11 @@ class SteeredForCausalLM:
         self.added: dict[str, Tensor] = {}
 
     def forward(self, input_ids: Tensor | None, positions: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """As in the base class."""
         self.languages.prepare(positions.shape[-1])
         return super().forward(input_ids, positions, *args, **kwargs)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
-        """As in the base class, with the masks and the detector.
-
-        Raises:
-            InputError: a bridge layer has no masks, or the detector that is needed has no tables.
-        """
+        """As in the base class, and what steering added. Raises InputError: masks or the detector are missing."""
         loaded = super().load_weights(self._base_weights(weights))
         for layer, mlp in self.steered.items():
             mlp.fill_factors([self._added(mask_name(layer, mask), "bridge_layers") for mask in MASKS])

@@ -7,8 +7,6 @@ A request names its language in `SamplingParams(extra_args={"language": "de"})`,
 whole prompt.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -30,8 +28,7 @@ logger = init_logger(f"vllm.{__name__}")
 class RequestLanguages(LogitsProcessor):
     """Keeps the language of every row of the batch where the model reads it.
 
-    Raises:
-        InputError: the model is not steered, or the engine shares keys and values between requests.
+    Raises InputError: the model is not steered, or the engine shares keys and values between requests.
     """
 
     def __init__(self, vllm_config: VllmConfig, device: torch.device, is_pin_memory: bool) -> None:
@@ -42,11 +39,7 @@ class RequestLanguages(LogitsProcessor):
 
     @classmethod
     def validate_params(cls, sampling_params: SamplingParams) -> None:
-        """Refuse a request whose language is no code; over HTTP that is status 400.
-
-        Raises:
-            ValueError: the value, and what is allowed.
-        """
+        """Raises ValueError, over HTTP status 400: the request's language is no code."""
         language = _requested(sampling_params)
         if language is None or is_auto(language):
             return

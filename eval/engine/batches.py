@@ -4,9 +4,9 @@ The plan depends on the prompts and the batch size, and on nothing that has alre
 continued makes the same batches as one that never stopped, and so the same bytes.
 """
 
-from __future__ import annotations
-
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 
 from clas_models.errors import InputError
 
@@ -29,8 +29,7 @@ def plan_batches(prompts: Sequence[Sequence[int]], batch_size: int) -> list[list
     Returns:
         Every index once.  No batch is empty; one is not full where the next prompts would have to be parted.
 
-    Raises:
-        InputError: the batch size is not positive, or a prompt has no tokens.
+    Raises InputError: the batch size is not positive, or a prompt has no tokens.
     """
     if batch_size < 1:
         raise InputError(f"batch size: {batch_size} is not positive; give at least 1")
@@ -57,23 +56,13 @@ def whole_batches(batches: Sequence[Sequence[int]], done: int) -> int:
 
     That many can be skipped when a run is continued; of the next batch some examples may be there already.
     """
-    whole = 0
-    for batch in batches:
-        done -= len(batch)
-        if done < 0:
-            break
-        whole += 1
-    return whole
+    return bisect_right(list(accumulate(map(len, batches))), done)
 
 
 def shared_length(first: Sequence[int], second: Sequence[int]) -> int:
     """How many tokens two prompts have in common at their beginning."""
-    shared = 0
-    for one, other in zip(first, second, strict=False):
-        if one != other:
-            break
-        shared += 1
-    return shared
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((place for place, (one, other) in pairs if one != other), min(len(first), len(second)))
 
 
 def _neighbours(prompts: Sequence[Sequence[int]]) -> list[list[int]]:

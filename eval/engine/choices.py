@@ -5,8 +5,6 @@ share, is computed once for all of them.  Only the last position of a prompt goe
 of the choices.  A batch of one prompt is the plain forward pass.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -53,7 +51,12 @@ def choose(
         TypeError, ValueError: a strength is not allowed, or a language is not a language code.
     """
     decoder = SplitDecoder(model)
-    _check_choices(choice_ids, decoder.config.vocab_size)
+    vocabulary = decoder.config.vocab_size
+    if not choice_ids:
+        raise InputError("choices: there are none; give the tokens to choose from")
+    for token in choice_ids:
+        if not 0 <= token < vocabulary:
+            raise InputError(f"choices: token {token} is not in the vocabulary; ids are 0 to {vocabulary - 1}")
     distinct = DistinctConditions.of(decoder, language, conditions)
     tokens = torch.tensor(list(choice_ids), device=decoder.device)
     for batch in plan_batches(prompts, batch_size)[skip_batches:]:
@@ -74,11 +77,3 @@ def _logits(
             last = hidden[0, pack.last.to(hidden.device)]
             logits[place, list(pack.rows)] = decoder.head(last, tokens).float().cpu()
     return logits
-
-
-def _check_choices(choice_ids: Sequence[int], vocabulary: int) -> None:
-    if not choice_ids:
-        raise InputError("choices: there are none; give the tokens to choose from")
-    for token in choice_ids:
-        if not 0 <= token < vocabulary:
-            raise InputError(f"choices: token {token} is not in the vocabulary; ids are 0 to {vocabulary - 1}")

@@ -1,11 +1,9 @@
 """The conditions that prompts are answered under: strengths, and the language that the model acts as for."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from clas_models.errors import InputError
 from clas_models.modeling.add import Add
@@ -52,7 +50,7 @@ class DistinctConditions:
     index: tuple[int, ...]
 
     @classmethod
-    def of(cls, decoder: SplitDecoder, language: str, conditions: Sequence[Condition]) -> DistinctConditions:
+    def of(cls, decoder: SplitDecoder, language: str, conditions: Sequence[Condition]) -> Self:
         """Compares what the rules in force do to a row under each condition.
 
         Args:

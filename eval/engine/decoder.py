@@ -6,12 +6,10 @@ calls them: the two halves together are that forward, bit for bit.  No hooks, no
 the model.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +47,7 @@ class LowerState:
     masks: Mapping[str, Tensor | None]
     cache: Cache | None
 
-    def branch(self) -> LowerState:
+    def branch(self) -> Self:
         """The same state with a cache that grows on its own.
 
         No tensor is copied: a `DynamicCache` never writes into the ones that it has.
@@ -67,9 +65,8 @@ class SplitDecoder:
     Args:
         model: a causal language model of a supported family, in eval mode.
 
-    Raises:
-        InputError: the model's family, its attention implementation or a kind of attention is not supported, or the
-            model is in training mode.
+    Raises InputError: the model's family, its attention implementation or a kind of attention is not supported, or the
+    model is in training mode.
     """
 
     def __init__(self, model: Any) -> None:
@@ -141,7 +138,14 @@ class SplitDecoder:
         if position_ids is None:
             past = cache.get_seq_length() if cache is not None else 0
             position_ids = (torch.arange(hidden.shape[1], device=hidden.device) + past).unsqueeze(0)
-        masks = self._masks(hidden, attention_mask, cache, position_ids)
+        masks: Mapping[str, Any]
+        if isinstance(attention_mask, Mapping):
+            masks = attention_mask
+        else:
+            texts = {"inputs_embeds": hidden, "attention_mask": attention_mask, "position_ids": position_ids}
+            masks = {
+                kind: MASKS[kind](config=self.config, past_key_values=cache, **texts) for kind in set(self.layer_types)
+            }
         embeddings = self.decoder.rotary_emb(hidden, position_ids=position_ids)
         state = LowerState(hidden, position_ids, embeddings, masks, cache)
         return replace(state, hidden=self._run(state, range(self.first_upper)))
@@ -159,8 +163,7 @@ class SplitDecoder:
         Returns:
             `[batch, tokens, hidden]`, what `model.model` returns as the last hidden state.
 
-        Raises:
-            TypeError, ValueError: `language` is not a language code.
+        Raises TypeError, ValueError: `language` is not a language code.
         """
         steering: dict[str, Tensor | None] = {}
         if self.is_steered:
@@ -195,25 +198,6 @@ class SplitDecoder:
         lowest = torch.finfo(self.model.dtype).min
         zero = torch.zeros((), dtype=self.model.dtype, device=self.device)
         return {kind: torch.where(mask, zero, lowest) for kind, mask in masks.items()}
-
-    def _masks(
-        self,
-        hidden: Tensor,
-        attention_mask: Tensor | Mapping[str, Tensor] | None,
-        cache: Cache | None,
-        positions: Tensor,
-    ) -> Mapping[str, Tensor | None]:
-        if isinstance(attention_mask, Mapping):
-            return attention_mask
-        arguments: dict[str, Any] = {
-            "config": self.config,
-            "inputs_embeds": hidden,
-            "attention_mask": attention_mask,
-            "past_key_values": cache,
-            "position_ids": positions,
-        }
-        masks: dict[str, Any] = {kind: MASKS[kind](**arguments) for kind in set(self.layer_types)}
-        return masks
 
     def _run(self, state: LowerState, layers: range, **steering: Tensor | None) -> Tensor:
         hidden = state.hidden

@@ -44,23 +44,17 @@ def generate(
     The prompts' lower layers run once for all conditions; the tokens are those of each condition alone.
 
     Args:
-        model: a causal language model, see `SplitDecoder`.
-        prompts: token ids; all of them, also where a run is continued.
-        language: the code of the prompts' language.
         max_new_tokens: where a continuation is cut.
         eos_token_ids: tokens that end one.
-        conditions: see `Condition`; by default one, what is in force on the model.
-        batch_size: the most prompts that are computed together.
-        skip_batches: how many batches of `plan_batches(prompts, batch_size)` are not computed again.
+        model, prompts, language, conditions, batch_size, skip_batches: as for `choose`.
 
     Yields:
         Batch by batch as planned: indices of prompts, and for every condition their new tokens without the one that
         ends them.
 
     Raises:
-        InputError: an empty prompt, a number that is not positive, no conditions, strengths for a model that is not
-            steered, or a model that is not supported.
-        TypeError, ValueError: a strength is not allowed, or a language is not a language code.
+        InputError: a number of tokens that is not positive.
+        InputError, TypeError, ValueError: as for `choose`.
     """
     if max_new_tokens < 1:
         raise InputError(f"max_new_tokens: {max_new_tokens} is not positive; give at least 1")

@@ -10,8 +10,6 @@ Attention over a pack is dense although the mask is not, so a pack is bounded.  
 its own and is the plain forward pass, bit for bit.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -5,8 +5,6 @@ computed once.  The head runs on a few positions at a time: with a large vocabul
 many times its other memory.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -42,39 +40,32 @@ def negative_log_likelihood(
     condition alone.
 
     Args:
-        model: a causal language model, see `SplitDecoder`.
         rows: token ids; all texts, also where a run is continued.
-        language: the code of the texts' language.
-        conditions: see `Condition`; by default one, what is in force on the model.
-        batch_size: the most texts that are computed together.
-        skip_batches: how many batches of `plan_batches(rows, batch_size)` are not computed again.
+        model, language, conditions, batch_size, skip_batches: as for `choose`.
 
     Yields:
         Batch by batch as planned: indices of texts; for every condition their sums of -log p over every token but the
         first, in nats; and how many tokens that are (0 for a text of one token, whose sum is 0).
 
     Raises:
-        InputError: a text without tokens, a batch size that is not positive, no conditions, strengths for a model that
-            is not steered, vectors that act on some tokens only, or a model that is not supported.
-        TypeError, ValueError: a strength is not allowed, or a language is not a language code.
+        InputError: vectors that act on some tokens only.
+        InputError, TypeError, ValueError: as for `choose`.
     """
     decoder = SplitDecoder(model)
     distinct = DistinctConditions.of(decoder, language, conditions)
     for condition in distinct.conditions:
         with in_force(decoder, condition):
-            _check_positions(decoder)
+            acts = any(rule.acts for rule in decoder.rules if isinstance(rule, Add))
+        if acts and decoder.vector_positions != ALL:
+            raise InputError(
+                "vector_positions: the checkpoint's vectors act from where a prompt ends "
+                f"({decoder.vector_positions}), and a text has no prompt; give a checkpoint with vector_positions "
+                f"{ALL!r}, or vector_strength 0"
+            )
     for batch in plan_batches(rows, batch_size)[skip_batches:]:
         texts = [rows[index] for index in batch]
         sums = _sums(decoder, texts, distinct)
         yield batch, [sums[place] for place in distinct.index], [len(text) - 1 for text in texts]
-
-
-def _check_positions(decoder: SplitDecoder) -> None:
-    if decoder.vector_positions != ALL and any(rule.acts for rule in decoder.rules if isinstance(rule, Add)):
-        raise InputError(
-            f"vector_positions: the checkpoint's vectors act from where a prompt ends ({decoder.vector_positions}), "
-            f"and a text has no prompt; give a checkpoint with vector_positions {ALL!r}, or vector_strength 0"
-        )
 
 
 @torch.inference_mode()

@@ -1,7 +1,5 @@
 """Examples as rows of a table, which is what the harness keeps, and back."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ The harness makes the token ids itself, in ways that are its own; what of that w
 here.
 """
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 
@@ -40,8 +38,7 @@ class PromptText:
         settings: of the task.
         chat: whether the harness was told to apply the chat template.
 
-    Raises:
-        InputError: templates or tokenizer cannot be used for the task.
+    Raises InputError: templates or tokenizer cannot be used for the task.
     """
 
     def __init__(self, tokenizer: Any, task: Task, language: str, settings: HarnessSettings, chat: bool) -> None:
@@ -58,8 +55,7 @@ class PromptText:
     def of(self, example: Example) -> str:
         """The whole prompt of an example, chat markup included.
 
-        Raises:
-            InputError: the example is too long, or the harness would add or leave out special tokens.
+        Raises InputError: the example is too long, or the harness would add or leave out special tokens.
         """
         prompt = self._builder.build(example, self._language)
         self._check_tokens(prompt, example)
@@ -91,17 +87,14 @@ class PromptText:
                 "%s: a special token is written out in it; `python -m eval` takes it as text, the harness as the token",
                 example.key,
             )
-        elif self._harness_ids(prompt.text) != expected:
+            return
+        # As `lm_eval.models.huggingface.HFLM.tok_encode` makes them.
+        add, bos = self._settings.add_bos_token, self._tokenizer.bos_token
+        if add is None:
+            add = not (bos and prompt.text.startswith(bos))
+        if list(self._tokenizer(prompt.text, add_special_tokens=bool(add))["input_ids"]) != expected:
             remedy = "add add_bos_token=False to" if self._chat else "leave add_bos_token= out of"
             raise InputError(
                 f"{self._settings.tokenizer}: the harness would read other special tokens at the beginning of a prompt "
                 f"than `python -m eval`; {remedy} --model_args"
             )
-
-    def _harness_ids(self, text: str) -> list[int]:
-        """As `lm_eval.models.huggingface.HFLM.tok_encode` makes them."""
-        add = self._settings.add_bos_token
-        if add is None:
-            bos = self._tokenizer.bos_token
-            add = not (bos and text.startswith(bos))
-        return list(self._tokenizer(text, add_special_tokens=bool(add))["input_ids"])

@@ -4,8 +4,6 @@ Classes and not YAML alone, because a prompt is cut to its maximum length with t
 markup counts: the harness tells a task whether there is any only when the prompt is made.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -27,8 +25,7 @@ class ProtocolTask(ConfigurableTask):
     Args:
         config: the YAML file, and in `metadata` what the user says (see `settings.py`).
 
-    Raises:
-        InputError: something of that, or the data, cannot be used.
+    Raises InputError: something of that, or the data, cannot be used.
     """
 
     protocol: ClassVar[Task]
@@ -60,8 +57,7 @@ class ProtocolTask(ConfigurableTask):
     ) -> str:
         """The prompt of one row, cut, with chat markup if the harness was told so.
 
-        Raises:
-            InputError: it is too long, or the user wants what the protocol has not.
+        Raises InputError: it is too long, or the user wants what the protocol has not.
         """
         if num_fewshot or system_instruction:
             raise InputError(

@@ -3,8 +3,6 @@
 They are on the harness's scale, 0 to 1, where `python -m eval` writes 0 to 100.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -4,12 +4,10 @@
 model's tokenizer, and the language that the model is told.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from clas_models.errors import InputError
 from clas_models.modeling.auto_language import is_auto
@@ -37,7 +35,7 @@ class HarnessSettings:
     max_prompt_length: int | None
 
     @classmethod
-    def of(cls, metadata: Mapping[str, Any], task: str, language: str) -> HarnessSettings:
+    def of(cls, metadata: Mapping[str, Any], task: str, language: str) -> Self:
         """The keys of `metadata` that concern this task; others are ignored.
 
         Args:
@@ -45,8 +43,7 @@ class HarnessSettings:
             task: its name, for messages.
             language: the code of its examples.
 
-        Raises:
-            InputError: no model is named, a value cannot be used, or the model is told another language.
+        Raises InputError: no model is named, a value cannot be used, or the model is told another language.
         """
         named = next((metadata[key] for key in _TOKENIZER_KEYS if metadata.get(key)), None)
         if named is None:

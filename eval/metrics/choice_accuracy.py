@@ -1,7 +1,5 @@
 """Accuracy and macro-F1 of choices, for `evaluate`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import datasets

@@ -1,7 +1,5 @@
 """Scores of choices: accuracy and macro-F1, computed by scikit-learn."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 

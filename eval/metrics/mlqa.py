@@ -1,15 +1,12 @@
 """F1 and exact match of generated answers with the multilingual normalisation of the MLQA script, for `evaluate`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 
 import datasets
 import evaluate
 
-from .normalisation import mlqa_tokens
-from .overlap import best_scores, mean_percent
+from .answers import best_scores, mean_percent, mlqa_tokens
 
 
 class MlqaMetric(evaluate.Metric):

@@ -1,14 +1,11 @@
 """F1 and exact match of generated answers as the official SQuAD v1.1 script computes them, for `evaluate`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import datasets
 import evaluate
 
-from .normalisation import squad_tokens
-from .overlap import best_scores, mean_percent
+from .answers import best_scores, mean_percent, squad_tokens
 
 
 class SquadMetric(evaluate.Metric):

@@ -10,8 +10,6 @@ From run folders (`collect`) over numbers (`scores`, `comparison`, `grid`) to wh
 `outputs`, put together by `document`) and how (`table`, `figures`, `interactive`, `page`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 `figures.py` draws them as PNG and SVG, `interactive.py` for the page, so that both show the same.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -113,7 +111,8 @@ def alpha_chart(comparison: Comparison, points: Sequence[GridPoint]) -> LineChar
     for row in comparison.rows:
         found = {point.alpha: cell.score for point in points if (cell := row.differences.get(point.method))}
         if found:
-            lines.append(_line(row.language, found if 0.0 in measured else found | {0.0: row.base}))
+            x, y = zip(*sorted((found if 0.0 in measured else found | {0.0: row.base}).items()), strict=True)
+            lines.append(Line(row.language, x, y))
     average = _average(comparison, {point.alpha: point.method for point in points})
     if average:
         lines.append(average)
@@ -166,11 +165,6 @@ def _average(comparison: Comparison, methods: Mapping[float, str], label: str = 
     x = tuple(sorted(found))
     label = label or f"avg. without {comparison.task.anchor}"
     return Line(label, x, tuple(found[value][0] for value in x), tuple(found[value][1] for value in x), emphasis=True)
-
-
-def _line(label: str, points: Mapping[float, float]) -> Line:
-    x = tuple(sorted(points))
-    return Line(label, x, tuple(points[value] for value in x))
 
 
 def heat_map(comparison: Comparison, points: Sequence[GridPoint]) -> HeatMap:

@@ -3,8 +3,6 @@
 What the numbers mean together is the business of `comparison.py`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,9 +66,8 @@ class TaskResults:
 def collect(paths: Sequence[Path]) -> list[TaskResults]:
     """Every task with predictions, run by run; a folder that is given twice is read once.
 
-    Raises:
-        InputError: no folder given, a folder that is not a run's, a run without predictions, a line that is no
-            prediction, or runs that cannot stand side by side.
+    Raises InputError: no folder given, a folder that is not a run's, a run without predictions, a line that is no
+    prediction, or runs that cannot stand side by side.
     """
     folders = {path.resolve(): path for path in paths}
     if not folders:

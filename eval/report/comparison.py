@@ -3,8 +3,6 @@
 A method and the base are compared on the examples that both have.  All numbers are on the scale of the tables.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -132,14 +130,16 @@ def compare(task: TaskResults) -> Comparison | None:
     cells = {pair: _difference(task, *pair, keys, draws[pair]) for pair, keys in shared.items()}
     for method in methods:
         cells |= _adjusted(task, {pair: cell for pair, cell in cells.items() if pair[0] == method})
-    rows = tuple(
-        _row(task, code, {name: cells[name, code] for name in methods if (name, code) in cells}) for code in languages
-    )
+    rows = []
+    for code in languages:
+        records = list(task.records[task.base, code].values())
+        differences = {name: cells[name, code] for name in methods if (name, code) in cells}
+        rows.append(LanguageRow(code, len(records), task.scale.shown(records), differences))
     others = [row.base for row in rows if row.language != task.anchor]
     return Comparison(
         task=task,
         methods=methods,
-        rows=rows,
+        rows=tuple(rows),
         across={
             name: _across(task, rows, name, draws) for name in methods if any(name in row.differences for row in rows)
         },
@@ -199,22 +199,21 @@ def _adjusted(task: TaskResults, cells: Mapping[tuple[str, str], Difference]) ->
     return {pair: replace(cells[pair], p_holm=p) for (pair, _), p in zip(tested, adjusted, strict=True)}
 
 
-def _row(task: TaskResults, language: str, differences: Mapping[str, Difference]) -> LanguageRow:
-    assert task.base is not None
-    records = list(task.records[task.base, language].values())
-    return LanguageRow(language, len(records), task.scale.shown(records), differences)
-
-
 def _across(
     task: TaskResults, rows: Sequence[LanguageRow], method: str, draws: Mapping[tuple[str, str], Array]
 ) -> Across:
     cells = {row.language: row.differences[method] for row in rows if method in row.differences}
     others = {code: cell for code, cell in cells.items() if code != task.anchor}
     base, score = ([getattr(cell, name) for cell in others.values()] for name in ("base", "score"))
+    interval = None
+    if others:
+        mean = float(np.mean([cell.interval.mean for cell in others.values()]))
+        means = np.nanmean(np.stack([draws[method, code] for code in others]), axis=0)
+        interval = percentile_interval(mean, means, examples=min(cell.examples for cell in others.values()))
     significant = {code: cell.score > cell.base for code, cell in others.items() if cell.significant}
     return Across(
         mean_of_all=float(np.mean([cell.interval.mean for cell in cells.values()])),
-        interval=_mean_interval(others, [draws[method, code] for code in others]) if others else None,
+        interval=interval,
         base=float(np.mean(base)) if others else None,
         score=float(np.mean(score)) if others else None,
         spread=spread(score),
@@ -223,9 +222,3 @@ def _across(
         better=tuple(code for code, higher in significant.items() if higher == task.scale.higher_is_better),
         worse=tuple(code for code, higher in significant.items() if higher != task.scale.higher_is_better),
     )
-
-
-def _mean_interval(cells: Mapping[str, Difference], draws: Sequence[Array]) -> Interval:
-    mean = float(np.mean([cell.interval.mean for cell in cells.values()]))
-    examples = min(cell.examples for cell in cells.values())
-    return percentile_interval(mean, np.nanmean(np.stack(draws), axis=0), examples=examples)

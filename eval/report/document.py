@@ -3,25 +3,20 @@
 And its Markdown form; `page.py` makes the HTML form of the same.
 """
 
-from __future__ import annotations
-
 import json
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from ..run_folder import TUNE_NAME
 from .charts import Chart, charts
 from .collect import TaskResults
 from .comparison import Comparison, compare
-from .grid_tables import best_table, scores_table, settings_table
+from .grid_tables import best_table, scores_table, settings_table, tuning_table
 from .outputs import SideBySide, side_by_side
-from .summary_tables import metrics_table, overview_table
 from .table import Cell, Column, Table, escape_markdown, markdown_rows
-from .tables import differences_table, heading, slug
-from .tuning import tuning_table
+from .tables import differences_table, heading, metrics_table, overview_table, slug
 
 _PACKAGES = ("clas-models", "numpy", "scipy", "scikit-learn", "matplotlib", "plotly", "jinja2")
 _COLUMNS = (Column("setting", numeric=False), Column("value", numeric=False))
@@ -93,8 +88,7 @@ class Document:
 def assemble(results: Sequence[TaskResults]) -> Document:
     """Everything there is to say about these results.
 
-    Raises:
-        InputError: a `tune.json` that cannot be read.
+    Raises InputError: a `tune.json` that cannot be read.
     """
     compared = {index: compare(task) for index, task in enumerate(results)}
     plain = [found for found in compared.values() if found and not found.task.is_grid]
@@ -141,11 +135,9 @@ def _settings(task: TaskResults) -> Facts:
     values = asdict(task.settings)
     other = values.pop("other")
     rows = {"folder": task.path.name, **values, **other}
-    return Facts(f"Settings of run {task.run}", tuple((name, _shown(value)) for name, value in rows.items()))
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    for name, value in rows.items():
+        rows[name] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return Facts(f"Settings of run {task.run}", tuple(rows.items()))
 
 
 def _versions() -> Facts:

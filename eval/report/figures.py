@@ -46,8 +46,7 @@ def save_chart(chart: Chart, folder: Path) -> list[Path]:
 
     Each file appears whole or not at all; the same chart gives the same SVG.
 
-    Raises:
-        OSError: a file cannot be written.
+    Raises OSError: a file cannot be written.
     """
     from matplotlib import style
 
@@ -103,7 +102,11 @@ def _(chart: LineChart) -> Figure:
     if len(ticks) <= 16:
         axes.set_xticks(ticks, [f"{value:g}" for value in ticks])
     _finish(axes, chart.title, chart.x_label, chart.y_label)
-    _legend(axes)
+    # The legend beside the axes, in the order in which the lines end on the right.
+    lines = sorted(axes.get_lines(), key=lambda line: -float(np.asarray(line.get_ydata())[-1]))
+    axes.legend(
+        handles=lines, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, handlelength=3.2, labelspacing=0.55
+    )
     return figure
 
 
@@ -131,19 +134,6 @@ def _ends(interval: Interval | None, middle: float) -> tuple[float, float]:
     if interval is None or not math.isfinite(interval.low) or not math.isfinite(interval.high):
         return middle, middle
     return interval.low, interval.high
-
-
-def _legend(axes: Axes) -> None:
-    """Beside the axes, in the order in which the lines end on the right."""
-    lines = sorted(axes.get_lines(), key=lambda line: -float(np.asarray(line.get_ydata())[-1]))
-    axes.legend(
-        handles=lines,
-        loc="center left",
-        bbox_to_anchor=(1.01, 0.5),
-        frameon=False,
-        handlelength=3.2,
-        labelspacing=0.55,
-    )
 
 
 @draw.register(DotChart)

@@ -4,8 +4,6 @@ Only drawing: what is shown comes from `charts.py`.  The page's script puts in t
 depend on the reader's light or dark scheme; lines in the colour of text are marked with `meta.ink`.
 """
 
-from __future__ import annotations
-
 import html
 import json
 import math

@@ -3,12 +3,10 @@
 Only for generated text: the answers to a choice are shown by the counts of gains and losses.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..run_folder import CLAS, Record
+from ..run_folder import CLAS
 from .comparison import Comparison
 from .grid_tables import best_on_average
 from .table import Cell, Column, difference, escape_markdown, markdown_rows
@@ -91,18 +89,14 @@ def side_by_side(comparison: Comparison) -> list[SideBySide]:
 
 def _pairs(comparison: Comparison, method: str, language: str) -> list[AnswerPair]:
     task = comparison.task
+    name, factor = task.scale.name, task.scale.factor
     base, other = (task.records.get((name, language), {}) for name in (task.base or "", method))
-    gains = {
-        key: task.scale.factor * (other[key].scores[task.scale.name] - base[key].scores[task.scale.name])
-        for key in base
-        if key in other
-    }
+    gains = {key: factor * (other[key].scores[name] - base[key].scores[name]) for key in base if key in other}
     up = sorted((key for key in gains if gains[key] > 0), key=lambda key: (-gains[key], key))
     down = sorted((key for key in gains if gains[key] < 0), key=lambda key: (gains[key], key))
     ranked = sorted([*enumerate(up), *enumerate(down)], key=lambda item: (item[0], -gains[item[1]]))
-    return [_pair(language, base[key], other[key], gains[key], rank) for rank, key in ranked[:PER_LANGUAGE]]
-
-
-def _pair(language: str, base: Record, other: Record, gain: float, rank: int) -> AnswerPair:
-    gold = tuple(str(answer) for answer in base.gold)
-    return AnswerPair(language, base.key, base.shown, gold, str(base.prediction), str(other.prediction), gain, rank)
+    pairs = []
+    for rank, key in ranked[:PER_LANGUAGE]:
+        gold, said = tuple(map(str, base[key].gold)), (str(base[key].prediction), str(other[key].prediction))
+        pairs.append(AnswerPair(language, key, base[key].shown, gold, *said, gains[key], rank))
+    return pairs

@@ -4,8 +4,6 @@ Everything that comes from a run (names, predictions) is escaped: by the templat
 `tojson` in the figures' data, and in the texts of the figures by `interactive.py`.
 """
 
-from __future__ import annotations
-
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined

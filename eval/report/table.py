@@ -1,15 +1,13 @@
 """A table that is ready to be shown, and its three forms on disk: Markdown, CSV and JSON.
 
-What stands in it is decided by `tables.py`, `grid.py` and `tuning.py`; the HTML form is the page's template.
+What stands in it is decided by `tables.py` and `grid_tables.py`; the HTML form is the page's template.
 """
-
-from __future__ import annotations
 
 import csv
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -116,8 +114,9 @@ def plain(value: Any) -> Any:
     return value
 
 
-def text(value: str) -> Cell:
-    return Cell(value)
+def columns(*titles: str, words: Collection[str] = ("language",)) -> tuple[Column, ...]:
+    """Columns of numbers, but for those in `words`."""
+    return tuple(Column(title, numeric=title not in words) for title in titles)
 
 
 def count(value: int) -> Cell:
@@ -143,6 +142,17 @@ def interval(value: Interval | None, decimals: int) -> Cell:
         return Cell(MISSING)
     low, high = (difference(end, decimals).text for end in (value.low, value.high))
     return Cell(f"[{low}, {high}]", value.low)
+
+
+def interval_cells(value: Interval | None, decimals: int, *, marked: bool = False) -> tuple[Cell, Cell]:
+    """A difference and its interval."""
+    return difference(value.mean if value else None, decimals, marked=marked), interval(value, decimals)
+
+
+def interval_data(value: Interval | None, mean: str = "difference") -> dict[str, Value]:
+    """The same as plain values, under the names `mean`, low and high."""
+    ends = (value.mean, value.low, value.high) if value else (None, None, None)
+    return dict(zip((mean, "low", "high"), ends, strict=True))
 
 
 def p_value(value: float | None) -> Cell:

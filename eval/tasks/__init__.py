@@ -3,8 +3,6 @@
 Adding one is adding a module that builds a `Task`, its default template if it has a new one, and a line in the table.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from clas_models.errors import InputError

@@ -3,8 +3,6 @@
 Source: Bandarkar et al. 2024, The Belebele Benchmark.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,9 +15,7 @@ from clas_models.profiling.corpora.languages import pick_languages
 from clas_models.profiling.corpora.parallel_corpus import corpus_folder, join_text
 from clas_models.profiling.corpora.text_file import json_objects
 
-from .multiple_choice import ANSWER_FIELDS, LETTERS, multiple_choice_task
-from .parallel import language_codes, parallel_examples
-from .task import Example, ExampleSource
+from .task import Example, ExampleSource, Kind, Task, language_codes, parallel_examples, score_choice
 
 # ISO 639-1 by the ISO 639-3 codes that Belebele uses.  Where it has a variety of a macrolanguage, such as Tosk Albanian
 # or North Azerbaijani, the code is the macrolanguage's, once for each; other varieties keep their own three letters.
@@ -40,7 +36,8 @@ _REPO = "facebook/belebele"
 _REMEDY = "give the folder with the files such as deu_Latn.jsonl as --data-dir"
 _VARIANT = re.compile(r"[a-z]{3}_[A-Za-z]{4}")
 _TEXTS = ("flores_passage", "question", "mc_answer1", "mc_answer2", "mc_answer3", "mc_answer4")
-_FIELDS = ("passage", "question", *ANSWER_FIELDS)
+_FIELDS = ("passage", "question", "a", "b", "c", "d")  # the places of templates/multiple_choice.txt
+LETTERS = ("A", "B", "C", "D")
 
 Row = tuple[str, Mapping[str, Any]]  # its place, for messages, and what stands there
 
@@ -50,8 +47,7 @@ def load_belebele(languages: Sequence[str] | None, source: ExampleSource) -> dic
 
     A key is made of the passage's link (with its split, where the row has one) and the question's number.
 
-    Raises:
-        InputError: a source or row that cannot be used, or a question that a language lacks.
+    Raises InputError: a source or row that cannot be used, or a question that a language lacks.
     """
     wanted = language_codes(languages)
     rows = _hub_rows(wanted) if source.data_dir is None else _file_rows(wanted, source.data_dir)
@@ -102,4 +98,13 @@ def _examples(rows: Iterable[Row]) -> Iterator[Example]:
         yield Example(key, dict(zip(_FIELDS, texts, strict=True)), (int(number) - 1,))
 
 
-BELEBELE = multiple_choice_task("belebele", load_belebele)
+BELEBELE = Task(
+    name="belebele",
+    kind=Kind.CHOICE,
+    metrics=("accuracy",),
+    load=load_belebele,
+    score=score_choice,
+    template="multiple_choice",
+    choices=LETTERS,
+    cut="passage",
+)

@@ -3,14 +3,11 @@
 The answer of a model is the negative log-likelihood of an example's text in nats, over its tokens but the first.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from clas_models.profiling.corpora import load_corpus
 
-from .parallel import language_codes
-from .task import Answer, Example, ExampleSource, Kind, Task
+from .task import Answer, Example, ExampleSource, Kind, Task, language_codes
 
 DEFAULT_CORPUS = "builtin"
 _CORPORA_WITH_FILES = ("xquad", "xnli")
@@ -22,8 +19,7 @@ def load_perplexity(languages: Sequence[str] | None, source: ExampleSource) -> d
     `source.data_dir` is only looked at for the corpora that are published as files, because other tasks of the same
     run may need it.
 
-    Raises:
-        InputError: as `load_corpus`.
+    Raises InputError: as `load_corpus`.
     """
     name = source.corpus or DEFAULT_CORPUS
     corpus = load_corpus(
@@ -47,11 +43,8 @@ def score_text(answer: Answer, example: Example, language: str) -> dict[str, flo
 PERPLEXITY = Task(
     name="perplexity",
     kind=Kind.PERPLEXITY,
-    template="",
-    choices=(),
-    cut="text",
-    max_new_tokens=0,
     metrics=("nats",),
     load=load_perplexity,
     score=score_text,
+    cut="text",
 )

@@ -1,16 +1,19 @@
 """What a task is: examples in several languages, how they become prompts, and how answers are scored.
 
-Every task is a module of this folder and a line in the table of `__init__.py`.  Turning fields into token ids is
-`prompts.py`'s business, running a model that of `engine/`.
+Every task is a module of this folder and a line in the table of `__init__.py`.  The rules for
+the examples of all of them are here: the same keys in every language, the same first rows.  Turning fields into token
+ids is `prompts.py`'s business, running a model that of `engine/`.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TypeAlias
+
+from clas_models.errors import InputError
+from clas_models.profiling.corpora.languages import normalise_codes
+from clas_models.profiling.corpora.parallel_corpus import align, index_rows
 
 from ..score_scale import ScoreScale, scale_of
 
@@ -63,6 +66,50 @@ class ExampleSource:
     samples: int | None = None
 
 
+def language_codes(languages: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The codes in lower case, None as it is.
+
+    Raises InputError: no code, something that is not a code, or the same code twice.
+    """
+    return None if languages is None else normalise_codes(languages)
+
+
+def parallel_examples(
+    examples: Mapping[str, Iterable[Example]], task: str, samples: int | None
+) -> dict[str, list[Example]]:
+    """The examples of every language, matched by key.
+
+    Args:
+        examples: by language; all of them are read.
+        task: its name, for messages.
+        samples: how many are wanted, None for all.
+
+    Returns:
+        By language the same keys, in the order of the first language.
+
+    Raises InputError: a key twice in a language, or missing in one; fewer examples than wanted, or none wanted.
+    """
+    if samples is not None and samples < 1:
+        raise InputError(f"samples is {samples}: give 1 or more")
+    by_key: dict[str, dict[str, Example]] = {}
+    keys: dict[str, dict[str, str]] = {}
+    for language, given in examples.items():
+        listed = list(given)
+        keys[language] = index_rows(((example.key, example.key) for example in listed), f"{task}, {language}")
+        by_key[language] = {example.key: example for example in listed}
+    first = next(iter(keys))
+    order = [row[first] for row in align(keys, task)]
+    if not order or (samples is not None and samples > len(order)):
+        wanted = "some" if samples is None else samples
+        raise InputError(f"task {task} has only {len(order)} examples, asked for {wanted}: ask for fewer")
+    return {language: [known[key] for key in order[:samples]] for language, known in by_key.items()}
+
+
+def score_choice(answer: Answer, example: Example, language: str) -> dict[str, float]:
+    """`accuracy`: 1 for the right index, else 0."""
+    return {"accuracy": float(answer == example.gold[0])}
+
+
 @dataclass(frozen=True)
 class Task:
     """One task.
@@ -70,25 +117,25 @@ class Task:
     Attributes:
         name: as users write it.
         kind: how it asks a model.
-        template: name of the default template, a file `templates/NAME.txt` of this package.
-        choices: the strings whose first token is scored, for a choice; empty otherwise.
-        cut: the field that is shortened where a prompt exceeds the maximum length; None where none may be.
-        max_new_tokens: for a generation; 0 otherwise.
         metrics: names of the scores that every example gets, lines of `score_scale.SCALES`; the main one first.
         load: examples by language, the same keys in the same order in each; the languages asked for, or all there are
             for None.  Raises InputError for what cannot be used.
         score: scores of one answer, by the names in `metrics`.
+        template: name of the default template, a file `templates/NAME.txt` of this package; "" for a perplexity.
+        choices: the strings whose first token is scored, for a choice.
+        cut: the field that is shortened where a prompt exceeds the maximum length; None where none may be.
+        max_new_tokens: for a generation.
     """
 
     name: str
     kind: Kind
-    template: str
-    choices: tuple[str, ...]
-    cut: str | None
-    max_new_tokens: int
     metrics: tuple[str, ...]
     load: Callable[[Sequence[str] | None, ExampleSource], dict[str, list[Example]]]
     score: Callable[[Answer, Example, str], dict[str, float]]
+    template: str = ""
+    choices: tuple[str, ...] = ()
+    cut: str | None = None
+    max_new_tokens: int = 0
 
     @property
     def scale(self) -> ScoreScale:

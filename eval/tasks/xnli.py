@@ -4,17 +4,13 @@ The model chooses between the integers 0 (entailment), 1 (neutral) and 2 (contra
 Files and the Hub are read by the converter's corpus of the same name.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 from clas_models.errors import InputError
 from clas_models.profiling.corpora.parallel_corpus import join_text
 from clas_models.profiling.corpora.xnli import Pair, xnli_pairs
 
-from .multiple_choice import score_choice
-from .parallel import language_codes, parallel_examples
-from .task import Example, ExampleSource, Kind, Task
+from .task import Example, ExampleSource, Kind, Task, language_codes, parallel_examples, score_choice
 
 LABELS = ("entailment", "neutral", "contradiction")
 
@@ -24,24 +20,19 @@ def load_xnli(languages: Sequence[str] | None, source: ExampleSource) -> dict[st
 
     The key is the pair's id in an official file (`xnli.dev.tsv`, `xnli.test.tsv`), else the number of the row from 1.
 
-    Raises:
-        InputError: a source or row that cannot be used, a row that a language lacks, a label that is unknown or not
-            the same in every language; the message names the file and the line.
+    Raises InputError: a source or row that cannot be used, a row that a language lacks, a label that is unknown or not
+    the same in every language; the message names the file and the line.
     """
     pairs = {language: list(rows) for language, rows in xnli_pairs(language_codes(languages), source.data_dir).items()}
-    examples = parallel_examples(
-        {language: _examples(rows) for language, rows in pairs.items()}, XNLI.name, source.samples
-    )
+    found = {language: _examples(rows) for language, rows in pairs.items()}
+    examples = parallel_examples(found, XNLI.name, source.samples)
     _check_same_labels(pairs)
     return examples
 
 
 def _examples(pairs: Sequence[Pair]) -> Iterator[Example]:
     for pair in pairs:
-        fields = {
-            "premise": join_text([pair.premise], f"{pair.place}, premise"),
-            "hypothesis": join_text([pair.hypothesis], f"{pair.place}, hypothesis"),
-        }
+        fields = {name: join_text([getattr(pair, name)], f"{pair.place}, {name}") for name in ("premise", "hypothesis")}
         yield Example(str(pair.key), fields, (_label(pair),))
 
 
@@ -70,11 +61,9 @@ def _check_same_labels(pairs: Mapping[str, Sequence[Pair]]) -> None:
 XNLI = Task(
     name="xnli",
     kind=Kind.CHOICE,
-    template="xnli",
-    choices=("0", "1", "2"),
-    cut=None,
-    max_new_tokens=0,
     metrics=("accuracy",),
     load=load_xnli,
     score=score_choice,
+    template="xnli",
+    choices=("0", "1", "2"),
 )

@@ -3,8 +3,6 @@
 Files and the Hub are read by the converter's corpus of the same name; the arithmetic of the scores is in `metrics`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
@@ -12,30 +10,23 @@ from clas_models.errors import InputError
 from clas_models.profiling.corpora.parallel_corpus import join_text
 from clas_models.profiling.corpora.xquad import Question, xquad_questions
 
-from ..metrics.normalisation import mlqa_tokens, squad_tokens
-from ..metrics.overlap import best_scores
-from .parallel import language_codes, parallel_examples
-from .task import Answer, Example, ExampleSource, Kind, Task
+from ..metrics.answers import best_scores, mlqa_tokens, squad_tokens
+from .task import Answer, Example, ExampleSource, Kind, Task, language_codes, parallel_examples
 
 
 def load_xquad(languages: Sequence[str] | None, source: ExampleSource) -> dict[str, list[Example]]:
     """Questions with the fields `context` and `question`; neighbours share a context.
 
-    Raises:
-        InputError: a source or row that cannot be used, a question that a language lacks or that has no answer.
+    Raises InputError: a source or row that cannot be used, a question that a language lacks or that has no answer.
     """
     questions = xquad_questions(language_codes(languages), source.data_dir)
-    return parallel_examples(
-        {language: _examples(rows) for language, rows in questions.items()}, XQUAD.name, source.samples
-    )
+    found = {language: _examples(rows) for language, rows in questions.items()}
+    return parallel_examples(found, XQUAD.name, source.samples)
 
 
 def _examples(questions: Iterable[Question]) -> Iterator[Example]:
     for row in questions:
-        fields = {
-            "context": join_text([row.context], f"{row.place}, context"),
-            "question": join_text([row.question], f"{row.place}, question"),
-        }
+        fields = {name: join_text([getattr(row, name)], f"{row.place}, {name}") for name in ("context", "question")}
         yield Example(row.key, fields, _answers(row))
 
 
@@ -64,11 +55,10 @@ def score_answer(answer: Answer, example: Example, language: str) -> dict[str, f
 XQUAD = Task(
     name="xquad",
     kind=Kind.GENERATION,
-    template="xquad",
-    choices=(),
-    cut="context",
-    max_new_tokens=32,
     metrics=("f1", "exact_match", "mlqa_f1", "mlqa_exact_match"),
     load=load_xquad,
     score=score_answer,
+    template="xquad",
+    cut="context",
+    max_new_tokens=32,
 )

@@ -6,13 +6,12 @@ file in its place, or a folder: there NAME.LANG.txt is for one language, for ins
 for those that have no file of their own.  Chat markup and tokens are the business of `prompts.py`.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
+from typing import Self
 
 from clas_models.errors import InputError
 
@@ -45,7 +44,7 @@ class Template:
     pieces: tuple[tuple[str, str | None], ...]
 
     @classmethod
-    def parse(cls, text: str, place: str) -> Template:
+    def parse(cls, text: str, place: str) -> Self:
         """Raises InputError: a single brace, or something in braces that is not a plain name."""
         try:
             parsed = list(Formatter().parse(text.strip()))
@@ -95,9 +94,8 @@ def find_templates(name: str, path: Path | None = None) -> Templates:
         name: of the default template, `Task.template`.
         path: a user's file or folder; None is the default.
 
-    Raises:
-        InputError: a path that is not there, a folder without a template of that name, a file that is not UTF-8, or
-            one with other places than the default template has; the message names the file and the place.
+    Raises InputError: a path that is not there, a folder without a template of that name, a file that is not UTF-8, or
+    one with other places than the default template has; the message names the file and the place.
     """
     default = _read(_DEFAULTS / f"{name}.txt")
     if path is None:

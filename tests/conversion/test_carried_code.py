@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from clas_models.conversion.carried_code import code_files, code_files_in
+from clas_models.conversion.checkpoint import code_files, code_files_in
 from clas_models.errors import InputError
 
 

@@ -376,7 +376,7 @@ def test_masks_of_the_wrong_length(steered_folder: Path, converter: Command, tmp
 @pytest.mark.parametrize(
     ("damage", "fault"),
     [
-        (lambda path: path.unlink(), "no such profile"),
+        (lambda path: path.unlink(), "no such neuron profile"),
         (lambda path: path.write_bytes(path.read_bytes()[:-1]), "not a usable neuron profile"),
         (lambda path: path.write_text("[]"), "not a usable neuron profile"),
         (lambda path: save_file({"a": torch.ones(1)}, path), "it is a safetensors file, but not a neuron profile"),

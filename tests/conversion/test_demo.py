@@ -12,8 +12,16 @@ import pytest
 import torch
 from conftest import byte_tokenizer, tiny_steered
 
-from clas_models.conversion.demo import ALPHAS, PROMPTS, perplexities, perplexity_table, side_by_side
-from clas_models.conversion.demo_model import WHEEL, WHEEL_MODEL, wheel_model
+from clas_models.conversion.demo import (
+    ALPHAS,
+    PROMPTS,
+    WHEEL,
+    WHEEL_MODEL,
+    perplexities,
+    perplexity_table,
+    side_by_side,
+    wheel_model,
+)
 from clas_models.errors import InputError
 from clas_models.profiling.corpora import ParallelCorpus
 

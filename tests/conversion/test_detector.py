@@ -17,8 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from clas_models.conversion.detector import MIN_ROWS
 from clas_models.conversion.source import PROFILE_NAME
-from clas_models.profiling.detector.detector_building import build_detector
-from clas_models.profiling.detector.held_out import held_out_accuracy
+from clas_models.profiling.detector.detector_building import build_detector, held_out_accuracy
 
 from .support import (
     LLAMA,

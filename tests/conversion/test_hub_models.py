@@ -21,8 +21,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from huggingface_hub import ModelCard
 
-from clas_models.conversion.demo import PROFILED_ROWS
-from clas_models.conversion.demo_model import HUB_MODEL
+from clas_models.conversion.demo import HUB_MODEL, PROFILED_ROWS
 from clas_models.conversion.hub_models import is_hub_id
 
 from .support import (

@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from clas_models import FAMILIES, ClasLlamaForCausalLM
+from clas_models import FAMILIES
+from clas_models.modeling.clas_llama import ClasLlamaForCausalLM
 from clas_models.modeling.language_detector import DetectorLimits
 
 from .support import torchrun

@@ -57,7 +57,7 @@ def test_a_clear_gain_is_kept_and_reported_on_the_other_half() -> None:
     assert (decision.examples, decision.base) == (10, 0.0)
     assert decision.candidates[-2.0].mean == pytest.approx(0.9)
     held_out = decision.held_out
-    assert (held_out.examples, held_out.base, held_out.tuned) == (10, 0.5, 0.6)
+    assert (held_out.n, held_out.base, held_out.tuned) == (10, 0.5, 0.6)
     assert held_out.gain.mean == pytest.approx(0.1)
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from clas_models import FAMILIES
-from clas_models.conversion.carried_code import code_files
+from clas_models.conversion.checkpoint import code_files
 from clas_models.modeling.configuration_clas import MODEL_CLASSES
 
 LANGUAGES = ["en", "de", "zh", "xx"]

@@ -3,8 +3,6 @@
 Adding a form is adding a file and a line in this table.
 """
 
-from __future__ import annotations
-
 from ...errors import InputError
 from .folded import FOLDED
 from .form import Form

@@ -1,12 +1,10 @@
 """What the README files of all forms have in common: valid metadata, the parameters, the limits."""
 
-from __future__ import annotations
-
 import textwrap
 from typing import Any
 
 from ...profiling.bridge_layers import format_layers
-from ..model_card import card_metadata, short_name
+from ..model_card import card_metadata, format_strength, short_name
 from .comparison import Difference
 from .form import Export
 
@@ -48,11 +46,8 @@ Method: Pokharel, Agrawal, Nagar, *Cross-Lingual Activation Steering for Multili
 def export_card(
     export: Export, difference: Difference, *, title: str, introduction: str, usage: list[str], **metadata: Any
 ) -> str:
-    """The text of a README, metadata included.
-
-    Args:
-        introduction: one paragraph; it is wrapped.
-        metadata: fields of `ModelCardData` beside languages, licence, tags and base model.
+    """The text of a README; `introduction`, one paragraph, is wrapped, `metadata` are fields of `ModelCardData` beside
+    languages, licence, tags and base model.
     """
     record = export.record
     base = record.base_model
@@ -63,7 +58,7 @@ def export_card(
         usage="\n".join(usage),
         base=f"[{base}](https://huggingface.co/{base})" if base else f"that of `{short_name(export.source)}`",
         heading="alpha of each language" if len(record.alpha) > 1 else "alpha",
-        alpha=", ".join(f"{code} {alpha:g}" for code, alpha in record.alpha.items()),
+        alpha=format_strength(record.alpha),
         beta=record.beta,
         gamma=record.gamma,
         layers=format_layers(record.bridge_layers),

@@ -4,8 +4,6 @@ In float32 the difference is what the form itself adds, above all the one roundi
 half-precision arithmetic.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,10 +56,7 @@ def sample_tokens(vocab_size: int) -> Tensor:
 
 def steered_logits(folder: Path, config: Any, scalings: Sequence[Scaling]) -> tuple[Tensor, float]:
     """What the steered model in a folder says in each language, float32 `[languages, tokens, vocabulary]`, and the
-    largest change from its base.
-
-    Args:
-        config: the configuration in force, which may have other strengths than the folder's.
+    largest change from its base; `config`, the one in force, may have other strengths than the folder's.
     """
     tokens = sample_tokens(config.vocab_size)
     codes = [scaling.language for scaling in scalings]

@@ -3,11 +3,8 @@
 What a form is made of, and what it looks like on disk, is its own module's business.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from ...errors import InputError
 from ...profiling.bridge_layers import format_layers
@@ -15,7 +12,7 @@ from ...profiling.neuron_profile import NeuronProfile
 from ..copying import write_json, write_text
 from ..export_record import EXPORT_NAME, ExportRecord, refuse_folded
 from ..hub_models import is_hub_id
-from ..model_card import CARD_NAME, card_facts
+from ..model_card import card_facts, format_strength
 from ..progress import Progress
 from ..source import Source, open_source
 from ..staging import check_target, staged
@@ -23,7 +20,7 @@ from . import form_named
 from .comparison import Difference
 from .form import Export
 from .options import ExportOptions
-from .scaling import Scaling, read_masks, scaling, steering_config
+from .scaling import read_masks, scaling, steering_config
 
 
 @dataclass(frozen=True)
@@ -54,31 +51,43 @@ def export(options: ExportOptions, progress: Progress | None = None) -> Exported
         progress.say(f"note: alpha 0 or no neurons: as {', '.join(unchanged)} it is the base model, unsteered")
     with staged(out, overwrite=options.overwrite) as folder:
         form.write(work, folder, progress)
-        write_json(folder / EXPORT_NAME, work.record.to_dict())
+        write_json(folder / EXPORT_NAME, asdict(work.record))
         progress.say("checking what was written")
         difference = form.compare(work, folder)
-        write_text(folder / CARD_NAME, form.card(work, difference))
+        write_text(folder / "README.md", form.card(work, difference))
     return Exported(out, work.record, difference, form.usage(work, str(out)))
 
 
 def prepare(options: ExportOptions) -> Export:
-    """What the options make of a source, with nothing written yet.
-
-    Raises:
-        InputError: as `export` does.
-    """
-    source = _open(options.model)
+    """What the options make of a source, with nothing written yet. Raises InputError: as `export` does."""
+    path = Path(options.model).expanduser()
+    if path.is_file():
+        raise InputError(f"{options.model}: a file, --format needs the folder or Hub id of a steered checkpoint")
+    source = open_source(options.model, path)
+    refuse_folded(source.folder, source.name)
     config = steering_config(source, alpha=options.alpha, beta=options.beta, gamma=options.gamma)
     codes = form_named(options.format).languages(options.wanted_codes(), config)
     masks = read_masks(source, config.bridge_layers)
-    return _plan(options.format, source, config, tuple(scaling(config, masks, code) for code in codes))
+    scalings = tuple(scaling(config, masks, code) for code in codes)
+    card = card_facts(source, "base_model", "license")
+    base, licence = card.get("base_model"), card.get("license")
+    base = base if base and is_hub_id(base) else None
+    record = ExportRecord(
+        format=options.format,
+        alpha={each.language: each.alpha for each in scalings},
+        beta=config.beta,
+        gamma=config.gamma,
+        bridge_layers=tuple(config.bridge_layers),
+        fingerprint=source.fingerprint,
+        base_model=base,
+    )
+    return Export(source, config, scalings, record, base or _profiled_folder(source), licence)
 
 
 def summarize_export(result: Exported, seconds: float) -> str:
     """What the command line says at the end."""
     record = result.record
-    alpha = ", ".join(f"{code} {alpha:g}" for code, alpha in record.alpha.items())
-    layers = format_layers(record.bridge_layers)
+    alpha, layers = format_strength(record.alpha), format_layers(record.bridge_layers)
     lines = [
         "",
         f"In layers {layers}: alpha {alpha}; beta {record.beta:g}; gamma {record.gamma:g}",
@@ -89,30 +98,6 @@ def summarize_export(result: Exported, seconds: float) -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-def _open(model: str) -> Source:
-    path = Path(model).expanduser()
-    if path.is_file():
-        raise InputError(f"{model}: a file, --format needs the folder or Hub id of a steered checkpoint")
-    source = open_source(model, path)
-    refuse_folded(source.folder, source.name)
-    return source
-
-
-def _plan(name: str, source: Source, config: Any, scalings: tuple[Scaling, ...]) -> Export:
-    card = card_facts(source, "base_model", "license")
-    base = card["base_model"] if is_hub_id(card.get("base_model", "")) else None
-    record = ExportRecord(
-        format=name,
-        alpha={each.language: each.alpha for each in scalings},
-        beta=config.beta,
-        gamma=config.gamma,
-        bridge_layers=tuple(config.bridge_layers),
-        fingerprint=source.fingerprint,
-        base_model=base,
-    )
-    return Export(source, config, scalings, record, base or _profiled_folder(source), card.get("license"))
 
 
 def _profiled_folder(source: Source) -> str | None:

@@ -4,9 +4,7 @@ Scaling the input of a linear layer is scaling the columns of its weight, so the
 this package, on whatever runs the base model.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,26 +90,21 @@ def _multiply(name: str, factor: Tensor) -> Change:
 def _compare(export: Export, folder: Path) -> Difference:
     """Also checks that all other weights are the source's."""
     changed = {layer_weight(layer, "mlp.down_proj") for layer in export.scalings[0].factors}
-    before, after = (
-        fingerprint(_without(shards, changed.__contains__)) for shards in (export.source.shards, read_shards(folder))
-    )
-    if before != after:
-        raise VerificationError(f"{folder}: weights beside the folded ones differ from those of {export.source.name}")
-    steered = steered_logits(export.source.folder, export.config, export.scalings)
+    source, written = export.source, read_shards(folder)
+    if fingerprint(_without(source.shards, changed)) != fingerprint(_without(written, changed)):
+        raise VerificationError(f"{folder}: weights beside the folded ones differ from those of {source.name}")
+    steered = steered_logits(source.folder, export.config, export.scalings)
     with on_disk(folder, dtype=torch.float32) as model, torch.inference_mode():
         found = model(sample_tokens(export.config.vocab_size), use_cache=False).logits
     result = difference(steered, found)
-    dtypes = {info.dtype for shard in export.source.shards for name, info in shard.tensors.items() if name in changed}
+    dtypes = {info.dtype for shard in source.shards for name, info in shard.tensors.items() if name in changed}
     result.check(max(_TOLERANCES[dtype] for dtype in dtypes), folder)
     return result
 
 
-def _without(shards: Iterable[Shard], unwanted: Callable[[str], bool]) -> list[Shard]:
-    """The shards without the tensors whose names are unwanted."""
-    return [
-        replace(shard, tensors={name: info for name, info in shard.tensors.items() if not unwanted(name)})
-        for shard in shards
-    ]
+def _without(shards: Iterable[Shard], unwanted: Set[str]) -> list[Shard]:
+    """The shards without the tensors of these names."""
+    return [replace(shard, tensors={n: i for n, i in shard.tensors.items() if n not in unwanted}) for shard in shards]
 
 
 def _card(export: Export, measured: Difference) -> str:
@@ -123,14 +116,8 @@ def _card(export: Export, measured: Difference) -> str:
         "of its bridge layers. It needs no code of its own and costs nothing at run time. All input is steered, also "
         f"`{export.config.anchor_language}`; for other languages use the steered checkpoint or the base model."
     )
-    return export_card(
-        export,
-        measured,
-        title=f"{name}, folded for {language}",
-        introduction=introduction,
-        usage=_usage(export, PLACEHOLDER),
-        library_name="transformers",
-    )
+    texts = {"title": f"{name}, folded for {language}", "introduction": introduction}
+    return export_card(export, measured, **texts, usage=_usage(export, PLACEHOLDER), library_name="transformers")
 
 
 def _usage(export: Export, folder: str) -> list[str]:

@@ -1,7 +1,5 @@
 """What every form of a steered checkpoint is to the exporter: four functions, which it calls in this order."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

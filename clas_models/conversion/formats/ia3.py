@@ -6,8 +6,6 @@ Source: Liu et al., "Few-Shot Parameter-Efficient Fine-Tuning is Better and Chea
 (arXiv 2205.05638), section 3.3: l_ff rescales the inner activations of the feed-forward network.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +34,11 @@ _TOLERANCE = 1e-4  # of the largest logit; the factors are the steered model's o
 
 
 def check_base(adapter: Path, base: Path) -> None:
-    """Whether an adapter is for this base model; PEFT itself looks at shapes only.
+    """Whether the adapter of one language, a folder, is for this base model; PEFT itself looks at shapes only.
 
-    Args:
-        adapter: the folder of one language's adapter.
-        base: the folder of a plain or steered checkpoint, in the precision that was steered.
+    `base` is the folder of a plain or steered checkpoint, in the precision that was steered.
 
-    Raises:
-        InputError: it is for other weights, or was not written here.
+    Raises InputError: it is for other weights, or was not written here.
     """
     path = Path(adapter) / WEIGHTS_NAME
     try:
@@ -137,24 +132,14 @@ def _card(export: Export, measured: Difference) -> str:
         "that language; without, the base model is untouched. Languages with the same alpha have the same adapter, and "
         "one with alpha 0 changes nothing."
     )
-    more = [
-        *(
-            f'model.load_adapter("{PLACEHOLDER}", subfolder="{code}", adapter_name="{code}")'
-            for code in export.record.languages[1:2]
-        ),
-        *(f'model.set_adapter("{code}")' for code in export.record.languages[1:2]),
-        "with model.disable_adapter():  # the base model",
-        "    ...",
-        "plain = model.merge_and_unload()  # the active language folded into the weights",
-    ]
-    return export_card(
-        export,
-        measured,
-        title=f"{name} as IA3 adapters",
-        introduction=introduction,
-        usage=[*_loading(export, PLACEHOLDER, export.record.base_model), *more],
-        library_name="peft",
-    )
+    usage = _loading(export, PLACEHOLDER, export.record.base_model)
+    for code in export.record.languages[1:2]:
+        usage.append(f'model.load_adapter("{PLACEHOLDER}", subfolder="{code}", adapter_name="{code}")')
+        usage.append(f'model.set_adapter("{code}")')
+    usage += ["with model.disable_adapter():  # the base model", "    ..."]
+    usage.append("plain = model.merge_and_unload()  # the active language folded into the weights")
+    title = f"{name} as IA3 adapters"
+    return export_card(export, measured, title=title, introduction=introduction, usage=usage, library_name="peft")
 
 
 def _usage(export: Export, folder: str) -> list[str]:

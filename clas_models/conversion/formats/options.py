@@ -1,11 +1,9 @@
 """What a user can choose about another form of a steered checkpoint, and what of it makes no sense there."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ...errors import InputError
 from ..options import ConversionOptions, target_folder
@@ -30,11 +28,10 @@ class ExportOptions:
     overwrite: bool = False
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> ExportOptions:
+    def of(cls, given: Mapping[str, Any]) -> Self:
         """From what was given on a command line, by the names of fields of `ConversionOptions`; others are left alone.
 
-        Raises:
-            InputError: an option that says how masks are made: here they are made already.
+        Raises InputError: an option that says how masks are made: here they are made already.
         """
         own = {field.name for field in fields(cls)}
         if others := sorted({field.name for field in fields(ConversionOptions)}.intersection(given) - own):
@@ -48,8 +45,7 @@ class ExportOptions:
     def wanted_codes(self) -> tuple[str, ...]:
         """The languages that the user names, in their normal form, each once; empty if there are none.
 
-        Raises:
-            InputError: in both ways at once, or "auto", which is no language.
+        Raises InputError: in both ways at once, or "auto", which is no language.
         """
         if self.language is not None and self.languages is not None:
             raise InputError("--language and --languages exclude each other; name the languages in one of them")

@@ -6,8 +6,6 @@ checkpoint on disk; what becomes of the factors is the business of the forms.
 Source: "Cross-Lingual Activation Steering for Multilingual Language Models", sections 2.4 and 2.5.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,9 +41,8 @@ class Scaling:
 def steering_config(source: Source, **strengths: Any) -> Any:
     """The configuration of a steered source, with other strengths where one is given that is not None.
 
-    Raises:
-        InputError: the source is not steered, or steers in a way that factors cannot express, or a strength is not
-            allowed.
+    Raises InputError: the source is not steered, or steers in a way that factors cannot express, or a strength is not
+    allowed.
     """
     if not source.is_steered:
         raise InputError(
@@ -67,11 +64,7 @@ def steering_config(source: Source, **strengths: Any) -> Any:
 
 
 def read_masks(source: Source, layers: list[int]) -> Masks:
-    """`shared_mask` and `specific_mask` of these layers, bool `[neurons]`.
-
-    Raises:
-        InputError: one is missing or no mask.
-    """
+    """`shared_mask` and `specific_mask` of layers, bool `[neurons]`. Raises InputError: one is missing or no mask."""
 
     def read(layer: int, mask: str) -> Tensor:
         return read_tensor(source.shards, mask_name(layer, mask), torch.bool, (source.num_neurons,))
@@ -85,17 +78,10 @@ def profiled_languages(config: Any) -> tuple[str, ...]:
 
 
 def scaling(config: Any, masks: Masks, language: str) -> Scaling:
-    """The factors of a language, see `neuron_factors`.
+    """The factors of a language, by its code, with a configuration as `steering_config` gives it; see `neuron_factors`.
 
     They are computed in float64 and rounded once, as on a steered model.  A language that was not profiled has the
-    default alpha.
-
-    Args:
-        config: as `steering_config` gives it.
-        language: a code.
-
-    Raises:
-        InputError: it is not a code, or the anchor language.
+    default alpha.  Raises InputError: it is not a code, or the anchor language.
     """
     try:
         code = language_code(language, "language")

@@ -4,16 +4,13 @@
 the table below is the only place that lists them.  Tokens, lengths and batches are the business of the caller.
 """
 
-from __future__ import annotations
-
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ...errors import InputError
-from .builtin import BUILTIN_LANGUAGES, load_builtin
 from .hub import load_hub
-from .jsonl import load_jsonl
+from .jsonl import BUILTIN_LANGUAGES, load_builtin, load_jsonl
 from .languages import normalise_codes
 from .parallel_corpus import ParallelCorpus, select_rows
 from .xnli import load_xnli
@@ -21,9 +18,8 @@ from .xquad import load_xquad
 
 __all__ = ["BUILTIN_LANGUAGES", "ParallelCorpus", "load_corpus"]
 
-Loader = Callable[[tuple[str, ...] | None, Path | None], ParallelCorpus]
-
-_NAMED: dict[str, Loader] = {"builtin": load_builtin, "xquad": load_xquad, "xnli": load_xnli}
+# Data sets with files of their own, in a folder or on the Hub.
+_PUBLISHED = {"xquad": load_xquad, "xnli": load_xnli}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:.*)?")
 
 
@@ -51,18 +47,19 @@ def load_corpus(
         The corpus.  Each of its rows has been read once and found complete; iterating reads them again, so that
         memory does not grow with the length of a file or of a Hub dataset.
 
-    Raises:
-        InputError: a corpus, language, number or row that cannot be used; the message says where and what to do.
+    Raises InputError: a corpus, language, number or row that cannot be used; the message says where and what to do.
     """
     codes = None if languages is None else normalise_codes(languages)
-    if corpus in _NAMED:
-        return select_rows(_NAMED[corpus](codes, data_dir), skip, samples, fewer=fewer)
+    return select_rows(_load(corpus, codes, data_dir), skip, samples, fewer=fewer)
+
+
+def _load(corpus: str, languages: tuple[str, ...] | None, data_dir: Path | None) -> ParallelCorpus:
+    if corpus in _PUBLISHED:
+        return _PUBLISHED[corpus](languages, data_dir)
     if data_dir is not None:
         raise InputError(f"data_dir {data_dir} is of no use with corpus {corpus!r}: leave it out")
-    return select_rows(_load_unnamed(corpus, codes), skip, samples, fewer=fewer)
-
-
-def _load_unnamed(corpus: str, languages: tuple[str, ...] | None) -> ParallelCorpus:
+    if corpus == "builtin":
+        return load_builtin(languages)
     path = Path(corpus)
     if corpus.lower().endswith(".jsonl") or path.is_file():
         return load_jsonl(path, languages)
@@ -71,6 +68,5 @@ def _load_unnamed(corpus: str, languages: tuple[str, ...] | None) -> ParallelCor
         raise InputError(f"corpus {corpus!r} is a folder: give a JSON Lines file, or xquad or xnli with --data-dir")
     if _HUB_ID.fullmatch(corpus):
         return load_hub(corpus, languages)
-    raise InputError(
-        f"unknown corpus {corpus!r}: choose one of {', '.join(_NAMED)}, a FILE.jsonl, or a Hub id such as org/name"
-    )
+    named = ", ".join(["builtin", *_PUBLISHED])
+    raise InputError(f"unknown corpus {corpus!r}: choose one of {named}, a FILE.jsonl, or a Hub id such as org/name")

@@ -3,8 +3,6 @@
 Row n of one language goes with row n of every other.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -15,21 +13,14 @@ from .languages import is_code, pick_languages
 from .parallel_corpus import ParallelCorpus, Row, join_text
 
 _REMEDY = "put the rows into a JSON Lines file and give its path"
-_COLUMN_SETS = (
-    ("context", "question"),
-    ("premise", "hypothesis"),
-    ("sentence1", "sentence2"),
-    ("text",),
-    ("sentence",),
-)
+_KNOWN = (("context", "question"), ("premise", "hypothesis"), ("sentence1", "sentence2"), ("text",), ("sentence",))
 
 
 def load_hub(corpus: str, languages: tuple[str, ...] | None) -> ParallelCorpus:
     """The corpus in a Hub dataset, given as `org/name` or `org/name:column,column`.
 
-    Raises:
-        InputError: a dataset that is not there or cannot be reached, languages or columns that it does not have.
-            Iterating the rows raises it for rows that are not parallel or have no text.
+    Raises InputError: a dataset that is not there or cannot be reached, languages or columns that it does not have.
+    Iterating the rows raises it for rows that are not parallel or have no text.
     """
     repo, colon, listed = corpus.partition(":")
     columns = tuple(column.strip() for column in listed.split(","))
@@ -40,11 +31,7 @@ def load_hub(corpus: str, languages: tuple[str, ...] | None) -> ParallelCorpus:
 
 
 def open_corpus(repo: str, languages: tuple[str, ...] | None, columns: tuple[str, ...]) -> ParallelCorpus:
-    """The corpus in a dataset that is within reach; `repo` may also be a folder laid out like a Hub dataset.
-
-    Raises:
-        InputError: as `load_hub`.
-    """
+    """The corpus in a dataset within reach; `repo` may also be a folder laid out like one. Raises as `load_hub`."""
     configs = _language_configs(repo, languages)
     tables = {language: HubTable.open(repo, config, _REMEDY) for language, config in configs.items()}
     texts = {language: (table, _text_columns(table, columns)) for language, table in tables.items()}
@@ -102,7 +89,7 @@ def _possible_codes(config: str) -> list[str]:
 
 def _text_columns(table: HubTable, asked: tuple[str, ...]) -> tuple[str, ...]:
     have = table.columns()
-    for columns in [asked] if asked else _COLUMN_SETS:
+    for columns in [asked] if asked else _KNOWN:
         if all(column in have for column in columns):
             return columns
     missing = [column for column in asked if column not in have]

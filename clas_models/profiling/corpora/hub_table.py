@@ -5,12 +5,10 @@ needed.  With HF_HUB_OFFLINE set, a dataset that `datasets` has in its cache is 
 and columns make a parallel corpus is decided elsewhere.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ...errors import InputError
 
@@ -21,8 +19,7 @@ _TIMEOUT = 5.0
 def check_reachable(repo: str, remedy: str) -> None:
     """Find out within seconds whether the Hub has a dataset; `datasets` alone would try again for half a minute.
 
-    Raises:
-        InputError: it has not, or it cannot be reached; `remedy` says what to do instead.
+    Raises InputError: it has not, or it cannot be reached; `remedy` says what to do instead.
     """
     import datasets
     from huggingface_hub import HfApi
@@ -47,8 +44,7 @@ def check_reachable(repo: str, remedy: str) -> None:
 def config_names(repo: str, remedy: str) -> list[str]:
     """The names of a dataset's configurations, from the Hub, the cache or a folder.
 
-    Raises:
-        InputError: a dataset that cannot be opened, or that is not in the cache while offline.
+    Raises InputError: a dataset that cannot be opened, or that is not in the cache while offline.
     """
     import datasets
     from datasets.naming import camelcase_to_snakecase
@@ -77,12 +73,8 @@ class HubTable:
     dataset: Any
 
     @classmethod
-    def open(cls, repo: str, config: str, remedy: str) -> HubTable:
-        """The configuration's validation split, else its test split, else its training split.
-
-        Raises:
-            InputError: it cannot be opened, or has none of these splits.
-        """
+    def open(cls, repo: str, config: str, remedy: str) -> Self:
+        """The validation, else test, else training split. Raises InputError: there is none, or it cannot be opened."""
         import datasets
 
         place = f"dataset {repo}, configuration {config}"

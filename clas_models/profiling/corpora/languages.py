@@ -3,8 +3,6 @@
 Codes are ISO 639-1 in lower case, with an optional region (`pt-br`).  What a code means to a model is not decided here.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 
@@ -21,8 +19,7 @@ def is_code(text: str) -> bool:
 def normalise_codes(codes: Sequence[str], place: str = "languages") -> tuple[str, ...]:
     """The codes in lower case and in the given order.
 
-    Raises:
-        InputError: no code, something that is not a code, or the same code twice; `place` says where.
+    Raises InputError: no code, something that is not a code, or the same code twice; `place` says where.
     """
     # A string is a sequence of strings too, and "de" would silently become the languages "d" and "e".
     if isinstance(codes, str):
@@ -41,8 +38,7 @@ def normalise_codes(codes: Sequence[str], place: str = "languages") -> tuple[str
 def pick_languages(wanted: Sequence[str] | None, available: Iterable[str], corpus: str) -> tuple[str, ...]:
     """The wanted languages in their order, or every available one if none was asked for.
 
-    Raises:
-        InputError: languages that the corpus does not have; the message lists those that it has.
+    Raises InputError: languages that the corpus does not have; the message lists those that it has.
     """
     available = tuple(available)
     if wanted is None:

@@ -3,8 +3,6 @@
 Where rows come from is left to the other modules of this folder.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -49,13 +47,9 @@ class RowRange:
 def select_rows(corpus: ParallelCorpus, skip: int, samples: int | None, *, fewer: bool = False) -> ParallelCorpus:
     """The corpus cut down to `samples` rows after the first `skip`, each of them read once to find faults early.
 
-    With `fewer`, a corpus that has fewer than `samples` rows gives those that it has.
+    Its rows have a length.  With `fewer`, a corpus that has fewer than `samples` rows gives those that it has.
 
-    Returns:
-        A corpus whose rows also have a length.
-
-    Raises:
-        InputError: a negative `skip`, `samples` below 1, fewer rows than asked for, or a row that cannot be used.
+    Raises InputError: a negative `skip`, `samples` below 1, fewer rows than asked for, or a row that cannot be used.
     """
     if skip < 0:
         raise InputError(f"skip is {skip}: give 0 or more")
@@ -70,11 +64,7 @@ def select_rows(corpus: ParallelCorpus, skip: int, samples: int | None, *, fewer
 
 
 def join_text(parts: Iterable[object], place: str) -> str:
-    """The parts of one text, joined by newlines.
-
-    Raises:
-        InputError: a part that is missing, blank, no string, or holds half a character; `place` says where.
-    """
+    """The parts joined by newlines. Raises InputError: one is missing, blank, no string, or holds half a character."""
     texts = []
     for part in parts:
         if not isinstance(part, str):
@@ -90,11 +80,7 @@ def join_text(parts: Iterable[object], place: str) -> str:
 
 
 def index_rows(pairs: Iterable[tuple[str, str]], place: str) -> dict[str, str]:
-    """Texts by id, in their order.
-
-    Raises:
-        InputError: the same id twice.
-    """
+    """Texts by id, in their order. Raises InputError: the same id twice."""
     indexed: dict[str, str] = {}
     for identity, text in pairs:
         if identity in indexed:
@@ -106,8 +92,7 @@ def index_rows(pairs: Iterable[tuple[str, str]], place: str) -> dict[str, str]:
 def align(texts: Mapping[str, Mapping[Any, str]], corpus: str) -> list[Row]:
     """Rows from the texts of every language, matched by key, in the order of the first language.
 
-    Raises:
-        InputError: a key that one language has and another has not; names the row and the language.
+    Raises InputError: a key that one language has and another has not; names the row and the language.
     """
     first = next(iter(texts))
     for language in texts:
@@ -125,8 +110,7 @@ def align(texts: Mapping[str, Mapping[Any, str]], corpus: str) -> list[Row]:
 def corpus_folder(data_dir: Path, subfolders: Iterable[str], patterns: Iterable[str], corpus: str) -> Path:
     """The folder that holds a corpus' files: `data_dir` itself or one of its `subfolders`.
 
-    Raises:
-        InputError: no such folder, or no file in it that fits one of the patterns.
+    Raises InputError: no such folder, or no file in it that fits one of the patterns.
     """
     if not data_dir.is_dir():
         raise InputError(f"data_dir {data_dir} is not a folder: give the one that holds the files of {corpus}")

@@ -3,8 +3,6 @@
 What they mean is left to the corpora.
 """
 
-from __future__ import annotations
-
 import codecs
 import json
 from collections.abc import Iterator
@@ -17,8 +15,7 @@ from ...errors import InputError
 def text_lines(path: Path) -> Iterator[tuple[str, str]]:
     """The place and the text of every line that is not blank, without its end and without a byte order mark.
 
-    Raises:
-        InputError: a file that is missing, cannot be read or is not UTF-8.
+    Raises InputError: a file that is missing, cannot be read or is not UTF-8.
     """
     try:
         # Bytes, because only they tell on which line the encoding breaks, and end lines at nothing but a line feed.
@@ -27,7 +24,12 @@ def text_lines(path: Path) -> Iterator[tuple[str, str]]:
                 content = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
                 if content.strip():
                     place = f"{path}, line {number}"
-                    yield place, _decode(content, place).rstrip("\r\n")
+                    try:
+                        text = content.decode()
+                    except UnicodeDecodeError as error:
+                        fault = f"{error.reason} at byte {error.start}"
+                        raise InputError(f"{place}: not UTF-8 ({fault}); save the file as UTF-8") from None
+                    yield place, text.rstrip("\r\n")
     except FileNotFoundError:
         raise InputError(f"{path} does not exist: give the path of a file that does") from None
     except OSError as error:
@@ -37,8 +39,7 @@ def text_lines(path: Path) -> Iterator[tuple[str, str]]:
 def json_objects(path: Path, remedy: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The place and the object of every line of a JSON Lines file that is not blank.
 
-    Raises:
-        InputError: as `text_lines`, or a line is not an object, which `remedy` says what to do about.
+    Raises InputError: as `text_lines`, or a line is not an object, which `remedy` says what to do about.
     """
     for place, line in text_lines(path):
         try:
@@ -48,10 +49,3 @@ def json_objects(path: Path, remedy: str) -> Iterator[tuple[str, dict[str, Any]]
         if not isinstance(record, dict):
             raise InputError(f"{place}: {type(record).__name__} in place of an object; {remedy}")
         yield place, record
-
-
-def _decode(content: bytes, place: str) -> str:
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{place}: not UTF-8 ({error.reason} at byte {error.start}); save the file as UTF-8") from None

@@ -5,8 +5,6 @@ file a language, rows in the same order) and of the official archive (all langua
 but left to others.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,12 +29,9 @@ _LABEL = "gold_label"
 class Pair:
     """One pair as it is published; whether its texts and its label can be used is not checked.
 
-    Attributes:
-        place: for messages, such as a file and a line.
-        key: the same in every language: the id of the pair in an official file, else the number of the row from 1.
-        premise: the first sentence.
-        hypothesis: the second sentence.
-        label: `entailment`, `neutral` or `contradiction` in a file, None where it has no labels; 0, 1 or 2 on the Hub.
+    `place` is for messages, such as a file and a line; `key` is the same in every language: the id of the pair in an
+    official file, else the number of the row from 1.  `label` is `entailment`, `neutral` or `contradiction` in a file,
+    None where it has no labels; 0, 1 or 2 on the Hub.
     """
 
     place: str
@@ -49,9 +44,8 @@ class Pair:
 def load_xnli(languages: tuple[str, ...] | None, data_dir: Path | None) -> ParallelCorpus:
     """XNLI from `dev-LANG.tsv`, `xnli.dev.tsv` or `xnli.test.tsv`, the first found in `data_dir`, else from the Hub.
 
-    Raises:
-        InputError: files that are missing or are not in a known layout, a language that is not there, a row that one
-            language lacks, or a Hub that cannot be reached.
+    Raises InputError: files that are missing or are not in a known layout, a language that is not there, a row that one
+    language lacks, or a Hub that cannot be reached.
     """
     texts = {
         language: {row.key: join_text([row.premise, row.hypothesis], row.place) for row in pairs}
@@ -63,8 +57,7 @@ def load_xnli(languages: tuple[str, ...] | None, data_dir: Path | None) -> Paral
 def xnli_pairs(languages: tuple[str, ...] | None, data_dir: Path | None) -> dict[str, Iterator[Pair]]:
     """The pairs of every language, each key once, in the order of the file or of the Hub.
 
-    Raises:
-        InputError: as `load_xnli`, but rows are not matched; some faults of a row are found while iterating.
+    Raises InputError: as `load_xnli`, but rows are not matched; some faults of a row are found while iterating.
     """
     if data_dir is None:
         picked = pick_languages(languages, HUB_LANGUAGES, "xnli")

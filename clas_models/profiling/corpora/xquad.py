@@ -4,8 +4,6 @@ A text of the corpus is the paragraph, a newline and the question.  Rows are mat
 in the order of the file, so that neighbours share a paragraph.  The answers are read but left to others.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,12 +25,8 @@ _REMEDY = "give the folder with the files xquad.LANG.json as --data-dir"
 class Question:
     """One question as it is published; whether its texts can be used is not checked.
 
-    Attributes:
-        place: for messages, such as a file and a row.
-        key: the id of the question, the same in every language.
-        context: the paragraph.
-        question: the question.
-        answers: a list of objects with a `text` in a file, an object with a list `text` on the Hub.
+    `place` is for messages, such as a file and a row; `key` the id of the question, the same in every language;
+    `answers` a list of objects with a `text` in a file, an object with a list `text` on the Hub.
     """
 
     place: str
@@ -45,9 +39,8 @@ class Question:
 def load_xquad(languages: tuple[str, ...] | None, data_dir: Path | None) -> ParallelCorpus:
     """XQuAD from `xquad.LANG.json` in `data_dir` (or in its folder `xquad`), else from the Hub.
 
-    Raises:
-        InputError: files that are missing or are not SQuAD v1.1 JSON, a language that is not there, a question that
-            one language lacks, or a Hub that cannot be reached.
+    Raises InputError: files that are missing or are not SQuAD v1.1 JSON, a language that is not there, a question that
+    one language lacks, or a Hub that cannot be reached.
     """
     texts = {
         language: index_rows(
@@ -61,8 +54,8 @@ def load_xquad(languages: tuple[str, ...] | None, data_dir: Path | None) -> Para
 def xquad_questions(languages: tuple[str, ...] | None, data_dir: Path | None) -> dict[str, Iterator[Question]]:
     """The questions of every language, in the order of the file or of the Hub; read when they are iterated.
 
-    Raises:
-        InputError: as `load_xquad`, but questions are not matched; what is wrong with a row is found while iterating.
+    Raises InputError: as `load_xquad`, but questions are not matched; what is wrong with a row is found while
+    iterating.
     """
     if data_dir is None:
         picked = pick_languages(languages, HUB_LANGUAGES, "xquad")

@@ -6,8 +6,6 @@ byte-level tokenizers have pieces that are half a character.
 Source: I. H. Witten and T. C. Bell, "The zero-frequency problem", IEEE Transactions on Information Theory 37 (1991).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

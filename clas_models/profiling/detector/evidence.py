@@ -3,8 +3,6 @@
 How likely the languages are to write it (`probabilities.py`), its script, and its letters.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ counted for the languages that the first models and the mixture of the vocabular
 the most part from the language that it was made for, and there are far more of them than in any sample.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -91,14 +89,7 @@ def _is_whole_word(token: TokenText) -> bool:
 def _shapes(tokens: Sequence[TokenText], counts: Tensor) -> tuple[Tensor, Tensor]:
     """The shape of each token (whole, script, place in the word, letters), and the shares of the shapes by language."""
     kinds = [
-        (
-            token.text is None,
-            tuple(sorted(token.scripts)),
-            token.starts_word,
-            token.capital,
-            min(int(token.letters), 10),
-        )
-        for token in tokens
+        (t.text is None, tuple(sorted(t.scripts)), t.starts_word, t.capital, min(int(t.letters), 10)) for t in tokens
     ]
     index = {kind: place for place, kind in enumerate(dict.fromkeys(kinds))}
     shapes = torch.tensor([index[kind] for kind in kinds])

@@ -1,13 +1,35 @@
 """The corpus as the detector sees it: its texts by language, and the scripts and letters of each."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
-from .alphabets import ALPHABETS
 from .token_text import plain, script
+
+# Letters of the national alphabets in lower case, as the Unicode Common Locale Data Repository lists them: a small
+# sample of text does not show all of them.
+_LATIN = "abcdefghijklmnopqrstuvwxyz'-"
+_ARABIC = "ءآأؤإئابةتثجحخدذرزسشصضطظعغفقكلمنهوىيًٌٍَُِّْٰـ"
+
+ALPHABETS: dict[str, frozenset[str]] = {
+    code: frozenset(letters)
+    for code, letters in {
+        "ar": _ARABIC,
+        "bg": "абвгдежзийклмнопрстуфхцчшщъьюяѝ",
+        "de": _LATIN + "äöüß",
+        "el": "αβγδεζηθικλμνξοπρσςτυφχψωάέήίόύώϊϋΐΰ",
+        "en": _LATIN,
+        "es": _LATIN + "áéíóúüñ",
+        "fr": _LATIN + "àâæçèéêëîïôœùûüÿ",
+        "ro": _LATIN + "ăâîșțşţ",
+        "ru": "абвгдежзийклмнопрстуфхцчшщъыьэюяё",
+        "sw": _LATIN,
+        "tr": _LATIN + "çğıöşüâîû\u0307",
+        "ur": "ءآأؤئابپتٹثجچحخدڈذرڑزژسشصضطظعغفقکگلمنںهھہۂوۃیےۓًَُِّٰ",
+        "vi": _LATIN + "ăâđêôơưàảãáạằẳẵắặầẩẫấậèẻẽéẹềểễếệìỉĩíịòỏõóọồổỗốộờởỡớợùủũúụừửữứựỳỷỹýỵ",
+    }.items()
+}
 
 
 @dataclass(frozen=True)
@@ -23,7 +45,7 @@ class Sample:
     alphabets: list[frozenset[str] | None]
 
     @classmethod
-    def of(cls, rows: Sequence[Mapping[str, str]], anchor: str) -> Sample:
+    def of(cls, rows: Sequence[Mapping[str, str]], anchor: str) -> Self:
         codes = [anchor, *(code for code in rows[0] if code != anchor)]
         texts = [[row[code] for row in rows] for code in codes]
         seen = [frozenset(plain("".join(sentences))) for sentences in texts]

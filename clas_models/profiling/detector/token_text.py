@@ -1,7 +1,5 @@
 """What a token says by itself: its bytes, whether it begins a word, its script and its letters."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from dataclasses import dataclass

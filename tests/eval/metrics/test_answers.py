@@ -6,8 +6,7 @@ from functools import partial
 
 import pytest
 
-from eval.metrics.normalisation import mlqa_tokens, squad_tokens
-from eval.metrics.overlap import best_scores, mean_percent, overlap_f1
+from eval.metrics.answers import best_scores, mean_percent, mlqa_tokens, overlap_f1, squad_tokens
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from eval.report.grid_tables import (
     grid_points,
     scores_table,
     settings_table,
+    tuning_table,
 )
-from eval.report.tuning import tuning_table
 
 from .support import choices, grid_methods, settings, write_run, xnli_records
 

@@ -8,9 +8,8 @@ import pytest
 
 from eval.report.collect import collect
 from eval.report.comparison import compare
-from eval.report.summary_tables import metrics_table, overview_table
 from eval.report.table import Cell, Column, Table, difference, escape_markdown, interval, p_sentence, p_value, plain
-from eval.report.tables import differences_table, slug
+from eval.report.tables import differences_table, metrics_table, overview_table, slug
 from eval.statistics import Interval
 
 from .support import choice, choices, settings, write_run, xnli_records, xquad_records

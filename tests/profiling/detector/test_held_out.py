@@ -8,8 +8,7 @@ import pytest
 from trained_tokenizers import builtin_rows
 
 from clas_models.errors import InputError
-from clas_models.profiling.detector.detector_building import build_detector
-from clas_models.profiling.detector.held_out import DetectorAccuracy, held_out_accuracy
+from clas_models.profiling.detector.detector_building import DetectorAccuracy, build_detector, held_out_accuracy
 
 from .conftest import OTHER, Made
 
