@@ -26,7 +26,7 @@ class Line:
 
 @dataclass(frozen=True)
 class LineChart:
-    """Scores over a strength; `level` is the base's average, a horizontal line."""
+    """Scores over a strength; `level` is the base's average, a horizontal line; `decimals` are those of a score."""
 
     name: str
     title: str
@@ -35,13 +35,14 @@ class LineChart:
     lines: tuple[Line, ...]
     level: float | None
     level_label: str
+    decimals: int
 
 
 @dataclass(frozen=True)
 class DotChart:
     """A difference with its interval for every language, a series a method; None where there is none.
 
-    `separate` counts the last rows that are no languages but averages.
+    `separate` counts the last rows that are no languages but averages; `decimals` are those of a score.
     """
 
     name: str
@@ -49,6 +50,7 @@ class DotChart:
     x_label: str
     rows: tuple[str, ...]
     series: Mapping[str, tuple[Interval | None, ...]]
+    decimals: int
     separate: int = 0
 
 
@@ -96,6 +98,7 @@ def differences_chart(comparison: Comparison) -> DotChart:
         x_label=comparison.task.scale.difference,
         rows=(*languages, f"avg. without {task.anchor}"),
         series=series,
+        decimals=task.scale.digits,
         separate=1,
     )
 
@@ -121,6 +124,7 @@ def alpha_chart(comparison: Comparison, points: Sequence[GridPoint]) -> LineChar
         lines=tuple(lines),
         level=comparison.base_mean,
         level_label=f"{task.base}, avg.",
+        decimals=task.scale.digits,
     )
 
 
@@ -142,6 +146,7 @@ def beta_gamma_chart(comparison: Comparison, points: Sequence[GridPoint]) -> Lin
         lines=tuple(lines),
         level=comparison.base_mean,
         level_label=task.base or "",
+        decimals=task.scale.digits,
     )
 
 

@@ -76,7 +76,7 @@ def _(chart: LineChart) -> list[Any]:
                 marker={"symbol": symbol, "size": 8 if line.emphasis else 7, "color": colour},
                 error_y=_errors(line.y, line.intervals) if line.intervals else None,
                 meta={"ink": ink},
-                hovertemplate="%{x:g}: %{y:.2f}",
+                hovertemplate=f"%{{x:g}}: %{{y:.{chart.decimals}f}}",
             )
         )
     return traces
@@ -98,16 +98,16 @@ def _(chart: DotChart) -> list[Any]:
                 mode="markers",
                 marker={"symbol": _SYMBOLS[index % 7], "size": 9, "color": COLOURS[index % 6]},
                 error_x=_errors(means, [interval for _, interval in shown]),
-                text=[_plain(f"{chart.rows[row]}: {_described(interval)}") for row, interval in shown],
+                text=[_plain(f"{chart.rows[row]}: {_described(interval, chart.decimals)}") for row, interval in shown],
                 hovertemplate="%{text}",
             )
         )
     return traces
 
 
-def _described(interval: Interval) -> str:
-    ends = f" [{interval.low:+.2f}, {interval.high:+.2f}]" if math.isfinite(interval.low) else ""
-    return f"{interval.mean:+.2f}{ends}"
+def _described(interval: Interval, places: int) -> str:
+    ends = f" [{interval.low:+.{places}f}, {interval.high:+.{places}f}]" if math.isfinite(interval.low) else ""
+    return f"{interval.mean:+.{places}f}{ends}"
 
 
 def _errors(means: Sequence[float], intervals: Sequence[Interval | None]) -> dict[str, Any]:

@@ -25,8 +25,9 @@ LINES = LineChart(
     ),
     level=42.0,
     level_label="base",
+    decimals=2,
 )
-DOTS = DotChart("dots", "Dots", "difference", (*XNLI, "avg."), {"clas": (BAR,) * 15 + (None,), "x": (BAR,) * 16}, 1)
+DOTS = DotChart("dots", "Dots", "difference", (*XNLI, "avg."), {"clas": (BAR,) * 15 + (None,), "x": (BAR,) * 16}, 2, 1)
 HEAT = HeatMap(
     "heat", "Heat", "α", ("en", "de"), ("-2", "2"), ((0.0, None), (3.0, -1.5)), "points", 1, higher_is_better=True
 )
@@ -77,7 +78,7 @@ def test_the_heat_map_is_centred_at_no_difference():
 
 
 def test_an_unbounded_interval_is_a_point():
-    chart = DotChart("dots", "Dots", "difference", ("de",), {"clas": (Interval(5.0, -math.inf, math.inf),)})
+    chart = DotChart("dots", "Dots", "difference", ("de",), {"clas": (Interval(5.0, -math.inf, math.inf),)}, 2)
     figure = draw(chart)
     figure.draw_without_rendering()
     low, high = figure.axes[0].get_xlim()
@@ -89,6 +90,7 @@ def test_the_page_shows_the_same_numbers():
     data = plotly_figure(LINES)["data"]
     assert [trace["name"] for trace in data] == [*XNLI, "avg."]
     assert data[2]["y"] == [42.0, 42.0, 41.0]
+    assert data[2]["hovertemplate"] == "%{x:g}: %{y:.2f}"
     assert data[-1]["error_y"]["array"] == [1.0, 0.0, 38.5]
     assert data[-1]["meta"]["ink"]
     heat = plotly_figure(HEAT)["data"][0]
