@@ -108,6 +108,7 @@ def test_arguments_that_cannot_be_read(converter: Command, arguments: list[str],
 # --- quiet ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_quiet_script_prints_the_folder_and_nothing_else(plain_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
     command: list[Any] = [
         sys.executable,

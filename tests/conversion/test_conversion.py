@@ -416,6 +416,7 @@ def test_remote_code_of_the_source_makes_way_for_the_code_that_steers(
     assert not (tmp_path / "out" / "x.py").exists()
 
 
+@pytest.mark.slow
 def test_builtin_corpus_is_the_default(tmp_path: Path, converter: Command) -> None:
     plain = save_plain(tmp_path / "plain", QWEN2, num_hidden_layers=3)
     converter.made(plain, "--out", tmp_path / "out", "--samples", "3", "--max-length", "8")

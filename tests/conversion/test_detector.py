@@ -174,6 +174,7 @@ def test_accuracy_is_in_the_summary_in_the_progress_and_in_the_model_card(
     assert "Without `language=` the model recognises the language of each input by itself" in card
 
 
+@pytest.mark.slow
 def test_the_built_in_corpus_has_all_its_languages(converter: Command, made: Path, tmp_path: Path) -> None:
     given = [made / "plain", "--corpus", made / "rows.jsonl", "--samples", "2", "--detector-corpus", "builtin"]
     ended = converter.made(*given, "--out", tmp_path / "out")

@@ -36,6 +36,8 @@ from .support import (
     write_corpus,
 )
 
+pytestmark = pytest.mark.slow
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -272,7 +274,6 @@ def test_full_disk_is_not_taken_for_an_unreachable_hub(world: World) -> None:
     assert world.convert(*given).status == 0
 
 
-@pytest.mark.slow
 def test_hub_that_cannot_be_reached_is_found_out_within_seconds(tmp_path: Path) -> None:
     """First it is there, so that one model gets into the cache; then it is not."""
     save_plain(tmp_path / "model")

@@ -137,6 +137,7 @@ def test_folder_that_is_no_checkpoint(world: World, checkpoint: Path, tmp_path: 
 # ---- where the Hub is not
 
 
+@pytest.mark.slow
 def test_unreachable_hub(checkpoint: Path, converter: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]  # nobody listens there when it is closed

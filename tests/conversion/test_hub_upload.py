@@ -39,6 +39,8 @@ from .support import (
     write_corpus,
 )
 
+pytestmark = pytest.mark.slow
+
 # ---- what arrives
 
 
@@ -149,7 +151,6 @@ def test_library_s_validator_takes_the_card_as_it_is(world: World, checkpoint: P
 # ---- interruptions
 
 
-@pytest.mark.slow
 def test_upload_goes_on_after_an_interruption(world: World, checkpoint: Path) -> None:
     """Control-C in the middle of the large files; then the command that the message gives."""
     world.hub.held = True
@@ -226,7 +227,6 @@ sys.exit(status)
 """
 
 
-@pytest.mark.slow
 def test_upload_the_xet_way(checkpoint: Path, tmp_path: Path) -> None:
     """The way to the real Hub where the package hf_xet is installed: large files go to a store of their own."""
     pytest.importorskip("hf_xet")
@@ -265,7 +265,6 @@ print(sum(int(mask.sum()) for name, mask in found.items() if name.endswith("_mas
 """
 
 
-@pytest.mark.slow
 def test_push_to_hub_of_a_model(checkpoint: Path, tmp_path: Path) -> None:
     with upload_hub() as (address, hub):
         home = tmp_path / "home"

@@ -251,6 +251,7 @@ def test_finished_profile_is_not_computed_twice(
     assert hidden(tmp_path) == set()
 
 
+@pytest.mark.slow
 def test_profile_of_an_earlier_attempt_is_used_if_and_only_if_it_is_the_one_asked_for(
     sharded: Path, corpus_file: Path, tmp_path: Path, converter: Command
 ) -> None:

@@ -91,6 +91,7 @@ def test_unknown_sources_are_refused(tmp_path):
     assert "data_dir" in message("org/name", data_dir=tmp_path)
 
 
+@pytest.mark.slow
 def test_builtin_needs_no_datasets_library():
     code = "import sys; sys.modules['datasets'] = None\n"
     code += "from clas_models.profiling.corpora import load_corpus; print(len(list(load_corpus('builtin').rows)))"

@@ -57,6 +57,7 @@ def test_a_failed_write_leaves_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
 
 
+@pytest.mark.slow
 def test_neither_import_nor_drawing_loads_pyplot(tmp_path):
     code = (
         "import pathlib, sys\n"

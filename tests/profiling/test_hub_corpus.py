@@ -122,6 +122,7 @@ def test_hub_that_never_answers_is_found_out_within_seconds(tmp_path):
     assert seconds < FOUND_OUT_WITHIN
 
 
+@pytest.mark.slow
 def test_offline_hub_dataset_comes_from_the_cache_or_is_refused(tmp_path):
     tables = {code: {"validation": [{"text": f"{code} a"}, {"text": f"{code} b"}]} for code in ("en", "de")}
     folder = write_hub_folder(tmp_path / "org" / "name", tables)
@@ -139,6 +140,7 @@ def test_offline_hub_dataset_comes_from_the_cache_or_is_refused(tmp_path):
         assert seconds < FOUND_OUT_WITHIN
 
 
+@pytest.mark.slow
 def test_malformed_hub_name_is_refused_without_the_network(tmp_path):
     environment = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
     (said,), _ = load_in_another_process("a--b/c..d", environment)

@@ -408,6 +408,7 @@ for count in (200, 200, 4000):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in other units elsewhere")
 def test_memory_does_not_grow_with_the_samples() -> None:
     # In a process of its own, whose peak no other test has set.  All activations of 4000 rows would be 300 MB, their

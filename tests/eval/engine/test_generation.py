@@ -39,6 +39,7 @@ def test_a_batch_of_one_is_generate_in_single_precision(family: Any) -> None:
     assert texts(model, prompts, "zh", 1) == [generated(model, prompt, "zh", NEW) for prompt in prompts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "window"),
     [("qwen2", {"use_sliding_window": True, "max_window_layers": 1}), ("mistral", {})],
@@ -58,6 +59,7 @@ def test_the_anchor_is_the_plain_model(family: Any, dtype: torch.dtype) -> None:
     assert texts(steered, prompts, "en", 8) == texts(plain, prompts, "en", 8) != texts(steered, prompts, "de", 8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_conditions_together_are_each_alone(family: Any, language: str) -> None:
     model = tiny_steered(family)

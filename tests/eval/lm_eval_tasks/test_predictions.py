@@ -15,6 +15,8 @@ from clas_models.profiling.corpora.xnli import HUB_LANGUAGES
 
 from .support import Harness
 
+pytestmark = pytest.mark.slow
+
 LANGUAGES = ("en", "zh")
 
 

@@ -41,6 +41,7 @@ def test_metric_from_the_package(name: str, tmp_path: Path) -> None:
     assert metric(cache_dir=str(tmp_path)).compute(**inputs) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_metrics_load_from_their_paths_without_the_package_or_a_network(tmp_path: Path) -> None:
     code = (
         "import evaluate, json, sys\n"
