@@ -116,6 +116,11 @@ PRIVATE_NAMES = (
         "that a folded checkpoint loads (tests/conversion/formats/test_folded.py)",
     ),
     PrivateName(
+        "_buffers",
+        "a step of decoding reads a rule's buffers without the look-up of nn.Module",
+        "that a rule's table is never stale (tests/modeling/test_scale.py)",
+    ),
+    PrivateName(
         "transformers.integrations.ggml:GGUF_CONFIG_MAPPING",
         "the architectures of GGUF files that transformers reads",
         "the field gguf of each family (tests/test_family_contract.py)",
