@@ -62,7 +62,7 @@ class PromptBuilder:
     ) -> None:
         """
         Args:
-            tokenizer: a fast one, as Llama and Qwen2 have.
+            tokenizer: a fast one.
             templates: of the task, see `find_templates`; None for a perplexity, which has none.
             task: whose examples will come.
             max_length: the most tokens of a prompt; tokens that a model adds to it do not count.

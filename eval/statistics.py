@@ -102,7 +102,7 @@ def sign_flip_test(base: ArrayLike, other: ArrayLike, *, resamples: int = RESAMP
     1 / (`resamples` + 1).
 
     Args:
-        base, other: a score an example, `[examples]`.
+        base, other: a score for each example, `[examples]`.
     """
     differences = _differences(base, other)
     changed = differences[differences != 0]  # swapping equal scores changes nothing
@@ -124,7 +124,7 @@ def paired_t_test(base: ArrayLike, other: ArrayLike) -> float | None:
     """p of the two-sided paired t-test across languages (Tables 1 and 2); leave the anchor out, as the paper does.
 
     Args:
-        base, other: a score a language, `[languages]`.
+        base, other: a score for each language, `[languages]`.
     """
     differences = _differences(base, other)
     if differences.size < 2 or np.ptp(differences) <= _ROUNDING:
@@ -139,7 +139,7 @@ def equal_variance_test(base: ArrayLike, other: ArrayLike) -> float | None:
     scores are normal.
 
     Args:
-        base, other: a score a language, `[languages]`.
+        base, other: a score for each language, `[languages]`.
     """
     _differences(base, other)
     # What is compared are distances from the median: where these do not vary, as with two languages, F has no meaning.

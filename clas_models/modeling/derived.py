@@ -3,8 +3,9 @@
 A rule's buffers are what is loaded, moved and set; what a step of decoding needs is a table made from them.  To make it
 at every step costs more than to use it, and to make it when somebody says that a buffer has changed leaves it stale
 when nobody does.  So it is made when it is asked for, and kept with what it was made from: the very tensors, torch's
-count of the writes to each, and where their memory is.  A buffer that was replaced, moved, cast or written to, by
-whatever means, makes the table anew.
+count of the writes to each, and where their memory is.  A buffer that was replaced, moved, cast, loaded or written to
+makes the table anew.  What torch itself does not count is not seen: a write through `buffer.data` or through a NumPy
+array that shares its memory.
 """
 
 from collections.abc import Callable, Hashable, Sequence

@@ -1,6 +1,6 @@
 """Text generation in the language of each prompt, whatever the base class does with the prompts.
 
-Which language that is, is decided once for a call of `generate`; from then on ids travel, one a prompt.
+Which language that is, is decided once for a call of `generate`; from then on ids travel, one for each prompt.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from transformers import GenerationConfig
 
 from .auto_language import decide, is_auto, remember, remembered
 from .language import Language, language_code, resolve_language
-from .positions import PromptEnd, checked_positions
+from .positions import ALL, PromptEnd, checked_positions
 
 
 class ClasGenerationMixin:
@@ -118,9 +118,9 @@ class ClasGenerationMixin:
     ) -> Any:
         """As in the base class; all requests are in the one language `config.language`.
 
-        Raises ValueError: that is "auto", or another language is named.
+        Raises ValueError: that is "auto", another language is named, or vectors act on some tokens of a prompt.
         """
-        self._check_one_language(language)
+        self._check_shared_rows(language)
         return super().generate_batch(inputs, generation_config, *args, **kwargs)
 
     def init_continuous_batching(
@@ -128,13 +128,19 @@ class ClasGenerationMixin:
     ) -> Any:
         """As in the base class; all requests are in the one language `config.language`.
 
-        Raises ValueError: that is "auto", or `generation_config` names another language.
+        Raises ValueError: that is "auto", `generation_config` names another language, or vectors act on some tokens
+        of a prompt.
         """
-        self._check_one_language(getattr(generation_config, "language", None))
-        self._check_one_language(getattr(self.generation_config, "language", None))
+        self._check_shared_rows(getattr(generation_config, "language", None))
+        self._check_shared_rows(getattr(self.generation_config, "language", None))
         return super().init_continuous_batching(generation_config, *args, **kwargs)
 
-    def _check_one_language(self, named: Language) -> None:
+    def _check_shared_rows(self, named: Language) -> None:
+        if self.config.add_rule.acts and self.config.vector_positions != ALL:
+            raise ValueError(
+                f"vector_positions: {self.config.vector_positions!r} cannot be told for each request in continuous "
+                'batching, where requests share a row; set vector_positions="all", vector_strength=0, or use generate()'
+            )
         fixed = self.config.language
         same = isinstance(named, str) and not is_auto(named) and language_code(named, "language") == fixed
         if is_auto(fixed) or not (named is None or same):

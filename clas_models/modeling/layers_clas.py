@@ -10,7 +10,6 @@ forward for each topology; `family_check.py` refuses a family that has another o
 
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache
 
@@ -129,12 +128,11 @@ class PreNormLayerMixin(ClasDecoderLayerMixin):
         return hidden_states
 
 
-def put_in_slot(layer: ClasDecoderLayerMixin, name: str, rule: nn.Module | None) -> None:
-    """Put a rule, or None, into the slot of this name; a rule goes to the layer's device and mode."""
-    owner = layer if name == "add" else layer.mlp
-    if rule is not None:
-        weight = layer.mlp.down_proj.weight
-        device = weight.device if weight.device.type != "meta" else torch.device("cpu")  # offloaded: see the hook
-        hook = getattr(layer.mlp.down_proj, "_hf_hook", None)
-        rule = rule.to(getattr(hook, "execution_device", None) or device).train(layer.training)
-    setattr(owner, name, rule)
+def put_write(layer: ClasDecoderLayerMixin, write: nn.Module | None) -> None:
+    """Fill or empty the slot `write` of a layer; a rule goes to the device on which the layer computes."""
+    if write is not None:
+        down_proj = layer.mlp.down_proj
+        hook = getattr(down_proj, "_hf_hook", None)  # an offloaded layer has its weights elsewhere until it runs
+        device = getattr(hook, "execution_device", None)
+        write = write.to(down_proj.weight.device if device is None else device).train(layer.training)
+    layer.mlp.write = write

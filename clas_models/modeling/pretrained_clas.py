@@ -14,7 +14,7 @@ from .add import AddInLayer
 from .auto_language import DetectedLanguage, detect
 from .configuration_clas import STRENGTHS
 from .language_detector import LanguageDetector
-from .layers_clas import put_in_slot
+from .layers_clas import put_write
 from .rule import Rule
 from .scale import ScaleInLayer
 from .tensor_names import DETECTOR_PREFIX, MASKS, OVERWRITE_TABLES, RENAMED
@@ -200,12 +200,12 @@ class ClasPreTrainedMixin:
             raise ValueError("write: another one is in force; leave its block first, or put both into one table")
         try:
             for layer in write.layers:
-                put_in_slot(decoder.layers[layer], write.name, write.in_layer(layer, config.languages))
+                put_write(decoder.layers[layer], write.in_layer(layer, config.languages))
             decoder.writes = (write,)
             yield
         finally:
             for layer in write.layers:
-                put_in_slot(decoder.layers[layer], write.name, None)
+                put_write(decoder.layers[layer], None)
             decoder.writes = ()
 
     # ---- the language detector

@@ -40,7 +40,7 @@ class LineChart:
 
 @dataclass(frozen=True)
 class DotChart:
-    """A difference with its interval for every language, a series a method; None where there is none.
+    """A difference with its interval for every language, a series for each method; None where there is none.
 
     `separate` counts the last rows that are no languages but averages; `decimals` are those of a score.
     """

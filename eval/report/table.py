@@ -44,7 +44,7 @@ class Table:
         name: stem of its file names.
         body, foot: what is shown; the foot takes no part in sorting.
         notes: sentences below the table.
-        data: the same and more as plain values, a dict a row: the CSV file and the rows in JSON.
+        data: the same and more as plain values, a dict for each row: the CSV file and the rows in JSON.
         summary: values about the whole table, for JSON.
         long: too long for the Markdown report, which then names the CSV file instead.
     """

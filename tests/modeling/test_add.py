@@ -145,6 +145,13 @@ def test_words_that_name_no_position(family: Any, tokens: Any) -> None:
         family.config(**{**TINY, "vector_positions": 3})
 
 
+def test_requests_that_share_a_row_are_refused(family: Any) -> None:
+    model = with_vectors(family, vector_positions="last")
+    model.config.language = "de"
+    with pytest.raises(ValueError, match="vector_positions: 'last' cannot be told for each request"):
+        model.init_continuous_batching()
+
+
 def test_vectors_travel_with_the_checkpoint(family: Any, tokens: Any, tmp_path: Path) -> None:
     model = with_vectors(family, bridge_layers=[2, 3])
     model.save_pretrained(tmp_path)

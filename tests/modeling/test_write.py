@@ -128,6 +128,17 @@ def test_in_half_precision(family: Any, tokens: Any, tmp_path: Path) -> None:
         assert not torch.equal(half(tokens, language="de").logits, plain(tokens).logits)
 
 
+def test_where_weights_are_on_disk(family: Any, tokens: Any, tmp_path: Path) -> None:
+    tiny_steered(family).save_pretrained(tmp_path)
+    models = [AutoModelForCausalLM.from_pretrained(tmp_path, **kw) for kw in ({}, {"device_map": {"": "disk"}})]
+    found = []
+    for model in models:
+        with model.intervening(Write(*tables())):
+            found.append(model(tokens, language=ROWS).logits)
+    assert models[1].model.layers[0].mlp.down_proj.weight.device.type == "meta"
+    assert torch.equal(*found)
+
+
 def test_generation_with_beams(family: Any, tokens: Any) -> None:
     model = unsteered(family)
     options = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False, "num_beams": 2}

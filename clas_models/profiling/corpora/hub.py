@@ -1,4 +1,4 @@
-"""Parallel text in any dataset of the Hugging Face Hub that has one configuration a language.
+"""Parallel text in any dataset of the Hugging Face Hub that has one configuration for each language.
 
 Row n of one language goes with row n of every other.
 """

@@ -1,4 +1,4 @@
-"""Parallel text in a JSON Lines file: one object a line, language codes as keys, texts as values.
+"""Parallel text in a JSON Lines file: one object in each line, language codes as keys, texts as values.
 
 One comes with the package: 160 sentences in 16 languages (CC0), 100 of everyday and encyclopaedic prose, then 60
 questions and pieces of speech and of formal prose; its quality is the business of the tests.
