@@ -24,6 +24,7 @@ from .heads_clas import (
 )
 from .layers_clas import ClasMLPMixin, PreNormLayerMixin
 from .modeling_clas import ClasModelMixin
+from .name_tables import join_tables
 
 
 class ClasLlamaConfig(ClasConfigMixin, LlamaConfig):
@@ -74,3 +75,4 @@ LLAMA = Family(
     gguf="llama",
     vllm="vllm.model_executor.models.llama:LlamaForCausalLM",
 )
+join_tables(LLAMA)

@@ -24,6 +24,7 @@ from .heads_clas import (
 )
 from .layers_clas import ClasMLPMixin, PreNormLayerMixin
 from .modeling_clas import ClasModelMixin
+from .name_tables import join_tables
 
 
 class ClasMistralConfig(ClasConfigMixin, MistralConfig):
@@ -74,3 +75,4 @@ MISTRAL = Family(
     gguf=None,  # files of it name "llama", and are read as a Llama
     vllm="vllm.model_executor.models.mistral:MistralForCausalLM",
 )
+join_tables(MISTRAL)

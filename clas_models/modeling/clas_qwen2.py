@@ -24,6 +24,7 @@ from .heads_clas import (
 )
 from .layers_clas import ClasMLPMixin, PreNormLayerMixin
 from .modeling_clas import ClasModelMixin
+from .name_tables import join_tables
 
 
 class ClasQwen2Config(ClasConfigMixin, Qwen2Config):
@@ -74,3 +75,4 @@ QWEN2 = Family(
     gguf="qwen2",
     vllm="vllm.model_executor.models.qwen2:Qwen2ForCausalLM",
 )
+join_tables(QWEN2)

@@ -20,6 +20,7 @@ from transformers.utils import logging
 from .add import Add
 from .auto_language import AUTO, is_auto
 from .language import language_code
+from .name_tables import join_peft_tables
 from .positions import LAST, checked_positions
 from .scale import Scale
 from .steering import Strengths, by_language_id
@@ -114,6 +115,16 @@ class ClasConfigMixin:
         self.validate_steering()
         self.clas_version, self.auto_map = VERSION, self.code_map()
         return super().save_pretrained(*args, **kwargs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in the base class.
+
+        It is what PEFT asks for right before it looks up which modules to adapt, so that is when PEFT's tables, which
+        may have been loaded long after the model, get to know this family.
+        """
+        plain = next(cls for cls in type(self).__mro__ if cls.__module__.startswith("transformers.models."))
+        join_peft_tables(plain.model_type, self.model_type)
+        return super().to_dict()
 
     def validate(self) -> None:
         """Checked by `save_pretrained` before anything is written."""

@@ -20,6 +20,7 @@ from clas_models import FAMILIES
 from clas_models.conversion.checkpoint import code_files
 from clas_models.modeling.configuration_clas import MODEL_CLASSES
 
+
 LANGUAGES = ["en", "de", "zh", "xx"]
 TOKENS = rows([GERMAN] * 9, [CHINESE] * 9, list(range(100, 109)), [GERMAN] * 9)[0]
 LOAD = """
@@ -49,6 +50,36 @@ import sys
 from transformers import AutoModelForCausalLM
 AutoModelForCausalLM.from_pretrained(sys.argv[1], trust_remote_code=sys.argv[2] == "True")
 """
+
+# One Auto class and its pipeline, alone in a process: another one's classes may hide what it lacks.
+ALONE = """
+import inspect, json, sys
+checkout, name, kind, task = sys.argv[1:]
+if checkout:
+    sys.path.insert(0, checkout)
+    import clas_models
+import transformers
+from transformers.models.auto import modeling_auto
+model = getattr(transformers, kind).from_pretrained(name, trust_remote_code=True)
+if task:
+    call = transformers.pipeline(task, model=name, trust_remote_code=True, device="cpu")
+    assert call("Ich war es."), task
+print(json.dumps({
+    "package": type(model).__module__.startswith("clas_models."),
+    "parameters": list(inspect.signature(model.forward).parameters),
+    "tables": [
+        table for table, names in vars(modeling_auto).items()
+        if table.endswith("MAPPING_NAMES") and type(model).__name__ in names.values()
+    ],
+}))
+"""
+PIPELINES = {
+    "AutoModel": "",
+    "AutoModelForCausalLM": "text-generation",
+    "AutoModelForSequenceClassification": "text-classification",
+    "AutoModelForTokenClassification": "token-classification",
+    "AutoModelForQuestionAnswering": "",  # transformers has none any more
+}
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +132,23 @@ def test_without_the_package_every_auto_class_gives_the_same_bits(
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "again")
     assert type(again) is family.causal_lm
     check_against(again.eval(), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("package", [False, True], ids=["carried code", "package"])
+@pytest.mark.parametrize("kind", MODEL_CLASSES)
+def test_each_auto_class_is_whole_alone_in_a_process(
+    bare: BareEnvironment, kind: str, package: bool, tmp_path: Path
+) -> None:
+    saved(FAMILIES["qwen2"], tmp_path / "checkpoint")
+    checkout = str(Path(__file__).parents[2]) if package else ""
+    ended = bare.run(ALONE, checkout, tmp_path / "checkpoint", kind, PIPELINES[kind])
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    assert "is not supported" not in ended.stderr
+    said = json.loads(ended.stdout.splitlines()[-1])
+    assert said["package"] is package
+    assert {"language", "positions"} <= set(said["parameters"])
+    assert len(said["tables"]) == 1
 
 
 @pytest.mark.slow
