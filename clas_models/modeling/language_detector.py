@@ -7,7 +7,7 @@ integers: the answer does not depend on padding, batch or device, and no cast of
 the tables.
 
 How the tables are made is `profiling/detector`'s business, when the detector is asked is `auto_language.py`'s; this
-module needs nothing but torch.
+module needs nothing of transformers.
 
 Source: E. S. Page, "Continuous inspection schemes", Biometrika 41 (1954), for the sum that finds the stretch.
 """
@@ -19,6 +19,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .offloading import keep_in_memory
 
 # One nat of evidence is this many units of the int8 table: steps of 1/16 nat up to 7.9 nats for one token.
 UNITS_PER_NAT = 16
@@ -114,6 +116,7 @@ class LanguageDetector(nn.Module):
 
     def resize(self, vocab_size: int) -> None:
         """Follow a resized embedding: tokens that are new say nothing."""
+        keep_in_memory(self)
         more = vocab_size - len(self.kinds)
         for name in ("evidence", "kinds"):
             table = getattr(self, name)

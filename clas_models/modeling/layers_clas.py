@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers.cache_utils import Cache
 
 from .add import AddInLayer
+from .offloading import device_of
 from .scale import ScaleInLayer
 from .write import WriteInLayer
 
@@ -132,7 +133,5 @@ def put_write(layer: ClasDecoderLayerMixin, write: nn.Module | None) -> None:
     """Fill or empty the slot `write` of a layer; a rule goes to the device on which the layer computes."""
     if write is not None:
         down_proj = layer.mlp.down_proj
-        hook = getattr(down_proj, "_hf_hook", None)  # an offloaded layer has its weights elsewhere until it runs
-        device = getattr(hook, "execution_device", None)
-        write = write.to(down_proj.weight.device if device is None else device).train(layer.training)
+        write = write.to(device_of(down_proj, down_proj.weight)).train(layer.training)
     layer.mlp.write = write

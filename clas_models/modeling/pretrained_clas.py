@@ -129,10 +129,7 @@ class ClasPreTrainedMixin:
             alpha=dict(zip(codes, strengths.alpha, strict=True)),
             beta=strengths.beta,
             gamma=strengths.gamma,
-            neurons={
-                index: (int(scale.shared_mask.sum()), int(scale.specific_mask.sum()))
-                for index, scale in zip(config.bridge_layers, scales, strict=True)
-            },
+            neurons={index: scale.rescaled() for index, scale in zip(config.bridge_layers, scales, strict=True)},
             intermediate_size=config.intermediate_size,
             vector_layers=tuple(config.vector_layers),
             vector_strength=dict(zip(codes, adds[0].strengths, strict=True)) if adds else None,

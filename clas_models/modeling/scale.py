@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .derived import DerivedTable
+from .offloading import in_memory
 from .rule import NEURONS
 from .steering import Strengths, neuron_factors
 
@@ -88,6 +89,11 @@ class ScaleInLayer(nn.Module):
 
         form = dtype if part is None else (dtype, part.start, part.stop)
         return self._factors.get(buffers, form, make)
+
+    def rescaled(self) -> tuple[int, int]:
+        """How many neurons are shared, and how many specific."""
+        with in_memory(self):
+            return int(self.shared_mask.sum()), int(self.specific_mask.sum())
 
     def set_strengths(self, strengths: Strengths) -> None:
         """Put other strengths in force.  In place: a compiled graph stays valid."""

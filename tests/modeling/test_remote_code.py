@@ -20,7 +20,6 @@ from clas_models import FAMILIES
 from clas_models.conversion.checkpoint import code_files
 from clas_models.modeling.configuration_clas import MODEL_CLASSES
 
-
 LANGUAGES = ["en", "de", "zh", "xx"]
 TOKENS = rows([GERMAN] * 9, [CHINESE] * 9, list(range(100, 109)), [GERMAN] * 9)[0]
 LOAD = """
