@@ -82,7 +82,8 @@ def _profiling(args: argparse.Namespace) -> None:
         dtype = torch.bfloat16 if args.device.startswith("cuda") else torch.float32
         plain = llama_8b_shaped(args.llama_8b, dtype, args.device)
         label = f"Llama 8B's shape, {args.llama_8b} layers"
-        print(profiling.measure(plain, label, 1, 256, 1, args.rounds), flush=True)
+        for rows, length, batch in ((1, 256, 1), (8, 512, 8)) if dtype == torch.bfloat16 else ((1, 256, 1),):
+            print(profiling.measure(plain, label, rows, length, batch, args.rounds), flush=True)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,11 @@ def logits(model: Any, tokens: Tensor = TOKENS, **options: Any) -> Tensor:
         return model(tokens.to(model.device), **options).logits
 
 
+def assert_close(found: Tensor, expected: Tensor) -> None:
+    """As close as the angles of rotary embeddings, which are float32 in every model, come out on the two."""
+    torch.testing.assert_close(found.cpu(), expected, rtol=2e-3, atol=1e-3)
+
+
 def on_gpu(model: Any, dtype: torch.dtype) -> Any:
     return model.to("cuda", dtype)
 
@@ -53,14 +58,18 @@ def test_a_row_of_a_mixed_batch_is_what_it_is_on_a_processor(family: Any) -> Non
         for layer in (1, 4):
             model.model.layers[layer].add.vectors[1:] = 0.5
     here, there = models[0], models[1].to("cuda")
-    torch.testing.assert_close(logits(there, language=MIXED).cpu(), logits(here, language=MIXED))
+
+    def check() -> None:
+        assert_close(logits(there, language=MIXED), logits(here, language=MIXED))
+
+    check()
     with there.temporary_steering(alpha=-3, vector_strength=2), here.temporary_steering(alpha=-3, vector_strength=2):
-        torch.testing.assert_close(logits(there, language=MIXED).cpu(), logits(here, language=MIXED))
+        check()
     masks = torch.zeros(4, 6, 48, dtype=torch.bool)
     masks[1:, :, ::5] = True
     write = Write(masks, torch.ones(4, 6, 48))
     with there.intervening(write), here.intervening(write):
-        torch.testing.assert_close(logits(there, language=MIXED).cpu(), logits(here, language=MIXED))
+        check()
     assert there.steering == here.steering
 
 
@@ -73,7 +82,9 @@ def test_generation_and_detection(family: Any, beams: int) -> None:
     for language in ("auto", MIXED):
         found = there.generate(prompts.to("cuda"), language=language, **options)
         assert torch.equal(found.cpu(), here.generate(prompts, language=language, **options))
-    assert there.detect_language(prompts.to("cuda")) == here.detect_language(prompts)
+    for found, expected in zip(there.detect_language(prompts.to("cuda")), here.detect_language(prompts), strict=True):
+        assert (found.code, found.language_id) == (expected.code, expected.language_id)
+        assert found.confidences == pytest.approx(expected.confidences, abs=1e-6)
 
 
 @pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
@@ -102,5 +113,5 @@ def test_a_profile_is_that_of_a_processor(family: Any) -> None:
     here, there = profile("cpu"), profile("cuda")
     assert torch.equal(here.tokens, there.tokens)
     assert torch.equal(here.positive, there.positive)
-    torch.testing.assert_close(here.sum, there.sum)
-    torch.testing.assert_close(here.sum_sq, there.sum_sq)
+    assert_close(there.sum, here.sum)
+    assert_close(there.sum_sq, here.sum_sq)
