@@ -6,6 +6,7 @@ import re
 from importlib.metadata import requires, version
 from pathlib import Path
 
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -38,6 +39,9 @@ def test_versions_agree() -> None:
     assert clas_models.__version__ == version("clas-models")
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f"## {clas_models.__version__}" in changelog
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == clas_models.__version__
+    assert f"version = {{{clas_models.__version__}}}" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_modeling_imports_nothing_but_torch_transformers_and_its_own_files() -> None:
