@@ -57,7 +57,8 @@ def url(folder: Path) -> Iterator[str]:
         try:
             deadline = time.monotonic() + SECONDS
             while True:
-                assert server.poll() is None and time.monotonic() < deadline, (folder.parent / "log").read_text()
+                if server.poll() is not None or time.monotonic() > deadline:
+                    pytest.fail((folder.parent / "log").read_text())
                 try:
                     urllib.request.urlopen(f"http://127.0.0.1:{port}/docs", timeout=5).close()
                     break
