@@ -19,6 +19,7 @@ from ..copying import Change, copy_companions, write_json, write_weights
 from ..loading import on_disk
 from ..model_card import PLACEHOLDER, short_name
 from ..progress import Progress
+from ..reading import check_reading, keep_reading
 from ..source import Source
 from ..weights import Shard, fingerprint, read_shards
 from .cards import export_card
@@ -55,6 +56,7 @@ def _write(export: Export, folder: Path, progress: Progress) -> None:
     changes = _changes(export)
     write_json(folder / "config.json", plain_config(source))
     copy_companions(source.folder, folder)
+    keep_reading(source, folder)
     with progress.copying(sum(shard.size for shard in source.shards)) as copied:
         write_weights(folder, source.shards, link=source.from_hub, changes=changes, done=copied)
 
@@ -93,8 +95,9 @@ def _compare(export: Export, folder: Path) -> Difference:
     source, written = export.source, read_shards(folder)
     if fingerprint(_without(source.shards, changed)) != fingerprint(_without(written, changed)):
         raise VerificationError(f"{folder}: weights beside the folded ones differ from those of {source.name}")
-    steered = steered_logits(source.folder, export.config, export.scalings)
-    with on_disk(folder, dtype=torch.float32) as model, torch.inference_mode():
+    check_reading(source, folder)
+    steered = steered_logits(source, export.config, export.scalings)
+    with on_disk(folder, may_be_left=source.may_be_left, dtype=torch.float32) as model, torch.inference_mode():
         found = model(sample_tokens(export.config.vocab_size), use_cache=False).logits
     result = difference(steered, found)
     dtypes = {info.dtype for shard in source.shards for name, info in shard.tensors.items() if name in changed}
