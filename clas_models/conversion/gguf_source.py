@@ -100,7 +100,7 @@ def _check_header(path: Path) -> dict[str, str]:
     if values.get(f"{architecture}.expert_count"):
         raise InputError(f"{path}: a mixture of experts, which is not supported; give a model without experts")
     if any(name.startswith("cls.") for name in tensors):
-        raise InputError(f"{path}: a classifier, not a causal language model; give the one behind it")
+        raise InputError(f"{path}: a classifier; give the language model that it was made from")
     return {name[len(_TEMPLATE) :]: text for name, text in values.items() if name.startswith(_TEMPLATE)}
 
 

@@ -170,4 +170,4 @@ def _scripts() -> Iterator[str]:
             script = unicodedata.name(letter, "").partition(" ")[0]
             letters.setdefault(script, []).append(letter)
     for found in letters.values():
-        yield f"{''.join(found[:_LETTERS])} {''.join(found[-2:])}"
+        yield "".join(found[:: max(1, len(found) // _LETTERS)][:_LETTERS]) + f" {found[0]}"
