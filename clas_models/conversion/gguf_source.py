@@ -100,7 +100,7 @@ def _check_header(path: Path) -> dict[str, str]:
     if values.get(f"{architecture}.expert_count"):
         raise InputError(f"{path}: a mixture of experts, which is not supported; give a model without experts")
     if any(name.startswith("cls.") for name in tensors):
-        raise InputError(f"{path}: a classifier; give the language model that it was made from")
+        raise InputError(f"{path}: a classifier; give the causal language model behind it")
     return {name[len(_TEMPLATE) :]: text for name, text in values.items() if name.startswith(_TEMPLATE)}
 
 
@@ -111,6 +111,6 @@ def _wanted(field: str) -> bool:
 
 def _refuse_part(path: Path, parts: int) -> NoReturn:
     raise InputError(
-        f"{path}: one part of a GGUF file that is split into {parts}; join them (llama-gguf-split --merge FIRST OUT, of "
-        "llama.cpp) and give the whole file"
+        f"{path}: one part of a GGUF file that is split into {parts}; join them (llama-gguf-split --merge FIRST OUT, "
+        "of llama.cpp) and give the whole file"
     )

@@ -95,9 +95,9 @@ def _check_head(name: str, raw: dict[str, Any]) -> None:
         )
 
 
-def refuse_without_config(folder: Path) -> None:
+def refuse_without_config(folder: Path, name: str) -> None:
     """Raises InputError for a folder that has no `config.json`: what it is, as far as its files tell."""
-    refuse_adapter(folder)
+    refuse_adapter(folder, name)
     entries = sorted(folder.iterdir())
     whole = [path.name for path in entries if (path / "config.json").is_file()]
     if (folder / "model_index.json").is_file():
@@ -112,7 +112,7 @@ def refuse_without_config(folder: Path) -> None:
         reason = "no config.json, weights in their publisher's own format; give the model as Transformers has it"
     else:
         reason = "no config.json, so not a Transformers checkpoint"
-    raise InputError(f"{folder}: {reason}")
+    raise InputError(f"{name}: {reason}")
 
 
 def refuse_pointers(folder: Path) -> None:

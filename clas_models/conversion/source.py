@@ -139,14 +139,17 @@ def _from_folder(folder: Path, name: str, *, from_hub: bool) -> Source:
 
 def _check_first(folder: Path, name: str) -> None:
     """What a download of weights must not be wasted on."""
-    check_config(name, folder, read_config(folder))
+    check_config(name, folder, read_config(folder, name))
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The folder's `config.json` as a dictionary. Raises InputError: it is missing, or not a JSON object."""
+def read_config(folder: Path, name: str = "") -> dict[str, Any]:
+    """The folder's `config.json` as a dictionary; `name` is what the user calls the folder.
+
+    Raises InputError: it is missing, or not a JSON object.
+    """
     path = folder / "config.json"
     if not path.is_file():
-        refuse_without_config(folder)
+        refuse_without_config(folder, name or str(folder))
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -200,7 +200,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     shutil.copytree(model, pickled, ignore=shutil.ignore_patterns("model*"))
     tokenizer = byte_tokenizer()
     tokenizer.chat_template = {"default": "{{ messages }}", "tool_use": "tools {{ tools }}"}
-    tokenizer.save_pretrained(model)
+    chats = Path(shutil.copytree(model, folder / "chats"))
+    tokenizer.save_pretrained(chats)
     reward = Path(shutil.copytree(model, folder / "reward"))
     rewrite_json(reward / "config.json", lambda c: c.update(architectures=["LlamaForSequenceClassification"]))
     adapter = folder / "adapter"
@@ -212,7 +213,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     (empty / "config.json").write_text("{}")
     repositories = {"org/tiny": model, "org/pickled": pickled, "org/empty": empty}
     repositories |= {"org/gated": model, "org/large": save_plain(folder / "large", seed=3)}
-    repositories |= {"org/reward": reward, "org/adapter": adapter}
+    repositories |= {"org/chats": chats, "org/reward": reward, "org/adapter": adapter}
     repositories |= {HUB_MODEL: save_plain(folder / "demo-model", QWEN2, num_hidden_layers=3)}
     with (
         hub(repositories, {"org/gated"}) as (address, requests),
@@ -294,10 +295,10 @@ def test_weights_of_something_else_are_not_downloaded(world: World) -> None:
 
 
 def test_every_chat_template_is_downloaded(world: World) -> None:
-    out = world.folder / "chats"
-    assert world.convert("org/tiny", "--corpus", world.corpus, "--out", out, "--quiet").status == 0
+    out = world.folder / "chats-out"
+    assert world.convert("org/chats", "--corpus", world.corpus, "--out", out, "--quiet").status == 0
     template = Path("additional_chat_templates", "tool_use.jinja")
-    assert (out / template).read_bytes() == (world.repositories["org/tiny"] / template).read_bytes()
+    assert (out / template).read_bytes() == (world.repositories["org/chats"] / template).read_bytes()
 
 
 def test_full_disk_is_not_taken_for_an_unreachable_hub(world: World) -> None:

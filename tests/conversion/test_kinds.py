@@ -147,10 +147,10 @@ KINDS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     "float8 unsaid": (in_float8, "is F8_E4M3)", UNQUANTIZED),
     "float8": (lambda f: config(f, dtype="float8_e4m3fn"), "float8_e4m3fn, in which no", "give the model in bf"),
     "float8, old": (lambda f: config(f, dtype=None, torch_dtype="torch.float8_e5m2"), "as float8_e5m2", "bfloat16"),
-    "adapter": (adapter, "plain: an adapter (it has an adapter_config.json)", "base model owner/base (merge_and_unload"),
+    "adapter": (adapter, "plain: an adapter (it has an adapter_config.json)", "base model owner/base (merge"),
     "adapter alone": (adapter_alone, "plain: an adapter, not a checkpoint", "load it on its base model with PEFT"),
     "pipeline": (only("model_index.json"), "a pipeline of several models (model_index.json)", ""),
-    "encoder-decoder": (encoder_decoder, "an encoder-decoder, not a causal language model: model type 't5'", "are"),
+    "encoder-decoder": (encoder_decoder, "an encoder-decoder, not a causal language model: model type 't5'", ""),
     "vision": (
         lambda f: config(f, model_type="qwen2_vl", vision_config={"depth": 1}),
         "a model that reads more than text: model type 'qwen2_vl' is not supported",
@@ -165,7 +165,7 @@ KINDS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     "pointer, pieces": (pointer("tokenizer.model"), "tokenizer.model: a pointer of Git LFS", "run `git lfs pull`"),
     "pointer, config": (pointer("config.json"), "config.json: a pointer of Git LFS", "run `git lfs pull`"),
     "no index": (without_index, "without model.safetensors.index.json", "download that, too"),
-    "shards": (without_shards, "safetensors: the shard is missing, the index names it, and so are", "download it again"),
+    "shards": (without_shards, "safetensors: the shard is missing, the index names it, and so are", "download it"),
     "vocabulary": (
         lambda f: config(f, vocab_size=300),
         "tensor 'lm_head.weight' has the shape [260, 32], but the configuration says [300, 32]",
