@@ -87,7 +87,7 @@ def check_reading(source: Source, folder: Path) -> None:
         raise InputError(
             f"{source.name}: its tokenizer would read otherwise in the new checkpoint, where AutoTokenizer makes it a "
             f"{type(ours).__name__}, not a {type(theirs).__name__} ({reason}); give the model with the tokenizer files "
-            "of its own family"
+            "of its own family, or convert its base model anew"
         )
 
 

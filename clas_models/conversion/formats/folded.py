@@ -63,17 +63,9 @@ def _write(export: Export, folder: Path, progress: Progress) -> None:
 
 def _changes(export: Export) -> dict[str, Change]:
     """What becomes of `down_proj` in each bridge layer, by the tensor's name."""
-    dtypes = {name: info.dtype for shard in export.source.shards for name, info in shard.tensors.items()}
-    changes: dict[str, Change] = {}
-    for layer, factor in export.scalings[0].factors.items():
-        name = layer_weight(layer, "mlp.down_proj")
-        if dtypes[name] not in _TOLERANCES:
-            raise InputError(
-                f"{export.source.name}: tensor {name!r} is {dtypes[name]}, which cannot be multiplied; fold a "
-                f"checkpoint in one of {', '.join(_TOLERANCES)}, or use --format ia3"
-            )
-        changes[name] = _multiply(name, factor)
-    return changes
+    factors = export.scalings[0].factors
+    names = {layer: layer_weight(layer, "mlp.down_proj") for layer in factors}
+    return {name: _multiply(name, factors[layer]) for layer, name in names.items()}
 
 
 def _multiply(name: str, factor: Tensor) -> Change:
