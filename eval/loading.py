@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
-from clas_models.conversion.copying import TOKENIZER_FILES
+from clas_models.conversion.companions import prompt_files
 from clas_models.conversion.loading import load_model, load_tokenizer, pick_device, pick_dtype
 from clas_models.conversion.source import Source, check_profile_fits, open_source
 from clas_models.conversion.weights import current_names, read_tensor
@@ -67,7 +67,8 @@ class Checkpoint:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of the weights, masks and vectors, the tokenizer and the configuration without the strengths.
+        """A digest of the weights, masks and vectors, of what decides how text is read, and of the configuration
+        without the strengths.
 
         Two checkpoints with the same one give the same predictions under the same strengths.
         """
@@ -78,9 +79,9 @@ class Checkpoint:
                 digest.update(f"{name}|".encode() + table.numpy().tobytes())
         fields = {name: value for name, value in self.source.raw_config.items() if name not in _IRRELEVANT}
         digest.update(json.dumps([fields, sorted(self.eos_token_ids)], sort_keys=True).encode())
-        paths = {path for pattern in TOKENIZER_FILES for path in self.source.folder.glob(pattern) if path.is_file()}
-        for path in sorted(paths):
-            digest.update(f"{path.name}|".encode() + path.read_bytes())
+        folder = self.source.folder
+        for path in prompt_files(folder):
+            digest.update(f"{path.relative_to(folder).as_posix()}|".encode() + path.read_bytes())
         return digest.hexdigest()
 
     @cached_property

@@ -21,6 +21,7 @@ from ..modeling.tensor_names import DETECTOR_PREFIX, MASKS, mask_name, vectors_n
 from ..modeling.version import VERSION
 from ..profiling.neuron_profile import NeuronProfile
 from .copying import copy_companions, place, write_json, write_text, write_weights
+from .reading import keep_reading
 from .source import PROFILE_NAME, Source
 
 
@@ -70,9 +71,10 @@ class SteeredCheckpoint:
         if not (folder / PROFILE_NAME).is_file():
             self.profile.save(folder / PROFILE_NAME)
         write_text(folder / "README.md", self.card)
+        copy_companions(self.source.folder, folder)
+        keep_reading(self.source, folder)
         for path in code_files(self.source.family):
             place(path, folder / path.name, link=False)
-        copy_companions(self.source.folder, folder)
 
 
 def steered_config(source: Source, fields: dict[str, Any]) -> dict[str, Any]:
@@ -100,17 +102,3 @@ def code_files(family: Family) -> list[Path]:
     """What a checkpoint carries: the file of a family's classes and what it imports from beside it, by their names."""
     first = Path(inspect.getfile(family.causal_lm))
     return sorted({first, *map(Path, get_relative_import_files(first))})
-
-
-def code_files_in(folder: Path, auto_map: Mapping[str, Any]) -> list[Path]:
-    """The modeling files that a checkpoint carries, of whatever version it is: those that its `auto_map` names, and all
-    that they import from beside them.  Raises InputError: one is missing.
-    """
-    modules = {str(place).partition(".")[0] for place in auto_map.values()}
-    named = sorted(path for path in folder.glob("*.py") if path.stem in modules)
-    try:
-        return sorted({*named, *(Path(found) for path in named for found in get_relative_import_files(path))})
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{error.filename}: missing, another file of the checkpoint imports it; convert it again"
-        ) from error

@@ -57,6 +57,7 @@ def convert(options: ConversionOptions, progress: Progress | None = None, ranks:
     with staged(out, overwrite=options.overwrite, keep=(_SCRATCH_NAME, REQUEST_NAME, PROFILE_NAME)) as folder:
         source = open_source(options.model, folder / _SCRATCH_NAME, options.dtype, quiet=progress.quiet)
         refuse_folded(source.folder, source.name)
+        progress.tell_unused(source.name, source.unused)
         profile = obtain_profile(
             options, source, folder, lambda codes: _check_early(options, source, codes), progress, ranks
         )

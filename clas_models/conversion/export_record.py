@@ -56,10 +56,10 @@ def refuse_folded(folder: Path, name: str) -> None:
         )
 
 
-def refuse_adapter(folder: Path) -> None:
+def refuse_adapter(folder: Path, name: str) -> None:
     """Raises InputError for a folder of adapters, or one adapter, where a checkpoint is wanted."""
     if read_record(folder) is not None or (folder / ADAPTER_CONFIG).is_file():
         raise InputError(
-            f"{folder}: an adapter, not a checkpoint; give the steered checkpoint that it was made from, or load it on "
+            f"{name}: an adapter, not a checkpoint; give the steered checkpoint that it was made from, or load it on "
             "its base model with PEFT"
         )

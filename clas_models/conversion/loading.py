@@ -40,7 +40,7 @@ def pick_dtype(name: str, device: torch.device) -> str:
 def load_tokenizer(source: Source) -> Any:
     """Raises InputError: it cannot be loaded."""
     try:
-        return AutoTokenizer.from_pretrained(source.folder)
+        return AutoTokenizer.from_pretrained(source.folder, trust_remote_code=False)
     except (OSError, ValueError, RuntimeError) as error:
         raise _unusable(source, error, "its tokenizer ") from error
 
@@ -63,7 +63,7 @@ def load_model(source: Source, dtype: str, device: torch.device, **overrides: An
 
 
 @contextmanager
-def on_disk(folder: Path, *, may_be_left: Callable[[str], bool] = is_added, **kwargs: Any) -> Iterator[Any]:
+def on_disk(folder: Path, *, may_be_left: Callable[[str], bool], **kwargs: Any) -> Iterator[Any]:
     """The causal language model in a folder, in eval mode.
 
     Its weights stay on disk and are read layer by layer, so that this needs no more memory than the largest of them.

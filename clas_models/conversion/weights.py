@@ -97,19 +97,20 @@ def read_shards(folder: Path) -> tuple[Shard, ...]:
                 f"{folder}: its weights are a pickle ({pickles[0]}), which can run code when it is read and is "
                 "refused; save the model again with safetensors (save_pretrained does)"
             )
+        if parts := sorted(path.name for path in folder.glob("model-*-of-*.safetensors")):
+            raise InputError(f"{folder}: shards ({parts[0]}) without {INDEX_NAME}; download that, too")
         raise InputError(f"{folder}: no weights; expected {SINGLE_NAME}, or shards with {INDEX_NAME}")
     try:
         weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         names = sorted(map(str, set(weight_map.values())))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{index}: not a usable index ({error}); download it again") from error
-    shards = []
-    for name in names:
-        if Path(name).name != name:
-            raise InputError(f"{index}: the shard {name!r} is not a file of this folder")
-        if not (folder / name).is_file():
-            raise InputError(f"{folder / name}: the shard is missing, the index names it; download it again")
-        shards.append(read_shard(folder / name))
+    if outside := [name for name in names if Path(name).name != name]:
+        raise InputError(f"{index}: the shard {outside[0]!r} is not a file of this folder")
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        more = f", and so are {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise InputError(f"{folder / missing[0]}: the shard is missing, the index names it{more}; download it again")
+    shards = [read_shard(folder / name) for name in names]
     where = {tensor: shard.path.name for shard in shards for tensor in shard.tensors}
     if wrong := sorted(tensor for tensor, name in weight_map.items() if where.get(tensor) != name):
         raise InputError(f"{folder / weight_map[wrong[0]]}: tensor {wrong[0]!r} is missing, the index names it")

@@ -90,6 +90,16 @@ def test_nothing_else_in_the_folder_is_uploaded(world: World, checkpoint: Path) 
     assert ".cache" not in {path.name for path in checkpoint.rglob("*") if path.parent != checkpoint}
 
 
+def test_every_chat_template_is_uploaded(world: World, checkpoint: Path) -> None:
+    (checkpoint / "additional_chat_templates").mkdir()
+    (checkpoint / "additional_chat_templates" / "tool_use.jinja").write_text("tools")
+    (checkpoint / "spiece.model").write_bytes(b"pieces")
+    world.pushed("--out", checkpoint, "--push-to-hub", REPO, "--quiet")
+    files = world.hub.repositories[REPO].files
+    assert files["additional_chat_templates/tool_use.jinja"] == b"tools"
+    assert files["spiece.model"] == b"pieces"
+
+
 def test_second_upload_sends_what_has_changed(world: World, checkpoint: Path) -> None:
     world.pushed("--out", checkpoint, "--push-to-hub", REPO, "--quiet")
     card = checkpoint / "README.md"

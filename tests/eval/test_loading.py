@@ -56,10 +56,17 @@ def _change_the_chat_template(folder: Path) -> None:
     path.write_text(path.read_text() + " ")
 
 
+def _add_a_chat_template(folder: Path) -> None:
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "tool_use.jinja").write_text("{{ messages }}")
+
+
 CHANGES: dict[str, Callable[[Path], None]] = {
     "mask": _flip_a_mask,
     "weight": _change_a_weight,
     "chat template": _change_the_chat_template,
+    "another chat template": _add_a_chat_template,
+    "vocabulary": lambda folder: (folder / "spiece.model").write_bytes(b"pieces"),
     "languages": lambda folder: rewrite_json(folder / "config.json", lambda c: c["languages"].append("sw")),
     "normalisation": lambda folder: rewrite_json(folder / "config.json", lambda c: c.update(rms_norm_eps=1e-3)),
     "end": lambda folder: rewrite_json(folder / "generation_config.json", lambda c: c.update(eos_token_id=[1, 2])),

@@ -47,6 +47,7 @@ def export(options: ExportOptions, progress: Progress | None = None) -> Exported
     out = options.target()
     check_target(out, overwrite=options.overwrite)
     work = prepare(options)
+    progress.tell_unused(work.source.name, work.source.unused)
     if unchanged := [each.language for each in work.scalings if each.is_identity]:
         progress.say(f"note: alpha 0 or no neurons: as {', '.join(unchanged)} it is the base model, unsteered")
     with staged(out, overwrite=options.overwrite) as folder:

@@ -173,15 +173,6 @@ def test_half_precision_that_overflows_is_refused(family: Any, tmp_path: Path) -
     assert names(tmp_path) == {"steered"}
 
 
-def test_weights_that_are_no_floats_are_refused(steered_folder: Path, tmp_path: Path) -> None:
-    name = "model.layers.2.mlp.down_proj.weight"
-    change_tensors(
-        steered_folder / "model.safetensors", lambda tensors: tensors.update({name: tensors[name].to(torch.int8)})
-    )
-    with pytest.raises(InputError, match=r"down_proj.weight' is I8, which cannot be multiplied; .* --format ia3"):
-        fold(steered_folder, tmp_path / "out")
-
-
 def test_command_line_tells_the_difference_and_how_to_load(
     converter: Command, steered_folder: Path, tmp_path: Path
 ) -> None:
