@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from clas_models.command_line import user_path
 from clas_models.errors import InputError
 from clas_models.modeling.auto_language import is_auto
 
@@ -65,7 +66,7 @@ class HarnessSettings:
 
 
 def _path(value: object) -> Path | None:
-    return None if value is None else Path(str(value)).expanduser()
+    return None if value is None else user_path(str(value))
 
 
 def _check_language(told: object, task: str, language: str) -> None:
