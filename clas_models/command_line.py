@@ -15,6 +15,7 @@ from typing import NoReturn, TextIO
 from tqdm import tqdm
 
 from .errors import InputError
+from .modeling.language import own_code
 
 # A disk that is full can be mended; with these the path is wrong.
 _WRONG_PLACE = (errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR,
@@ -57,6 +58,26 @@ def path_or_name(text: str) -> str:
     """What may be a path or a name, such as a Hub id: as `user_path`, but a text."""
     path = user_path(text)
     return str(path) if text.startswith("~") else text
+
+
+def strengths_by_language(text: str, separator: str) -> float | dict[str, float]:
+    """A strength as a user types it: `1`, or, here with the separator `,`, `de=-2,zh=1,default=0.5`.
+
+    What the languages mean, and what holds where `default` is missing, is said by the configuration.
+
+    Raises ValueError: neither of them, or a language twice.
+    """
+    if "=" not in text:
+        return float(text)
+    pairs = [part.partition("=") for part in text.split(separator)]
+    strengths: dict[str, float] = {}
+    for name, _, value in pairs:
+        written = name.strip()
+        code = written.lower() if written.lower() == "default" else own_code(written) or written
+        if code in strengths:
+            raise ValueError(f"names a language twice, {code}")
+        strengths[code] = float(value)
+    return strengths
 
 
 def joined(arguments: Sequence[str], options: Collection[str]) -> list[str]:
@@ -106,7 +127,9 @@ def quieten_libraries() -> None:
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    for name in ("datasets", "huggingface_hub", "httpx", "httpx2"):
+    # What those two warn of the programs say themselves, once.
+    own = ("clas_models.modeling.language", "clas_models.modeling.steering")
+    for name in ("datasets", "huggingface_hub", "httpx", "httpx2", *own):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 

@@ -87,7 +87,7 @@ class Plan:
     def remarks(self) -> Iterator[str]:
         """What a user should know before reading the scores, a line each."""
         languages = dict.fromkeys(language for job in self.jobs for language in job.languages)
-        others = [language for language in languages if not self.checkpoint.is_profiled(language)]
+        others = [language for language in languages if self.checkpoint.profiled_as(language) is None]
         if self.checkpoint.is_steered and others:
             yield (
                 f"not profiled: {', '.join(others)}; there clas takes the default alpha, and int equals base, unless "

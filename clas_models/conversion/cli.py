@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..command_line import Parser, guarded, joined, path_or_name, user_path
+from ..command_line import Parser, guarded, joined, path_or_name, strengths_by_language, user_path
 from .ranks import Ranks, on_all_ranks
 
 _NUMBERS = ("--alpha", "--beta", "--gamma", "--threshold")
@@ -29,17 +29,10 @@ _EXAMPLES = """examples:
 def parse_alpha(text: str) -> float | dict[str, float]:
     """`1`, or `de=-2,zh=1,default=0.5`."""
     try:
-        if "=" not in text:
-            return float(text)
-        pairs = [item.partition("=") for item in text.split(",")]
-        alpha = {code.strip().lower(): float(value) for code, _, value in pairs}
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: write a number, or de=-2,zh=1,default=0.5") from None
-    if len(alpha) < len(pairs):
-        raise argparse.ArgumentTypeError(f"{text!r}: names a language twice")
-    if "default" not in alpha:
-        raise argparse.ArgumentTypeError(f"{text!r}: add default=…, the strength of all other languages")
-    return alpha
+        return strengths_by_language(text, ",")
+    except ValueError as error:
+        fault = str(error) if "twice" in str(error) else "write a number, or de=-2,zh=1,default=0.5"
+        raise argparse.ArgumentTypeError(f"{text!r}: {fault}") from None
 
 
 def parse_languages(text: str) -> tuple[str, ...]:
