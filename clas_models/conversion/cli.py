@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--data-dir", type=user_path, metavar="DIR", help="folder with the published files of XQuAD or XNLI")
     add("--languages", type=parse_languages, metavar="de,zh,…", help="languages to profile beside the anchor (default: "
         "all there are)")  # fmt: skip
-    add("--anchor", default="en", metavar="CODE", help="the language that is never steered (default: %(default)s)")
+    add("--anchor", default="en", metavar="LANGUAGE", help="the language that is never steered (default: %(default)s)")
     add("--samples", type=int, metavar="N", help="parallel samples to profile (default: 100, or all there are)")
     add("--max-length", type=int, default=512, metavar="N", help="tokens a sample (default: %(default)s)")
     add("--batch-size", type=int, default=8, metavar="N", help="samples a forward pass (default: %(default)s)")
@@ -66,13 +66,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("--threshold", type=float, default=0.0, metavar="X", help="active means above it (default: %(default)s)")
     add("--bridge-layers", default="auto", metavar="SPEC", help="auto (default), 24-29, or 24,25")
     add("--alpha", type=parse_alpha, default=1.0, metavar="A", help="strength and direction: a number, or by language "
-        "as de=-2,zh=1,default=0.5 (default: 1)")  # fmt: skip
+        "as de=-2,zh=1,default=0.5 (default: 1, also where default= is left out)")  # fmt: skip
     add("--beta", type=float, default=0.4, metavar="B", help="boost of shared neurons (default: %(default)s)")
     add("--gamma", type=float, default=0.2, metavar="C", help="damping of specific neurons (default: %(default)s)")
     add("--detector-corpus", type=path_or_name, metavar="CORPUS", help="what the language detector learns from "
         "(default: the profiled corpus), or none for a checkpoint without a detector")  # fmt: skip
-    add("--language", metavar="CODE", help="language of inputs that come without one: auto (default where there is a "
-        "detector), a code, or none for an unnamed language that is not the anchor")  # fmt: skip
+    add("--language", metavar="LANGUAGE", help="language of inputs that come without one: auto (default where there is "
+        "a detector), a language, or none for an unnamed language that is not the anchor")  # fmt: skip
     add("--profile", type=user_path, metavar="FILE", help="use this finished profile instead of a corpus")
     add("--dtype", default="auto", metavar="NAME", help="precision of the profiling pass: auto (the "
         "checkpoint's, float32 on a CPU), float32, bfloat16 or float16")  # fmt: skip

@@ -88,7 +88,7 @@ def language_code(value: object, field: str, own: Sequence[str] = ()) -> str:
 
 
 def did_you_mean(text: str) -> str:
-    """`, did you mean 'de' (German)?` for what is no language; "" for what is one, or if nothing is near."""
+    """The nearest languages, for a message on what is no language; "" for what is one, or if nothing is near."""
     if language_tag(text) is not None:
         return ""
     spelt = {**{code: code for code in NAMES}, **TAGS, **CODES}

@@ -102,8 +102,8 @@ ta; Telu: te; Tfng: tzm zgh; Thaa: dv; Thai: th; Tibt: bo dz; Yiii: ii
 
 
 def name_key(text: str) -> str:
-    """An English name without case and punctuation: `Chinese (Simplified)` is `chinese simplified`."""
-    return " ".join("".join(char if char.isalnum() else " " for char in text.casefold()).split())
+    """An English name without case, hyphens and parentheses: `Chinese (Simplified)` is `chinese simplified`."""
+    return " ".join("".join(" " if char in "-_()" else char for char in text.casefold()).split())
 
 
 def _entries(table: str) -> list[str]:

@@ -151,12 +151,14 @@ class NeuronProfile:
 
     def select(self, languages: Sequence[str]) -> Self:
         """The profile of these languages only, in this order. Raises InputError: one is not in it, or none is given."""
-        found = {code: matching(own_code(code, shortest=2) or code, self.languages) for code in languages}
-        if missing := [code + did_you_mean(code) for code, profiled in found.items() if profiled is None]:
+        found = [matching(own_code(code, shortest=2) or code, self.languages) for code in languages]
+        if missing := [
+            code + did_you_mean(code) for code, known in zip(languages, found, strict=True) if known is None
+        ]:
             raise InputError(
                 f"languages {', '.join(missing)} are not in the profile; it has {', '.join(self.languages)}"
             )
-        codes = tuple(profiled for profiled in found.values() if profiled is not None)
+        codes = tuple(code for code in found if code is not None)
         rows = torch.tensor([self.languages.index(code) for code in codes], dtype=torch.int64)
         chosen: dict[str, Any] = {name: tensor[rows] for name, tensor in self.tensors.items()}
         return replace(self, languages=codes, tokens=self.tokens[rows], **chosen)

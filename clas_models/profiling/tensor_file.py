@@ -52,7 +52,10 @@ def described_tensors(
 
 
 def stored_languages(codes: Sequence[str]) -> tuple[str, ...]:
-    """The languages of a file as canonical tags; earlier versions wrote them as they were typed, in lower case."""
+    """Languages as canonical tags, for files of earlier versions, which wrote them as they were typed, in lower case.
+
+    Where two would become one, all stay as they are.
+    """
     tags = tuple(own_code(code, shortest=2) or code for code in codes)
     return tags if len(set(tags)) == len(tags) else tuple(codes)
 

@@ -169,7 +169,7 @@ def test_defaults_steer_nothing(family: Any) -> None:
 def test_codes_layers_and_numbers_take_their_normal_form(family: Any) -> None:
     config = config_of(
         family,
-        languages=("EN", "de", "zh_Hans"),
+        languages=("EN", "deu", "zh_Hans"),
         anchor_language="En",
         bridge_layers=(4, 1),
         alpha={"DE": -2, "default": 1, "en": 0},
@@ -177,7 +177,7 @@ def test_codes_layers_and_numbers_take_their_normal_form(family: Any) -> None:
         gamma=0,
         language="DE",
     )
-    assert config.languages == ["en", "de", "zh-hans"]
+    assert config.languages == ["en", "de", "zh"]
     assert config.anchor_language == "en"
     assert config.bridge_layers == [1, 4]
     assert config.alpha == {"de": -2.0, "default": 1.0, "en": 0.0}

@@ -112,3 +112,10 @@ def test_a_row_cannot_be_recognised_where_rows_are_shared(family: Any) -> None:
     positions = torch.tensor([[0, 1, 2, 0, 1, 2]])
     with pytest.raises(ValueError, match="several sequences share a row"):
         model(torch.tensor([[GERMAN] * 6]), position_ids=positions, language=["auto"])
+
+
+@pytest.mark.slow
+def test_a_compiled_graph_has_them_too(family: Any) -> None:
+    model, (ids, _) = with_detector(family), rows(*CONTENTS)
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    assert torch.equal(compiled(ids, language=ASKED).logits, model(ids, language=WITH_AUTO).logits)

@@ -47,7 +47,7 @@ class ExportOptions:
     def wanted_codes(self) -> tuple[str, ...]:
         """The languages that the user names, as canonical tags, each once; empty if there are none.
 
-        Raises InputError: in both ways at once, twice, or what is no language, such as "auto".
+        Raises InputError: in both ways at once, or what is no language, such as "auto".
         """
         if self.language is not None and self.languages is not None:
             raise InputError("--language and --languages exclude each other; name the languages in one of them")
@@ -57,7 +57,7 @@ class ExportOptions:
                 f"--format {self.format} has one language for good and cannot recognise it, so auto is none; name a "
                 "code such as de, or use the steered checkpoint"
             )
-        return normalise_codes(list(dict.fromkeys(named))) if named else ()
+        return tuple(dict.fromkeys(normalise_codes([name])[0] for name in named))
 
     def check(self) -> None:
         """Raises InputError for a format that there is not, or languages that cannot be meant."""

@@ -90,8 +90,8 @@ def scaling(config: Any, masks: Masks, language: str) -> Scaling:
         raise InputError(str(error)) from error
     if index == len(config.languages):
         raise InputError(
-            f"language {language!r}: the checkpoint was not profiled for it, so nothing could be kept for good; name "
-            f"one of {', '.join(profiled_languages(config))}, or profile it first"
+            f"language {language!r}: the checkpoint was profiled for {', '.join(config.languages)} and not for it, so "
+            "there is nothing to keep for good; name one of these, or convert the model again with it among --languages"
         )
     code = config.languages[index]
     if code == config.anchor_language:

@@ -72,7 +72,7 @@ def test_rows_of_the_hub(hub: Path) -> None:
     )
     assert list(BELEBELE.load(None, ExampleSource())) == ["en", "zh", "zh-Hant"]
     assert BELEBELE.load(["zh"], ExampleSource())["zh"][0].key == "a#1"
-    assert "no fr: choose among en, zh, zh-hant" in load_error("belebele", None, ["fr"])
+    assert "no fr: choose among en, zh, zh-Hant" in load_error("belebele", None, ["fr"])
 
 
 @pytest.mark.parametrize(
