@@ -47,6 +47,15 @@ def atomic_file(path: Path) -> Iterator[Path]:
     fsync_path(path.parent)
 
 
+def check_place(path: Path) -> None:
+    """Raises InputError: `path` is neither a folder that can be written nor can become one."""
+    above = path
+    while not os.path.lexists(above) and above != above.parent:
+        above = above.parent
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise InputError(f"{above} is not a folder that can be written; give another --out")
+
+
 @contextmanager
 def folder_lock(folder: Path, busy: str) -> Iterator[None]:
     """The folder is this process's alone, by a file `.lock`. Raises InputError, with the text `busy`: it is not."""

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from clas_models.atomic import LOCK_NAME, atomic_file, folder_lock
+from clas_models.atomic import LOCK_NAME, atomic_file, check_place, folder_lock
 from clas_models.errors import InputError
 
 from .run_folder import PREDICTIONS_NAME, SETTINGS_NAME, TUNE_NAME, RunFolder, Settings, whole_lines
@@ -63,6 +63,7 @@ def begun(path: Path, settings: Settings, say: Callable[[str], Any]) -> Iterator
 def _check(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: a file is in the way; give another --out")
+    check_place(path)
     if not path.is_dir() or (path / SETTINGS_NAME).is_file():
         return
     foreign = {entry.name for entry in path.iterdir()} - {LOCK_NAME, *(left.name for left in _leftovers(path))}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from clas_models.command_line import Parser, guarded, joined
+from clas_models.command_line import Parser, guarded, joined, path_or_name, user_path
 from clas_models.conversion.cli import parse_alpha, parse_languages
 from clas_models.errors import InputError
 
@@ -65,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_run(add: Add) -> None:
-    add("model", metavar="MODEL", help="a folder or a Hub id of a checkpoint, steered or plain")
+    add("model", type=path_or_name, metavar="MODEL", help="a folder or a Hub id of a checkpoint, steered or plain")
     add("--tasks", type=parse_names, required=True, metavar="xnli,…", help="xnli, xquad, belebele, perplexity")
     add("--methods", metavar="base,…", help="base, clas, int-mean (default: base,clas; base for a "
         "plain checkpoint); with options clas:alpha=-2,beta=0.4,gamma=0.2 or clas:alpha=de=-2/default=1, and "
@@ -78,7 +78,7 @@ def _add_run(add: Add) -> None:
 
 
 def _add_grid(add: Add) -> None:
-    add("model", metavar="MODEL", help="a folder or a Hub id of a steered checkpoint")
+    add("model", type=path_or_name, metavar="MODEL", help="a folder or a Hub id of a steered checkpoint")
     add("--task", required=True, metavar="NAME", help="xnli, xquad, belebele or perplexity")
     add("--alpha", type=parse_numbers, metavar="-2,2,…", help="(default: -8,-6,-4,-2,0,2,4)")
     add("--beta", type=parse_numbers, metavar="0.2,…", help="(default: the checkpoint's)")
@@ -87,7 +87,7 @@ def _add_grid(add: Add) -> None:
 
 
 def _add_tune(add: Add) -> None:
-    add("model", metavar="MODEL", help="a folder or a Hub id of a steered checkpoint")
+    add("model", type=path_or_name, metavar="MODEL", help="a folder or a Hub id of a steered checkpoint")
     add("--task", required=True, metavar="NAME", help="xnli, xquad, belebele or perplexity")
     add("--alpha", type=parse_numbers, metavar="-2,2,…", help="the candidates (default: -8,-6,-4,-2,0,2,4)")
     add("--write", action="store_true", help="put the alphas into the checkpoint's config.json")
@@ -96,14 +96,14 @@ def _add_tune(add: Add) -> None:
 
 def _add_common(add: Add, default_out: str | None = None) -> None:
     default = f" (default: {default_out})" if default_out else ""
-    add("--out", type=Path, required=not default_out, metavar="RUN", help="the run's folder; an interrupted run goes "
-        f"on in it{default}")  # fmt: skip
+    add("--out", type=user_path, required=not default_out, metavar="RUN", help="the run's folder; an interrupted run "
+        f"goes on in it{default}")  # fmt: skip
     add("--samples", type=int, metavar="N", help="the first rows of every language (default: all)")
     add("--languages", type=parse_languages, metavar="de,th,…", help="(default: all that the data has)")
-    add("--data-dir", type=Path, metavar="DIR", help="folder with the published files (default: from the Hub)")
-    add("--corpus", metavar="SOURCE", help="of perplexity: builtin (default), xquad, xnli, FILE.jsonl or a Hub data "
-        "set")  # fmt: skip
-    add("--templates", type=Path, metavar="PATH", help="a file or a folder in place of the default templates")
+    add("--data-dir", type=user_path, metavar="DIR", help="folder with the published files (default: from the Hub)")
+    add("--corpus", type=path_or_name, metavar="SOURCE", help="of perplexity: builtin (default), xquad, xnli, "
+        "FILE.jsonl or a Hub data set")  # fmt: skip
+    add("--templates", type=user_path, metavar="PATH", help="a file or a folder in place of the default templates")
     add("--no-chat-template", dest="chat_template", action="store_false", help="prompts without the tokenizer's chat "
         "template")  # fmt: skip
     add("--max-length", type=int, default=512, metavar="N", help="tokens a prompt (default: %(default)s)")
@@ -116,18 +116,18 @@ def _add_common(add: Add, default_out: str | None = None) -> None:
 
 
 def _add_report(add: Add) -> None:
-    add("runs", type=Path, nargs="+", metavar="RUN", help="folders of runs")
-    add("--out", type=Path, metavar="DIR", help="where the report goes (default: RUN/report of the first)")
+    add("runs", type=user_path, nargs="+", metavar="RUN", help="folders of runs")
+    add("--out", type=user_path, metavar="DIR", help="where the report goes (default: RUN/report of the first)")
 
 
 def _add_compare(add: Add) -> None:
-    add("first", type=Path, metavar="RUN", help="the folder of a run")
-    add("second", type=Path, metavar="OTHER", help="the folder of another")
+    add("first", type=user_path, metavar="RUN", help="the folder of a run")
+    add("second", type=user_path, metavar="OTHER", help="the folder of another")
 
 
 def _add_card(add: Add) -> None:
-    add("checkpoint", type=Path, metavar="CHECKPOINT", help="the folder of a steered checkpoint")
-    add("runs", type=Path, nargs="+", metavar="RUN", help="folders of `run` on it")
+    add("checkpoint", type=user_path, metavar="CHECKPOINT", help="the folder of a steered checkpoint")
+    add("runs", type=user_path, nargs="+", metavar="RUN", help="folders of `run` on it")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -189,7 +189,7 @@ def _run_tune(given: dict[str, Any]) -> str:
     quiet, task = given.pop("quiet"), given.pop("task")
     write, alphas = given.pop("write"), given.pop("alpha") or DEFAULT_ALPHAS
     if given["out"] is None:
-        given["out"] = Path(f"{Path(given['model']).expanduser().resolve().name}-tune-{task}")
+        given["out"] = Path(f"{Path(given['model']).resolve().name}-tune-{task}")
     options = RunOptions(**given, tasks=(task,))
     plan, outcome, decisions = run_tune(options, alphas, write, Progress(quiet))
     return str(options.out) if quiet else summarize_tune(plan, outcome, decisions, write)

@@ -16,7 +16,7 @@ from clas_models.conversion.source import Source, check_profile_fits, open_sourc
 from clas_models.conversion.weights import current_names, read_tensor
 from clas_models.errors import InputError
 from clas_models.modeling.configuration_clas import STRENGTHS
-from clas_models.modeling.language import language_id
+from clas_models.modeling.language import matching
 from clas_models.modeling.tensor_names import DETECTOR_PREFIX, is_added
 from clas_models.profiling.neuron_profile import NeuronProfile
 
@@ -61,9 +61,9 @@ class Checkpoint:
         """English for a plain one, which has none."""
         return str(self.config.anchor_language) if self.is_steered else _DEFAULT_ANCHOR
 
-    def is_profiled(self, language: str) -> bool:
-        """Whether the checkpoint was profiled for a language, or for a broader code that stands for it."""
-        return self.is_steered and language_id(language, self.config.languages) < len(self.config.languages)
+    def profiled_as(self, language: str) -> str | None:
+        """Which of the checkpoint's profiled languages a canonical tag stands for: itself, a broader one, or None."""
+        return matching(language, self.config.languages) if self.is_steered else None
 
     @cached_property
     def fingerprint(self) -> str:

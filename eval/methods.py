@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from clas_models.errors import InputError
 from clas_models.modeling.configuration_clas import STRENGTHS
+from clas_models.modeling.language import did_you_mean
 from clas_models.modeling.write import Write
 from clas_models.profiling.values import SITES, VALUES
 from clas_models.profiling.write_tables import SELECTIONS, WriteTables, write_tables
@@ -146,12 +147,12 @@ def _method(name: str, kind: str, options: Mapping[str, Any], checkpoint: Checkp
     described, condition, writing = METHODS[kind][1](checkpoint, options)
     described = {"kind": kind, **described}
     if acting := options.get("as"):
-        if not checkpoint.is_profiled(acting):
+        if (profiled := checkpoint.profiled_as(acting)) is None:
             raise InputError(
-                f"method {name!r}: {acting} is not among the profiled languages "
+                f"method {name!r}: {acting}{did_you_mean(acting)} is not among the profiled languages "
                 f"{', '.join(checkpoint.config.languages)}; act as for one of these"
             )
-        described, condition = {**described, "as": acting}, {**condition, "language": acting}
+        described, condition = {**described, "as": profiled}, {**condition, "language": profiled}
     return Method(name, described, condition, writing)
 
 

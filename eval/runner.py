@@ -11,6 +11,8 @@ from importlib.metadata import version
 from typing import Any, Self, TypeAlias
 
 from clas_models import __version__
+from clas_models.modeling.configuration_clas import STRENGTHS
+from clas_models.modeling.steering import negative_factors
 
 from .begin import begun
 from .engine.batches import plan_batches
@@ -87,12 +89,23 @@ class Plan:
     def remarks(self) -> Iterator[str]:
         """What a user should know before reading the scores, a line each."""
         languages = dict.fromkeys(language for job in self.jobs for language in job.languages)
-        others = [language for language in languages if not self.checkpoint.is_profiled(language)]
+        others = [language for language in languages if self.checkpoint.profiled_as(language) is None]
         if self.checkpoint.is_steered and others:
             yield (
                 f"not profiled: {', '.join(others)}; there clas takes the default alpha, and int equals base, unless "
                 "as= names another language"
             )
+        turning = [(method.name, turned) for method in self.methods if (turned := self._turned(method))]
+        if turning:
+            more = f"; and {len(turning) - 1} more" if len(turning) > 1 else ""
+            yield f"warning: {turning[0][0]}: {turning[0][1]}{more}"
+
+    def _turned(self, method: Method) -> str:
+        strengths = {name: value for name, value in method.condition.items() if name in STRENGTHS}
+        if not self.checkpoint.is_steered:
+            return ""
+        config = self.checkpoint.config.with_strengths(**strengths)
+        return negative_factors(config.scale_rule.strengths, config.languages)
 
 
 Tallies: TypeAlias = dict[tuple[str, str, str], Tally]  # by task, method and language

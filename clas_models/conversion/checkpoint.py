@@ -78,7 +78,7 @@ class SteeredCheckpoint:
 
 
 def steered_config(source: Source, fields: dict[str, Any]) -> dict[str, Any]:
-    """The base's `config.json` with the steering fields, as it goes to disk.
+    """The base's `config.json` with the steering fields, as it goes to disk: languages by their canonical tags.
 
     Raises InputError: a field cannot be used; the message names the field, the value and what is allowed.
     """
@@ -92,10 +92,10 @@ def steered_config(source: Source, fields: dict[str, Any]) -> dict[str, Any]:
         clas_version=VERSION,
     )
     try:
-        family.config.from_dict(dict(config))
+        checked = family.config.from_dict(dict(config))
     except (TypeError, ValueError) as error:
         raise InputError(str(error)) from error
-    return config
+    return {**config, **{name: getattr(checked, name) for name in fields}}
 
 
 def code_files(family: Family) -> list[Path]:

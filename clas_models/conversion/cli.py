@@ -8,10 +8,9 @@ import argparse
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
-from ..command_line import Parser, guarded, joined
+from ..command_line import Parser, guarded, joined, path_or_name, strengths_by_language, user_path
 from .ranks import Ranks, on_all_ranks
 
 _NUMBERS = ("--alpha", "--beta", "--gamma", "--threshold")
@@ -30,17 +29,10 @@ _EXAMPLES = """examples:
 def parse_alpha(text: str) -> float | dict[str, float]:
     """`1`, or `de=-2,zh=1,default=0.5`."""
     try:
-        if "=" not in text:
-            return float(text)
-        pairs = [item.partition("=") for item in text.split(",")]
-        alpha = {code.strip().lower(): float(value) for code, _, value in pairs}
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: write a number, or de=-2,zh=1,default=0.5") from None
-    if len(alpha) < len(pairs):
-        raise argparse.ArgumentTypeError(f"{text!r}: names a language twice")
-    if "default" not in alpha:
-        raise argparse.ArgumentTypeError(f"{text!r}: add default=…, the strength of all other languages")
-    return alpha
+        return strengths_by_language(text, ",")
+    except ValueError as error:
+        fault = str(error) if "twice" in str(error) else "write a number, or de=-2,zh=1,default=0.5"
+        raise argparse.ArgumentTypeError(f"{text!r}: {fault}") from None
 
 
 def parse_languages(text: str) -> tuple[str, ...]:
@@ -57,15 +49,15 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", nargs="?", help="a Hub id, a folder with safetensors, or a .gguf file; a steered "
-        "checkpoint gets new masks from the profile that it carries")  # fmt: skip
-    add("--out", type=Path, metavar="DIR", help="where the checkpoint goes (default: ./NAME-clas)")
-    add("--corpus", metavar="CORPUS", help="builtin (default), xquad, xnli, FILE.jsonl with a language code a key, or "
-        "a Hub data set with a configuration for each language")  # fmt: skip
-    add("--data-dir", type=Path, metavar="DIR", help="folder with the published files of XQuAD or XNLI")
+    add("model", type=path_or_name, metavar="MODEL", nargs="?", help="a Hub id, a folder with safetensors, or a "
+        ".gguf file; a steered checkpoint gets new masks from the profile that it carries")  # fmt: skip
+    add("--out", type=user_path, metavar="DIR", help="where the checkpoint goes (default: ./NAME-clas)")
+    add("--corpus", type=path_or_name, metavar="CORPUS", help="builtin (default), xquad, xnli, FILE.jsonl with a "
+        "language code a key, or a Hub data set with a configuration for each language")  # fmt: skip
+    add("--data-dir", type=user_path, metavar="DIR", help="folder with the published files of XQuAD or XNLI")
     add("--languages", type=parse_languages, metavar="de,zh,…", help="languages to profile beside the anchor (default: "
         "all there are)")  # fmt: skip
-    add("--anchor", default="en", metavar="CODE", help="the language that is never steered (default: %(default)s)")
+    add("--anchor", default="en", metavar="LANGUAGE", help="the language that is never steered (default: %(default)s)")
     add("--samples", type=int, metavar="N", help="parallel samples to profile (default: 100, or all there are)")
     add("--max-length", type=int, default=512, metavar="N", help="tokens a sample (default: %(default)s)")
     add("--batch-size", type=int, default=8, metavar="N", help="samples a forward pass (default: %(default)s)")
@@ -74,14 +66,14 @@ def build_parser() -> argparse.ArgumentParser:
     add("--threshold", type=float, default=0.0, metavar="X", help="active means above it (default: %(default)s)")
     add("--bridge-layers", default="auto", metavar="SPEC", help="auto (default), 24-29, or 24,25")
     add("--alpha", type=parse_alpha, default=1.0, metavar="A", help="strength and direction: a number, or by language "
-        "as de=-2,zh=1,default=0.5 (default: 1)")  # fmt: skip
+        "as de=-2,zh=1,default=0.5 (default: 1, also where default= is left out)")  # fmt: skip
     add("--beta", type=float, default=0.4, metavar="B", help="boost of shared neurons (default: %(default)s)")
     add("--gamma", type=float, default=0.2, metavar="C", help="damping of specific neurons (default: %(default)s)")
-    add("--detector-corpus", metavar="CORPUS", help="what the language detector learns from (default: the profiled "
-        "corpus), or none for a checkpoint without a detector")  # fmt: skip
-    add("--language", metavar="CODE", help="language of inputs that come without one: auto (default where there is a "
-        "detector), a code, or none for an unnamed language that is not the anchor")  # fmt: skip
-    add("--profile", type=Path, metavar="FILE", help="use this finished profile instead of a corpus")
+    add("--detector-corpus", type=path_or_name, metavar="CORPUS", help="what the language detector learns from "
+        "(default: the profiled corpus), or none for a checkpoint without a detector")  # fmt: skip
+    add("--language", metavar="LANGUAGE", help="language of inputs that come without one: auto (default where there is "
+        "a detector), a language, or none for an unnamed language that is not the anchor")  # fmt: skip
+    add("--profile", type=user_path, metavar="FILE", help="use this finished profile instead of a corpus")
     add("--dtype", default="auto", metavar="NAME", help="precision of the profiling pass: auto (the "
         "checkpoint's, float32 on a CPU), float32, bfloat16 or float16")  # fmt: skip
     add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps")
@@ -159,7 +151,7 @@ def _run(args: argparse.Namespace, given: dict[str, Any], ranks: Ranks | None) -
         run_demo(model=chosen["model"], out=chosen["out"], overwrite=chosen["overwrite"], progress=progress)
         return 0
     if chosen["model"] is None:
-        print(upload_finished(chosen["out"].expanduser(), repository, private=private, quiet=quiet))
+        print(upload_finished(chosen["out"], repository, private=private, quiet=quiet))
         return 0
     exporting = chosen.pop("format") != "steered"
     options: ConversionOptions | ExportOptions = ExportOptions.of(given) if exporting else ConversionOptions(**chosen)

@@ -4,13 +4,15 @@ Puts the parts together: source -> profile -> categories -> bridge layers -> det
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from ..modeling.auto_language import AUTO
+from ..modeling.language import language_id, not_profiled
+from ..modeling.steering import negative_factors
 from ..profiling.bridge_layers import BridgeLayers, choose_bridge_layers, parse_layers
 from ..profiling.categories import STATISTICS, categorize
 from ..profiling.figures import save_layer_figure
@@ -67,8 +69,8 @@ def convert(options: ConversionOptions, progress: Progress | None = None, ranks:
             progress.say("note: the neurons that this checkpoint overwrites (set_overwrite) are not taken over")
         if source.has_vectors and not checkpoint.vectors:
             progress.say("note: its vectors are not taken over, they are for other languages or another anchor")
-        if bridge.warning:
-            progress.say(f"warning: {bridge.warning}")
+        for warning in _warnings(checkpoint, bridge):
+            progress.say(f"warning: {warning}")
         save_layer_figure(table, folder / FIGURE_STEM, bridge_layers=bridge.layers, title=short_name(source))
         with progress.copying(sum(shard.size for shard in source.shards)) as copied:
             checkpoint.write(folder, copied)
@@ -83,7 +85,7 @@ def _detector(
     options: ConversionOptions, source: Source, languages: Sequence[str], progress: Progress
 ) -> MadeDetector | None:
     """The detector of a steered source as it is, unless a corpus is named; else one that is made now."""
-    anchor = options.anchor.lower()
+    anchor = options.anchor_among(languages)
     if _keeps_detector(options, source):
         return carried_detector(source, languages, anchor)
     found = open_detector_corpus(options.detector_corpus, options.corpus, options.data_dir, languages)
@@ -115,7 +117,7 @@ def _fields(
     language = options.wanted_language() or (AUTO if detector is not None and detector.is_trusted else None)
     return {
         "languages": list(languages),
-        "anchor_language": options.anchor.lower(),
+        "anchor_language": options.anchor_among(languages),
         "bridge_layers": list(bridge_layers),
         "alpha": dict(options.alpha) if isinstance(options.alpha, Mapping) else options.alpha,
         "beta": options.beta,
@@ -131,23 +133,22 @@ def _check_early(options: ConversionOptions, source: Source, languages: tuple[st
         raise InputError(
             f"languages {', '.join(languages)}: one language alone has no shared neurons; give at least two"
         )
-    if options.anchor.lower() not in languages:
-        raise InputError(f"anchor language {options.anchor!r} is not among the languages {', '.join(languages)}")
+    anchor = options.anchor_among(languages)
     if options.statistic not in STATISTICS:
         raise InputError(f"statistic {options.statistic!r}: choose one of {', '.join(STATISTICS)}")
     explicit = () if options.bridge_layers == "auto" else parse_layers(options.bridge_layers, source.num_layers)
-    _check_detector(options, source, languages)
+    _check_detector(options, source, languages, anchor)
     fields = _fields(options, languages, explicit, None)
     # There is no detector yet.
     steered_config(source, {**fields, "language": None if fields["language"] == AUTO else fields["language"]})
 
 
-def _check_detector(options: ConversionOptions, source: Source, languages: tuple[str, ...]) -> None:
+def _check_detector(options: ConversionOptions, source: Source, languages: tuple[str, ...], anchor: str) -> None:
     """That a detector is sound, or its corpus can be used, and that there is one where inputs shall be left to it."""
     reason = ""
     if _keeps_detector(options, source):
-        if carried_detector(source, languages, options.anchor.lower()) is None:
-            reason = f"{source.name} has none against {options.anchor.lower()}; make one with --detector-corpus"
+        if carried_detector(source, languages, anchor) is None:
+            reason = f"{source.name} has none against {anchor}; make one with --detector-corpus"
     elif options.detector_corpus is not None or options.wanted_language() == AUTO:
         reason = open_detector_corpus(options.detector_corpus, options.corpus, options.data_dir, languages).reason
     if reason and options.wanted_language() == AUTO:
@@ -161,13 +162,27 @@ def plan(
     categories = categorize(profile, options.statistic, options.threshold)
     table = layer_table(categories)
     bridge = choose_bridge_layers(table, source.num_layers, options.bridge_layers)
-    vectors = source.carried_vectors(profile.languages, options.anchor.lower())
+    vectors = source.carried_vectors(profile.languages, options.anchor_among(profile.languages))
     fields = _fields(options, profile.languages, bridge.layers, detector)
     fields |= {name: getattr(source.config, name) for name in _VECTOR_FIELDS if vectors}
+    config = steered_config(source, fields)
+    fields = {name: config[name] for name in fields}
     card = model_card(source, fields, profile, table, bridge, options.statistic, options.threshold, detector)
     masks = {layer: categories.masks(layer) for layer in bridge.layers}
     tables = detector.detector if detector is not None else None
     return SteeredCheckpoint(source, masks, fields, profile, card, tables, vectors), table, bridge
+
+
+def _warnings(checkpoint: SteeredCheckpoint, bridge: BridgeLayers) -> Iterator[str]:
+    """What a user may not have meant."""
+    if bridge.warning:
+        yield bridge.warning
+    config: Any = checkpoint.source.family.config.from_dict(steered_config(checkpoint.source, checkpoint.fields))
+    if negative := negative_factors(config.scale_rule.strengths, config.languages):
+        yield negative
+    language = config.language
+    if language not in (None, AUTO) and language_id(language, config.languages) == len(config.languages):
+        yield not_profiled(language, config.languages)
 
 
 def summarize(result: Result, seconds: float) -> str:

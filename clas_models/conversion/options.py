@@ -1,12 +1,13 @@
 """What a user can choose, and what of it can be refused before anything is read."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from ..modeling.language import language_code
+from ..modeling.language import did_you_mean, matching
+from ..profiling.corpora.languages import normalise_codes
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -47,12 +48,26 @@ class ConversionOptions:
         """The languages to profile; the anchor is always one of them, named or not."""
         if self.languages is None:
             return None
-        codes = tuple(code.lower() for code in self.languages)
-        return codes if self.anchor.lower() in codes else (self.anchor.lower(), *codes)
+        codes, anchor = normalise_codes(self.languages), self.wanted_anchor()
+        return codes if matching(anchor, codes) else (anchor, *codes)
+
+    def wanted_anchor(self) -> str:
+        """The anchor's canonical tag. Raises InputError: it is no language."""
+        return normalise_codes([self.anchor], "anchor")[0]
+
+    def anchor_among(self, languages: Sequence[str]) -> str:
+        """Which of the profiled languages the anchor is. Raises InputError: none."""
+        anchor = self.wanted_anchor()
+        if (found := matching(anchor, languages)) is None:
+            unknown = did_you_mean(anchor)
+            raise InputError(f"anchor language {anchor!r}{unknown} is not among the languages {', '.join(languages)}")
+        return found
 
     def wanted_language(self) -> str | None:
         """The language of inputs that come without one: a code, "auto", "none", or None where that is left open."""
-        return None if self.language is None else self.language.strip().lower()
+        if self.language is None or (word := self.language.strip().lower()) in ("auto", "none"):
+            return None if self.language is None else word
+        return normalise_codes([self.language], "language")[0]
 
     def check(self) -> None:
         """Raises InputError for a value that no model or corpus could make right."""
@@ -72,12 +87,8 @@ class ConversionOptions:
             raise InputError(
                 "--language auto needs a detector, and --detector-corpus none makes none; leave one of them out"
             )
-        try:
-            language_code(self.anchor, "anchor")
-            if language not in (None, "none", "auto"):
-                language_code(language, "language")
-        except ValueError as error:
-            raise InputError(str(error)) from error
+        self.wanted_languages()
+        self.wanted_anchor()
 
     def target(self) -> Path:
         """Where the checkpoint goes; see `target_folder`."""

@@ -1,12 +1,11 @@
 """A folder that appears under its final name whole or not at all, and keeps finished work for the next attempt."""
 
-import os
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..atomic import LOCK_NAME, folder_lock, fsync_path
+from ..atomic import LOCK_NAME, check_place, folder_lock, fsync_path
 from ..errors import InputError
 from ..modeling.families import FAMILIES
 from .export_record import read_record
@@ -28,11 +27,7 @@ def check_target(out: Path, *, overwrite: bool) -> None:
             raise InputError(f"{out}: exists already; give another --out, or --overwrite to replace it")
         if not _is_replaceable(out):
             raise InputError(f"{out}: not a steered checkpoint, so --overwrite leaves it alone; give another --out")
-    parent = out.parent
-    while not parent.exists():
-        parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise InputError(f"{out}: {parent} is not a folder that can be written; give another --out")
+    check_place(out.parent)
 
 
 def _is_replaceable(out: Path) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .language import Language, language_ids
 from .language_detector import UNNAMED_CLASSES, LanguageDetector
 
 AUTO = "auto"
@@ -40,6 +41,35 @@ class DetectedLanguage:
 def is_auto(language: object) -> bool:
     """Whether a row's language is left to the detector."""
     return isinstance(language, str) and language.strip().lower() == AUTO
+
+
+def with_default(language: Language, default: Any) -> Any:
+    """What a caller names, with `default` where nothing is named: for the batch, or for a row of a list."""
+    if isinstance(language, (list, tuple)):
+        return [default if entry is None else entry for entry in language]
+    return default if language is None else language
+
+
+def asks_detector(language: object) -> bool:
+    """Whether the language of any row is left to the detector."""
+    return any(map(is_auto, language)) if isinstance(language, (list, tuple)) else is_auto(language)
+
+
+def fill_in(language: Any, decided: Tensor, languages: Sequence[str]) -> Tensor:
+    """The ids int64 `[batch]` of rows that are named and of rows that are left to the detector.
+
+    Args:
+        language: "auto", or a list with "auto" for some rows.
+        decided: ids `[batch]`, what holds for those.
+        languages: the profiled ones.
+
+    Raises TypeError, ValueError: an entry is no language, or there is not one for each row.
+    """
+    if isinstance(language, str):
+        return decided
+    named = [None if is_auto(entry) else entry for entry in language]
+    ids = language_ids(named, languages, len(decided), decided.device, check_values=False)
+    return torch.where(torch.tensor([is_auto(entry) for entry in language], device=decided.device), decided, ids)
 
 
 def decide(

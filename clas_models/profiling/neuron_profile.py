@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .tensor_file import check_axes, check_names, check_tensor, described_tensors, save_described
+from ..modeling.language import did_you_mean, matching, own_code
+from .tensor_file import check_axes, check_names, check_tensor, described_tensors, save_described, stored_languages
 
 _METADATA_KEY = "clas_profile"
 SUMS = ("sum", "sum_abs", "sum_sq", "gate_sum", "act_sum")
@@ -150,13 +151,17 @@ class NeuronProfile:
 
     def select(self, languages: Sequence[str]) -> Self:
         """The profile of these languages only, in this order. Raises InputError: one is not in it, or none is given."""
-        if missing := [code for code in languages if code not in self.languages]:
+        found = [matching(own_code(code, shortest=2) or code, self.languages) for code in languages]
+        if missing := [
+            code + did_you_mean(code) for code, known in zip(languages, found, strict=True) if known is None
+        ]:
             raise InputError(
                 f"languages {', '.join(missing)} are not in the profile; it has {', '.join(self.languages)}"
             )
-        rows = torch.tensor([self.languages.index(code) for code in languages], dtype=torch.int64)
+        codes = tuple(code for code in found if code is not None)
+        rows = torch.tensor([self.languages.index(code) for code in codes], dtype=torch.int64)
         chosen: dict[str, Any] = {name: tensor[rows] for name, tensor in self.tensors.items()}
-        return replace(self, languages=tuple(languages), tokens=self.tokens[rows], **chosen)
+        return replace(self, languages=codes, tokens=self.tokens[rows], **chosen)
 
     def save(self, path: Path) -> None:
         """Write a safetensors file, whole or not at all; in the oldest format that holds all its totals."""
@@ -176,7 +181,7 @@ class NeuronProfile:
         with described_tensors(path, _METADATA_KEY, "neuron profile", remedy, *FORMATS) as (described, tensors):
             check_names(tensors, FORMATS[described["format_version"]] | {"tokens"})
             return cls(
-                languages=tuple(described["languages"]),
+                languages=stored_languages(described["languages"]),
                 layers=tuple(described["layers"]),
                 num_model_layers=described["num_model_layers"],
                 provenance=Provenance.from_dict(described["provenance"]),

@@ -1,7 +1,7 @@
 """A safetensors file of tensors and what describes them: written whole or not at all, checked when it is read."""
 
 import json
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..atomic import atomic_file
 from ..errors import InputError
+from ..modeling.language import own_code
 
 
 def save_described(path: Path, key: str, described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -48,6 +49,15 @@ def described_tensors(
         yield described, tensors
     except (InputError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{path}: not a usable {what}: {error}") from error
+
+
+def stored_languages(codes: Sequence[str]) -> tuple[str, ...]:
+    """Languages as canonical tags, for files of earlier versions, which wrote them as they were typed, in lower case.
+
+    Where two would become one, all stay as they are.
+    """
+    tags = tuple(own_code(code, shortest=2) or code for code in codes)
+    return tags if len(set(tags)) == len(tags) else tuple(codes)
 
 
 def check_names(tensors: Mapping[str, Tensor], expected: Set[str]) -> None:

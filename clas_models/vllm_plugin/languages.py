@@ -16,7 +16,7 @@ from vllm.forward_context import get_forward_context
 
 from ..errors import InputError
 from ..modeling.auto_language import is_auto
-from ..modeling.language import language_id
+from ..modeling.language import told_language_id
 from ..modeling.language_detector import LanguageDetector
 
 _PLACE = "clas_models.request_languages"
@@ -99,4 +99,4 @@ class TokenLanguages(nn.Module):
 
 def default_id(config: Any) -> int:
     """The id of `config.language`, which is a code or None: an unnamed language that is not the anchor."""
-    return len(config.languages) if config.language is None else language_id(config.language, config.languages)
+    return len(config.languages) if config.language is None else told_language_id(config.language, config.languages)

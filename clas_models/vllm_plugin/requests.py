@@ -19,7 +19,7 @@ from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDi
 from ..errors import InputError
 from ..modeling.auto_language import is_auto
 from ..modeling.configuration_clas import ClasConfigMixin
-from ..modeling.language import language_code, language_id
+from ..modeling.language import language_code, told_language_id
 from .languages import RequestRows, default_id
 
 logger = init_logger(f"vllm.{__name__}")
@@ -73,7 +73,7 @@ class RequestLanguages(LogitsProcessor):
         if language is None:
             return default_id(self.config)
         if not is_auto(language):
-            return language_id(language, self.config.languages)
+            return told_language_id(language, self.config.languages)
         if self.rows.detector is None or prompt is None:
             # An engine cannot refuse a request any more once it is in a batch; in doubt it is not steered.
             logger.warning(

@@ -67,7 +67,7 @@ class ExampleSource:
 
 
 def language_codes(languages: Sequence[str] | None) -> tuple[str, ...] | None:
-    """The codes in lower case, None as it is.
+    """The languages as canonical tags, None as it is.
 
     Raises InputError: no code, something that is not a code, or the same code twice.
     """

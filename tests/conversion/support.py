@@ -52,6 +52,7 @@ _CODE = {
     "heads_clas.py",
     "language.py",
     "language_detector.py",
+    "language_names.py",
     "layers_clas.py",
     "modeling_clas.py",
     "positions.py",

@@ -158,7 +158,7 @@ def test_masks_that_overlap(checkpoint: SteeredCheckpoint) -> None:
     [
         ("bridge_layers", [6], "bridge_layers[0]: 6 is out of range; layers are 0 to 5"),
         ("beta", float("nan"), "beta: nan is not finite"),
-        ("alpha", {"de": 1.0}, "lacks the key 'default'"),
+        ("alpha", {"fr": 1.0}, "alpha: 'fr' is not among the languages"),
         ("languages", ["de"], "anchor_language: 'en' is not among the languages de"),
     ],
 )

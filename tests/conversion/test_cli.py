@@ -38,6 +38,7 @@ CONVERT = Path(__file__).parents[2] / "convert.py"
         ("1e-1", 0.1),
         ("default=1", {"default": 1.0}),
         ("de=-2,zh=1,default=0.5", {"de": -2.0, "zh": 1.0, "default": 0.5}),
+        ("ger=-2,Chinese=1", {"de": -2.0, "zh": 1.0}),
         (" DE = -2 , default = 0", {"de": -2.0, "default": 0.0}),
     ],
 )
@@ -53,7 +54,7 @@ def test_alpha(text: str, alpha: object) -> None:
         ("de=x,default=1", "write a number, or de=-2"),
         ("de=1,", "write a number, or de=-2"),
         ("de=1,DE=2,default=0", "names a language twice"),
-        ("de=1", "add default="),
+        ("de=1,ger=2", "names a language twice, de"),
     ],
 )
 def test_alpha_that_cannot_be_read(text: str, fault: str) -> None:
@@ -94,7 +95,7 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
         (["a", "b"], "unrecognized arguments: b"),
         (["a", "--over"], "unrecognized arguments: --over"),
         (["a", "--samples", "many"], "--samples: invalid int value"),
-        (["a", "--alpha", "de=1"], "argument --alpha: 'de=1': add default="),
+        (["a", "--alpha", "de=x"], "argument --alpha: 'de=x': write a number, or de=-2"),
         (["a", "--alpha"], "argument --alpha: expected one argument"),
         (["a", "--threshold", "high"], "--threshold: invalid float value"),
     ],
@@ -161,10 +162,10 @@ def test_script_exits_with_the_status(monkeypatch: pytest.MonkeyPatch, capfd: py
         (["--max-length", "0"], "max length 0"),
         (["--batch-size", "0"], "batch size 0: both must be at least 1"),
         (["--anchor", "fr"], "anchor language 'fr' is not among the languages en, de, zh"),
-        (["--anchor", "English"], "anchor: 'English' is not a language code"),
+        (["--anchor", "Englisch"], "anchor: 'Englisch' is not a language code (did you mean 'en' (English)"),
         (["--languages", "en"], "languages en: one language alone has no shared neurons; give at least two"),
         (["--languages", "en,fr"], "has no fr: choose among en, de, zh"),
-        (["--languages", "en,en"], "'en' is given more than once"),
+        (["--languages", "en,en"], "'en' given more than once"),
         (["--languages", ""], "'' is not a language code"),
         (["--data-dir", "."], "data_dir . is of no use with corpus"),
         (["--profile", "p.safetensors"], "--profile and --corpus exclude each other"),
@@ -242,11 +243,11 @@ def test_corpus_of_no_known_name(plain_folder: Path, converter: Command, corpus:
 
 def test_language_without_a_usable_token(plain_folder: Path, tmp_path: Path, converter: Command) -> None:
     """All of it is special tokens to this tokenizer."""
-    corpus = write_corpus(tmp_path / "rows.jsonl", [{**row, "xx": "<unk><pad>"} for row in ROWS])
+    corpus = write_corpus(tmp_path / "rows.jsonl", [{**row, "qaa": "<unk><pad>"} for row in ROWS])
     ended = converter(plain_folder, "--corpus", corpus, "--out", tmp_path / "out", "--quiet")
     assert ended.status == 2
     assert ended.err == (
-        "convert.py: error: language 'xx': no usable token in corpus 'rows.jsonl' for this tokenizer\n"
+        "convert.py: error: language 'qaa': no usable token in corpus 'rows.jsonl' for this tokenizer\n"
     )
     assert names(tmp_path) == {"plain", "rows.jsonl"}
 

@@ -29,14 +29,14 @@ def refused(model: object, **options: str) -> str:
 def test_a_steered_checkpoint_is_known_without_its_weights(steered: Path) -> None:
     checkpoint = open_checkpoint(str(steered))
     assert (checkpoint.is_steered, checkpoint.anchor_language, checkpoint.dtype) == (True, "en", "float32")
-    assert [checkpoint.is_profiled(code) for code in ("en", "de", "de-at", "sw")] == [True, True, True, False]
+    assert [checkpoint.profiled_as(code) for code in ("en", "de", "de-AT", "sw")] == ["en", "de", "de", None]
     assert not checkpoint.load().training
 
 
 def test_a_plain_checkpoint_is_one_too(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(str(save_plain(tmp_path / "plain")), dtype="bfloat16")
     assert (checkpoint.is_steered, checkpoint.anchor_language) == (False, "en")
-    assert not checkpoint.is_profiled("en")
+    assert checkpoint.profiled_as("en") is None
     assert checkpoint.load().dtype == torch.bfloat16
 
 

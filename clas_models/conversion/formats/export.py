@@ -69,7 +69,8 @@ def prepare(options: ExportOptions) -> Export:
     config = steering_config(source, alpha=options.alpha, beta=options.beta, gamma=options.gamma)
     codes = form_named(options.format).languages(options.wanted_codes(), config)
     masks = read_masks(source, config.bridge_layers)
-    scalings = tuple(scaling(config, masks, code) for code in codes)
+    # Two tags may mean one profiled language.
+    scalings = tuple({each.language: each for each in (scaling(config, masks, code) for code in codes)}.values())
     card = card_facts(source, "base_model", "license")
     base, licence = card.get("base_model"), card.get("license")
     base = base if base and is_hub_id(base) else None

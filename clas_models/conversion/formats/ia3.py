@@ -58,7 +58,9 @@ def check_base(adapter: Path, base: Path) -> None:
 def _languages(codes: tuple[str, ...], config: Any) -> tuple[str, ...]:
     codes = codes or profiled_languages(config)
     if not codes:
-        raise InputError("the checkpoint names no language beside its anchor; name one with --language")
+        raise InputError(
+            "the checkpoint names no language beside its anchor; convert the model again with more --languages"
+        )
     return codes
 
 

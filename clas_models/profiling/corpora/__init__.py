@@ -37,7 +37,7 @@ def load_corpus(
     Args:
         corpus: `builtin`, `xquad`, `xnli`, the path of a JSON Lines file, or a Hub id (`org/name`, or
             `org/name:column,column` where the text columns are not among the usual ones).
-        languages: codes, in the order that the rows shall have; all that the corpus has if not given.
+        languages: codes or names, in the order that the rows shall have; all that the corpus has if not given.
         samples: number of rows; all that follow `skip` if not given.
         skip: number of rows to leave out at the beginning.
         fewer: take what there is where the corpus has fewer than `samples` rows, instead of refusing.

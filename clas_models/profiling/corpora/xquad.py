@@ -12,7 +12,7 @@ from typing import Any
 
 from ...errors import InputError
 from .hub_table import HubTable, check_reachable
-from .languages import pick_languages
+from .languages import by_language, pick_languages
 from .parallel_corpus import ParallelCorpus, align, corpus_folder, index_rows, join_text
 
 HUB_LANGUAGES = ("ar", "de", "el", "en", "es", "hi", "ro", "ru", "th", "tr", "vi", "zh")
@@ -62,7 +62,8 @@ def xquad_questions(languages: tuple[str, ...] | None, data_dir: Path | None) ->
         check_reachable(_REPO, _REMEDY)
         return {language: _hub_questions(language) for language in picked}
     folder = corpus_folder(data_dir, ["xquad"], ["xquad.*.json"], "xquad")
-    files = {path.name.split(".")[1].lower(): path for path in sorted(folder.glob("xquad.*.json"))}
+    names = {path.name.split(".")[1]: path for path in sorted(folder.glob("xquad.*.json"))}
+    files = {tag: names[name] for tag, name in by_language(names, f"{folder}, xquad.LANG.json").items()}
     picked = pick_languages(languages, files, f"xquad in {folder}")
     return {language: _file_questions(files[language]) for language in picked}
 

@@ -115,10 +115,11 @@ def test_it_answers_as_the_steered_model(steered_folder: Path, tmp_path: Path, t
 @pytest.mark.parametrize(
     ("language", "strengths", "same_as"),
     [
-        ("ja", {}, {"language": "ja"}),  # not profiled: the default alpha
+        ("hin_Deva", {}, {"language": "hi"}),
         ("de-at", {}, {"language": "de"}),
         ("de", {"alpha": 1.0}, {"language": "hi"}),
         ("de", {"alpha": {"de": 1.5, "default": 0.0}}, {"language": "zh"}),
+        ("hi", {"alpha": {"de": 1.5}}, {"language": "hi"}),  # the checkpoint's own default
     ],
 )
 def test_strength_in_force(
