@@ -44,7 +44,7 @@ _TITLES: tuple[str, ...] = (
     "languages",
 )
 _TITLES += ("p (t-test)", "better", "worse", "made with", "run", "command", "model")
-_WORDS = ("command", "model", "task", "method", "made with", "score", "better", "worse")
+_WORDS = ("command", "model", "task", "method", "made with", "unit", "better", "worse")
 
 
 def overview_table(
@@ -96,13 +96,13 @@ def _compared(comparison: Comparison, method: str, shown_as: str) -> Row:
     p = None if task.is_grid else across.t_test
     cells = {
         "base": score(across.base, places),
-        "with it": score(across.score, places),
+        "score": score(across.score, places),
         **dict(zip(("difference", "95 % interval"), interval_cells(across.interval, places), strict=True)),
         CHANGED: changed(across),
         "p (t-test)": p_value(p),
         **{name: Cell(", ".join(getattr(across, name)) or MISSING) for name in ("better", "worse")},
     }
-    data: dict[str, Value] = {"base": across.base, "with it": across.score, **interval_data(across.interval)}
+    data: dict[str, Value] = {"base": across.base, "score": across.score, **interval_data(across.interval)}
     data |= {"changed": across.changed, "examples": across.examples, "p": p}
     data |= {name: " ".join(getattr(across, name)) for name in ("better", "worse")}
     return _row(task, shown_as, made_with(task.parameters(method)), languages, cells, data)
@@ -111,9 +111,9 @@ def _compared(comparison: Comparison, method: str, shown_as: str) -> Row:
 def _tuned(task: TaskResults, tuning: tuple[Tuned, ...]) -> Row:
     places = task.scale.digits
     base, tuned = (float(np.mean([getattr(each, name) for each in tuning])) for name in ("base", "tuned"))
-    cells = {"base": score(base, places), "with it": score(tuned, places)}
+    cells = {"base": score(base, places), "score": score(tuned, places)}
     cells |= {"difference": difference(tuned - base, places)}
-    data: dict[str, Value] = {"base": base, "with it": tuned, "difference": tuned - base}
+    data: dict[str, Value] = {"base": base, "score": tuned, "difference": tuned - base}
     return _row(task, "tuned alphas", tried_strengths(task), len(tuning), cells, data)
 
 
@@ -122,8 +122,8 @@ def _row(
 ) -> Row:
     command, model = task.settings.command, task.model_name
     names: dict[str, Value] = {"run": task.run, "command": command, "model": model, "task": task.task}
-    names |= {"method": method, "made with": strengths, "languages": languages, "score": task.scale.unit}
+    names |= {"method": method, "made with": strengths, "languages": languages, "unit": task.scale.unit}
     words = {"command": command, "model": model, "task": task.task, "method": method, "made with": strengths}
-    known = {name: Cell(text) for name, text in words.items()} | {"score": Cell(task.scale.heading)}
+    known = {name: Cell(text) for name, text in words.items()} | {"unit": Cell(task.scale.heading)}
     known |= {"run": count(task.run), "languages": count(languages)} | cells
     return tuple(known.get(title, Cell(MISSING)) for title in _TITLES), names | data

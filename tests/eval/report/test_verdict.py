@@ -121,7 +121,7 @@ def test_the_overview_has_every_method_of_every_run(tmp_path):
         ("grid", "xnli", "best of 2"),
     ]
     last = overview.data[-1]
-    assert (last["made with"], last["base"], last["with it"], last["changed"]) == (
+    assert (last["made with"], last["base"], last["score"], last["changed"]) == (
         "α = -2, β = 0.4, γ = 0.2",
         50,
         60,
@@ -139,7 +139,7 @@ def test_the_overview_has_what_tune_chose_on_the_other_half(tmp_path):
     (run / "tune.json").write_text(json.dumps({"task": "xnli", "languages": {"de": decision}}))
     document = assemble(collect([run]))
     (row,) = document.overview.data
-    assert (row["command"], row["method"], row["base"], row["with it"]) == ("tune", "tuned alphas", 50, 60)
+    assert (row["command"], row["method"], row["base"], row["score"]) == ("tune", "tuned alphas", 50, 60)
     assert document.verdicts[0].sentence == "xnli: steer de."
     assert "de +10.0 with α = 2 points" in document.verdicts[0].lines()[0]
 
