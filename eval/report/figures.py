@@ -175,7 +175,7 @@ def _(chart: DotChart) -> Figure:
 def _(chart: HeatMap) -> Figure:
     from matplotlib import colormaps
 
-    figure, axes = _figure(max(5.5, 2.6 + 0.62 * len(chart.columns)), 1.6 + 0.3 * len(chart.rows))
+    figure, axes = _figure(max(5.5, 2.6 + 0.62 * len(chart.columns)), max(3.4, 1.6 + 0.3 * len(chart.rows)))
     limit = heat_limit(chart)
     values = [[math.nan if value is None else value for value in row] for row in chart.values]
     colours = colormaps["PuOr" if chart.higher_is_better else "PuOr_r"].with_extremes(bad="#DDDDDD")

@@ -237,14 +237,14 @@ def _reason(evidence: Evidence, finding: Finding) -> str:
 def verdict_table(found: Sequence[Verdict]) -> Table:
     """A row for every language and every method that was compared in it."""
     rows = [(verdict, each, finding) for verdict in found for each in verdict.evidence for finding in each.findings]
-    words = ("task", "language", "verdict", "because", "method", "setting", "model")
+    words = ("task", "language", "method", "verdict", "because", "setting", "model")
     titles = ("difference", "95 % interval", "base", "score", CHANGED, "smallest visible", "examples")
     scales = dict.fromkeys(each.task.scale for _, each, _ in rows)
     worth = " or ".join(dict.fromkeys(f"{scale.worth:g} {scale.step}" for scale in scales))
     return Table(
         name="verdict",
         title="Verdict by language, and where it comes from",
-        columns=columns(*words[:4], *titles, *words[4:6], "run", words[6], words=words),
+        columns=columns(*words[:5], *titles, "setting", "run", "model", words=words),
         body=tuple(_cells(verdict, each, finding) for verdict, each, finding in rows),
         notes=(
             f"Steer: significantly better than the base (p < {LEVEL}, Holm over the languages), or after a tune better "
@@ -264,7 +264,7 @@ def verdict_table(found: Sequence[Verdict]) -> Table:
 def _cells(verdict: Verdict, evidence: Evidence, finding: Finding) -> tuple[Cell, ...]:
     places = evidence.task.scale.digits
     changes = MISSING if finding.changed is None else f"{finding.changed} of {finding.outputs}"
-    texts = (verdict.task, finding.language, finding.call.value, _reason(evidence, finding))
+    texts = (verdict.task, finding.language, evidence.method, finding.call.value, _reason(evidence, finding))
     return (
         *map(Cell, texts),
         *interval_cells(finding.interval, places),
@@ -272,6 +272,5 @@ def _cells(verdict: Verdict, evidence: Evidence, finding: Finding) -> tuple[Cell
         Cell(changes, finding.changed),
         score(finding.visible, places),
         count(finding.examples),
-        *(Cell(evidence.method), Cell(finding.steered or evidence.strengths)),
-        *(count(evidence.task.run), Cell(verdict.model)),
+        *(Cell(finding.steered or evidence.strengths), count(evidence.task.run), Cell(verdict.model)),
     )

@@ -2,12 +2,14 @@
 
 import math
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
 
 from eval.report.charts import DotChart, HeatMap, Line, LineChart
 from eval.report.figures import draw, heat_limit, save_chart, signed
+from eval.score_scale import scale_of
 from eval.statistics import Interval
 
 from .support import XNLI
@@ -74,6 +76,13 @@ def test_the_heat_map_is_centred_at_no_difference():
     assert image.get_clim() == (-3.0, 3.0)
     assert heat_limit(HeatMap("x", "", "", ("a",), ("b",), ((None,),), "", 1, higher_is_better=True)) == 1.0
     assert [signed(value, 1) for value in (2.0, -0.04, -1.0)] == ["+2.0", "0", "-1.0"]
+
+
+def test_the_name_of_the_colours_fits_beside_the_smallest_heat_map():
+    figure = draw(replace(HEAT, rows=("de",), values=((1.0, 2.0),), unit=scale_of("exact_match").difference))
+    figure.draw_without_rendering()
+    label = figure.axes[1].yaxis.label.get_window_extent()
+    assert figure.bbox.y0 <= label.y0 < label.y1 <= figure.bbox.y1
 
 
 def test_an_unbounded_interval_is_a_point():
