@@ -9,7 +9,7 @@ import pytest
 
 from eval.report import write_report
 
-from .support import XNLI
+from .support import METHODS, XNLI, settings, write_run, xquad_records
 from .test_page import grid_run
 from .test_report import evil_run, plain_run
 
@@ -37,7 +37,15 @@ RUNS_OVER = """() => {
 def report(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     grid = grid_run(folder / "grid", XNLI, (-8, -6, -4, -2, 0, 2, 4), ((0.4, 0.2), (0.2, 0.1)), 20)
-    return write_report([plain_run(folder / "a-run-with-a-name-that-is-long"), grid], folder / "report")[0]
+    return write_report([plain_run(folder / "run"), grid, long_run(folder / "long")], folder / "report")[0]
+
+
+def long_run(path: Path) -> Path:
+    """Names without a place to break them at."""
+    methods = {"base": METHODS["base"], "clas:" + "alpha=de=-2/default=1," * 4: METHODS["clas"]}
+    gains = dict(zip(methods, (0.0, 0.1), strict=True))
+    of = settings({"xquad": ["en", "de"]}, methods, model="org/" + "a-model-with-a-long-name" * 3)
+    return write_run(path, of, xquad_records(["en", "de"], gains, 20))
 
 
 @pytest.fixture(scope="module")
