@@ -17,7 +17,7 @@ from clas_models.errors import InputError
 Add: TypeAlias = Callable[..., Any]  # `add_argument` of a command's parser
 
 _NUMBERS = ("--alpha", "--beta", "--gamma")
-_EXTRA = ("evaluate", "sklearn", "scipy", "jinja2", "plotly")  # what the package's extra `eval` brings
+_EXTRA = ("evaluate", "sklearn", "scipy", "jinja2")  # what the package's extra `eval` brings
 _EXAMPLES = """examples:
   python -m eval run ./llama-clas --tasks xnli,xquad --methods base,int-mean,clas --samples 200 --out runs/llama
   python -m eval run ./llama-clas --tasks xnli --methods base,clas:alpha=-2,int:value=zero --out runs/methods

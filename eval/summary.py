@@ -88,7 +88,7 @@ def _decided(scale: ScoreScale, decision: Decision) -> list[str]:
 
 def _heading(job: Job) -> str:
     counts = sorted({len(examples) for examples in job.examples.values()})
-    return f"{job.task.name}: {job.task.scale.unit}, {'-'.join(map(str, counts))} examples a language"
+    return f"{job.task.name}: {job.task.scale.heading}, {'-'.join(map(str, counts))} examples a language"
 
 
 def _others(plan: Plan, job: Job) -> list[str]:

@@ -141,3 +141,8 @@ class Task:
     def scale(self) -> ScoreScale:
         """Of the main score."""
         return scale_of(self.metrics[0])
+
+    @property
+    def chance(self) -> float | None:
+        """The accuracy of guessing; None where answers are no choice."""
+        return 1 / len(self.choices) if self.choices else None

@@ -206,6 +206,6 @@ def test_a_missing_package_is_named_with_the_remedy(
 ) -> None:
     for name in [name for name in sys.modules if name.startswith("eval.report")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "plotly", None)  # as if it were not installed
+    monkeypatch.setitem(sys.modules, "jinja2", None)  # as if it were not installed
     said = evaluation.refused("report", tmp_path)
-    assert said == "the package plotly is not installed: pip install 'clas-models[eval]'"
+    assert said == "the package jinja2 is not installed: pip install 'clas-models[eval]'"
