@@ -4,25 +4,26 @@ Gives a `Source`: a folder with a configuration of a supported family and whole 
 from it is left to the caller.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
-from transformers import PreTrainedConfig
+from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedConfig
 
 from ..errors import InputError
+from ..json_data import parse_json
 from ..modeling.configuration_clas import OLD_FIELDS, STEERING_FIELDS
 from ..modeling.families import family_of
 from ..modeling.family import Family
-from ..modeling.tensor_names import is_mask, layer_weight, vectors_name
+from ..modeling.tensor_names import is_added, is_mask, vectors_name
 from ..profiling.neuron_profile import NeuronProfile
 from . import gguf_source
 from .export_record import refuse_adapter
 from .hub_models import download_model, is_hub_id
-from .weights import Shard, fingerprint, read_shards, read_tensor
+from .weights import Shard, current_names, fingerprint, read_shards, read_tensor
 
 PROFILE_NAME = "neuron_profile.safetensors"
 
@@ -88,7 +89,11 @@ class Source:
         if not self.has_vectors or config.languages != list(languages) or config.anchor_language != anchor:
             return {}
         shape = (len(languages), config.hidden_size)
-        return {layer: read_tensor(self.shards, vectors_name(layer), shape=shape) for layer in config.vector_layers}
+        vectors = {layer: read_tensor(self.shards, vectors_name(layer), shape=shape) for layer in config.vector_layers}
+        for layer, table in vectors.items():
+            if not (table.is_floating_point() and bool(table.isfinite().all())):
+                raise InputError(f"{self.folder}: {vectors_name(layer)!r} are not finite numbers; convert the model again")
+        return vectors
 
 
 def open_source(model: str, scratch: Path, dtype: str = "auto", *, quiet: bool = False) -> Source:
@@ -123,12 +128,17 @@ def _from_folder(folder: Path, name: str, *, from_hub: bool) -> Source:
     except ValueError as error:
         raise InputError(f"{folder}: {error}") from error
     config_class = family.config if raw["model_type"] == family.model_type else family.base_config
+    shards = read_shards(folder)
+    layers, tensors = raw.get("num_hidden_layers"), sum(len(shard.tensors) for shard in shards)
+    if isinstance(layers, int) and layers > tensors:  # some configurations make a list of so many entries
+        raise InputError(f"{folder / 'config.json'}: num_hidden_layers is {layers}, the weights are {tensors} tensors")
     try:
         config = config_class.from_dict(dict(raw))
     except Exception as error:  # whatever the configuration class finds wrong with a user's file
         raise InputError(f"{folder / 'config.json'}: not a usable configuration: {error}") from error
-    source = Source(name, folder, family, raw, config, read_shards(folder), from_hub)
-    _check_neurons(source)
+    source = Source(name, folder, family, raw, config, shards, from_hub)
+    _check_tensors(source)
+    _check_generation(folder / "generation_config.json")
     return source
 
 
@@ -139,7 +149,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         refuse_adapter(folder)
         raise InputError(f"{folder}: no config.json, so not a Transformers checkpoint")
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error})") from error
     if not isinstance(raw, dict):
@@ -168,21 +178,39 @@ def check_profile_fits(profile: NeuronProfile, source: Source, place: Path) -> N
             )
 
 
-def _check_neurons(source: Source) -> None:
-    """Every layer's MLP is there under the names and in the shapes of a causal language model."""
-    tensors = {name: info for shard in source.shards for name, info in shard.tensors.items()}
-    hidden, neurons = int(source.config.hidden_size), source.num_neurons
-    shapes = {"gate_proj": (neurons, hidden), "up_proj": (neurons, hidden), "down_proj": (hidden, neurons)}
-    for layer in range(source.num_layers):
-        for part, shape in shapes.items():
-            name = layer_weight(layer, f"mlp.{part}")
-            if name not in tensors:
-                raise InputError(f"{source.folder}: no tensor {name!r}; only causal language models can be converted")
-            if tensors[name].shape != shape:
+def _check_generation(path: Path) -> None:
+    """A file that goes into what is made, where a model could not be loaded with a damaged one."""
+    try:
+        if path.is_file():
+            GenerationConfig.from_pretrained(path.parent)
+    except Exception as error:  # whatever its reader finds wrong with a user's file
+        raise InputError(f"{path}: not a generation configuration ({error}); download it again") from error
+
+
+def _check_tensors(source: Source) -> None:
+    """The weights are those of a causal language model of this configuration: each tensor, in its shape, and no other.
+
+    What steering added may be missing or damaged, because it can be made anew; the masks that are there must fit.
+    """
+    place = source.folder
+    try:
+        with torch.device("meta"):
+            model: Any = AutoModelForCausalLM.from_config(source.config)
+    except Exception as error:  # whatever the model's classes find wrong with a user's file
+        raise InputError(f"{place / 'config.json'}: no model can be made with it: {error}") from error
+    found = current_names(source.shards)
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    for name, shape in expected.items():
+        if name not in found:
+            if not is_added(name) and name not in model.all_tied_weights_keys:
                 raise InputError(
-                    f"{source.folder}: tensor {name!r} has the shape {list(tensors[name].shape)}, but the "
-                    f"configuration says {list(shape)}"
+                    f"{place}: no tensor {name!r} in its weights; download it again; only causal language models "
+                    "can be converted"
                 )
-    for name, info in tensors.items():
-        if is_mask(name) and info.shape != (neurons,):
-            raise InputError(f"{source.folder}: mask {name!r} has the shape {list(info.shape)}, expected {[neurons]}")
+        elif (is_mask(name) or not is_added(name)) and (has := found[name][0].tensors[found[name][1]].shape) != shape:
+            raise InputError(
+                f"{place}: tensor {name!r} has the shape {list(has)}, but the configuration says {list(shape)}"
+            )
+    for name in found:
+        if name not in expected and not is_added(name) and not name.endswith("rotary_emb.inv_freq"):
+            raise InputError(f"{place}: tensor {name!r} has no place in the model that its configuration describes")

@@ -3,7 +3,6 @@
 Behind Figures 5 and 6 of "CLAS" (section 4.4); drawing is the business of `charts.py`.
 """
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from clas_models.errors import InputError
+from clas_models.json_data import parse_json
 
 from ..run_folder import CLAS, TUNE_NAME
 from ..statistics import Interval
@@ -182,11 +182,11 @@ def tuning_table(task: TaskResults) -> Table | None:
     if not file.is_file():
         return None
     try:
-        decided = json.loads(file.read_text(encoding="utf-8"))
+        decided = parse_json(file.read_text(encoding="utf-8"))
         if decided["task"] != task.task:
             return None
         rows = [_row(task, code, decision) for code, decision in decided["languages"].items()]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{file}: not what `tune` writes ({error!r}); run `tune` again with the same --out") from error
     titles = ["language", "α", "chosen on", "gain there", "95 % interval"]
     titles += ["held out", f"base ({task.scale.unit})", "tuned", "gain", "95 % interval", "reason"]
