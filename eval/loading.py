@@ -86,17 +86,11 @@ class Checkpoint:
 
     @cached_property
     def eos_token_ids(self) -> frozenset[int]:
-        """The tokens that end an answer: the tokenizer's, and those of the generation configuration.
-
-        Raises InputError: that configuration is damaged.
-        """
+        """The tokens that end an answer: the tokenizer's, and those of the generation configuration."""
         path = self.source.folder / "generation_config.json"
         found = self.config.eos_token_id
         if path.is_file():
-            try:
-                found = GenerationConfig.from_pretrained(self.source.folder).eos_token_id
-            except (OSError, ValueError) as error:
-                raise InputError(f"{path}: not a generation configuration ({error}); download it again") from error
+            found = GenerationConfig.from_pretrained(self.source.folder).eos_token_id
         listed = found if isinstance(found, (list, tuple)) else [found]
         return frozenset({self.tokenizer.eos_token_id, *listed} - {None})
 

@@ -41,7 +41,7 @@ def load_tokenizer(source: Source) -> Any:
     """Raises InputError: it cannot be loaded."""
     try:
         return AutoTokenizer.from_pretrained(source.folder, trust_remote_code=False)
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # whatever its readers find wrong with a user's files
         raise _unusable(source, error, "its tokenizer ") from error
 
 
@@ -54,7 +54,7 @@ def load_model(source: Source, dtype: str, device: torch.device, **overrides: An
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source.folder, dtype=dtype, device_map={"": device}, output_loading_info=True, **overrides
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # whatever transformers finds wrong with a user's files
         raise _unusable(source, error) from error
     model, info = loaded
     if missing := sorted(name for name in info["missing_keys"] if not is_added(name)):

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from ..atomic import atomic_file
+from ..json_data import parse_json
 from ..profiling.corpora import ParallelCorpus, load_corpus
 from ..profiling.neuron_profile import FORMATS, NeuronProfile
 from ..profiling.profiler import profile_neurons
@@ -177,7 +178,7 @@ def _request(options: ConversionOptions, source: Source, corpus: ParallelCorpus,
 
 def _finished_profile(folder: Path, request: dict[str, Any]) -> NeuronProfile | None:
     try:
-        if json.loads((folder / REQUEST_NAME).read_text()) != request:
+        if parse_json((folder / REQUEST_NAME).read_text()) != request:
             return None
         return NeuronProfile.load(folder / PROFILE_NAME)
     except (OSError, ValueError):

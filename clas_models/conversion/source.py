@@ -4,16 +4,16 @@ Gives a `Source`: a folder with a configuration of a supported family and whole 
 from it is left to the caller.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from transformers import PreTrainedConfig
+from transformers import GenerationConfig, PreTrainedConfig
 
 from ..errors import InputError
+from ..json_data import parse_json
 from ..modeling.configuration_clas import OLD_FIELDS, STEERING_FIELDS
 from ..modeling.families import family_of
 from ..modeling.family import Family
@@ -94,7 +94,13 @@ class Source:
         if not self.has_vectors or config.languages != list(languages) or config.anchor_language != anchor:
             return {}
         shape = (len(languages), config.hidden_size)
-        return {layer: read_tensor(self.shards, vectors_name(layer), shape=shape) for layer in config.vector_layers}
+        vectors = {layer: read_tensor(self.shards, vectors_name(layer), shape=shape) for layer in config.vector_layers}
+        for layer, table in vectors.items():
+            if not (table.is_floating_point() and bool(table.isfinite().all())):
+                raise InputError(
+                    f"{self.folder}: {vectors_name(layer)!r} are not finite numbers; convert the model again"
+                )
+        return vectors
 
 
 def open_source(model: str, scratch: Path, dtype: str = "auto", *, quiet: bool = False) -> Source:
@@ -128,11 +134,16 @@ def _from_folder(folder: Path, name: str, *, from_hub: bool) -> Source:
     raw = read_config(folder)
     family = check_config(name, folder, raw)
     config_class = family.config if raw["model_type"] == family.model_type else family.base_config
+    shards = read_shards(folder)
+    layers, tensors = raw.get("num_hidden_layers"), sum(len(shard.tensors) for shard in shards)
+    if isinstance(layers, int) and layers > tensors:  # some configurations make a list of so many entries
+        raise InputError(f"{folder / 'config.json'}: num_hidden_layers is {layers}, the weights are {tensors} tensors")
     try:
         config = config_class.from_dict(dict(raw))
     except Exception as error:  # whatever the configuration class finds wrong with a user's file
         raise InputError(f"{folder / 'config.json'}: not a usable configuration: {error}") from error
-    source = Source(name, folder, family, raw, config, read_shards(folder), from_hub)
+    _check_generation(folder / "generation_config.json")
+    source = Source(name, folder, family, raw, config, shards, from_hub)
     plain = family.base_config.from_dict({**source.base_fields, "model_type": family.base})
     return replace(source, unused=unused_tensors(name, plain, source.shards))
 
@@ -151,7 +162,7 @@ def read_config(folder: Path, name: str = "") -> dict[str, Any]:
     if not path.is_file():
         refuse_without_config(folder, name or str(folder))
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error})") from error
     if not isinstance(raw, dict):
@@ -178,3 +189,12 @@ def check_profile_fits(profile: NeuronProfile, source: Source, place: Path) -> N
                 f"{place}: a profile of another model ({theirs.model}): its {what} is {found}, that of {source.name} "
                 f"{expected}; convert it again, with --corpus"
             )
+
+
+def _check_generation(path: Path) -> None:
+    """A file that goes into what is made, where a model could not be loaded with a damaged one."""
+    try:
+        if path.is_file():
+            GenerationConfig.from_pretrained(path.parent)
+    except Exception as error:  # whatever its reader finds wrong with a user's file
+        raise InputError(f"{path}: not a generation configuration ({error}); download it again") from error

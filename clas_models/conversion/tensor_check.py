@@ -30,7 +30,7 @@ def unused_tensors(name: str, config: PreTrainedConfig, shards: Sequence[Shard])
     Raises InputError: tensors are quantised, missing, of another shape, or those of a model with another head.
     """
     tensors = {name: info for shard in shards for name, info in shard.tensors.items()}
-    expected = _expected(config)
+    expected = _expected(name, config)
     _check_quantized(name, tensors, expected)
     _check_neurons(name, config, tensors)
     _check_head(name, config, tensors)
@@ -53,9 +53,12 @@ def _check_head(name: str, config: PreTrainedConfig, tensors: dict[str, TensorIn
         )
 
 
-def _expected(config: PreTrainedConfig) -> dict[str, tuple[int, ...]]:
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+def _expected(name: str, config: PreTrainedConfig) -> dict[str, tuple[int, ...]]:
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+    except Exception as error:  # whatever the model's classes find wrong with a user's file
+        raise InputError(f"{name}: no model can be made with its config.json: {error}") from error
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 

@@ -4,7 +4,6 @@ Nothing here needs a model; what a checkpoint's folder means is `source.py`'s bu
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import InputError
+from ..json_data import parse_json
 from ..modeling.tensor_names import current_name, is_added
 
 INDEX_NAME = "model.safetensors.index.json"
@@ -59,7 +59,7 @@ def read_shard(path: Path) -> Shard:
         raw = file.read(length)
     data = 8 + length
     try:
-        header = json.loads(raw)
+        header = parse_json(raw)
         tensors = {name: _tensor(entry, data) for name, entry in header.items() if name != "__metadata__"}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: its header is damaged ({error}); download it again") from error
@@ -101,7 +101,7 @@ def read_shards(folder: Path) -> tuple[Shard, ...]:
             raise InputError(f"{folder}: shards ({parts[0]}) without {INDEX_NAME}; download that, too")
         raise InputError(f"{folder}: no weights; expected {SINGLE_NAME}, or shards with {INDEX_NAME}")
     try:
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        weight_map = parse_json(index.read_text(encoding="utf-8"))["weight_map"]
         names = sorted(map(str, set(weight_map.values())))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{index}: not a usable index ({error}); download it again") from error

@@ -5,7 +5,7 @@ reads categories from it.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..json_data import from_json
 from ..modeling.language import did_you_mean, matching, own_code
 from .tensor_file import check_axes, check_names, check_tensor, described_tensors, save_described, stored_languages
 
@@ -41,13 +42,6 @@ class Provenance:
     dtype: str
     digests: tuple[str, ...]
     versions: dict[str, str]
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        known = {field.name for field in fields(cls)}
-        if set(values) != known:
-            raise InputError(f"provenance has the fields {sorted(values)}, expected {sorted(known)}")
-        return cls(**{**values, "corpus": tuple(values["corpus"]), "digests": tuple(values["digests"])})
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +178,7 @@ class NeuronProfile:
                 languages=stored_languages(described["languages"]),
                 layers=tuple(described["layers"]),
                 num_model_layers=described["num_model_layers"],
-                provenance=Provenance.from_dict(described["provenance"]),
+                provenance=from_json(Provenance, described["provenance"]),
                 **tensors,
             )
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..json_data import from_json
 from ..modeling.language import matching, own_code
 from .neuron_profile import Provenance
 from .tensor_file import check_axes, check_names, check_tensor, described_tensors, save_described, stored_languages
@@ -29,10 +30,6 @@ class Origin:
     made_by: str
     arguments: dict[str, Any]
     profile: Provenance
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        return cls(values["made_by"], dict(values["arguments"]), Provenance.from_dict(values["profile"]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,4 +82,4 @@ class Selection:
         with described_tensors(path, _METADATA_KEY, "selection", "save one first", _FORMAT) as (described, tensors):
             check_names(tensors, {"masks"})
             languages, layers = stored_languages(described["languages"]), tuple(described["layers"])
-            return cls(languages, layers, tensors["masks"], Origin.from_dict(described["origin"]))
+            return cls(languages, layers, tensors["masks"], from_json(Origin, described["origin"]))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..json_data import from_json
 from .categories import Category, categorize
 from .lape import lape
 from .neuron_profile import NeuronProfile
@@ -81,7 +82,7 @@ class WriteTables:
                 raise InputError(f"tensor 'indices' must ascend between 0 and {masks.numel() - 1}")
             values = torch.zeros(described["shape"])
             masks.view(-1)[indices], values.view(-1)[indices] = True, tensors["values"]
-            return cls(stored_languages(described["languages"]), masks, values, Origin.from_dict(described["origin"]))
+            return cls(stored_languages(described["languages"]), masks, values, from_json(Origin, described["origin"]))
 
 
 def write_tables(

@@ -3,13 +3,13 @@
 How it decides is the business of `eval/decision.py`; what the decision is worth to a reader is said in `findings.py`.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from clas_models.errors import InputError
+from clas_models.json_data import parse_json
 
 from ..run_folder import TUNE_NAME
 from ..statistics import Interval
@@ -75,11 +75,11 @@ def read_tuning(task: TaskResults) -> tuple[Tuned, ...] | None:
     if task.settings.command != "tune" or not file.is_file():
         return None
     try:
-        decided = json.loads(file.read_text(encoding="utf-8"))
+        decided = parse_json(file.read_text(encoding="utf-8"))
         if decided["task"] != task.task:
             return None
         return tuple(Tuned.read(code, values, task.scale.factor) for code, values in decided["languages"].items())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{file}: not what `tune` writes ({error!r}); run `tune` again with the same --out") from error
 
 

@@ -372,7 +372,7 @@ def test_masks_of_the_wrong_length(steered_folder: Path, converter: Command, tmp
     path = max(steered_folder.glob("model-*.safetensors"))
     save_file({name: torch.cat([mask, mask]) for name, mask in read_tensors(path).items()}, path)
     message = converter.refused(steered_folder, "--out", tmp_path / "out")
-    assert "has the shape [96], expected [48]" in message
+    assert "has the shape [96], but the configuration says [48]" in message
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from clas_models import FAMILIES
 from clas_models.errors import InputError
+from clas_models.json_data import from_json
 from clas_models.profiling import tensor_file
 from clas_models.profiling.corpora import ParallelCorpus
 from clas_models.profiling.neuron_profile import COUNTS, SUMS, TOTALS, NeuronProfile, Provenance
@@ -358,10 +359,10 @@ def rewrite(path: Path, change: Callable[[dict[str, Any], dict[str, Tensor]], ob
         (lambda d: d.update(num_model_layers=2), "a model with 2 layers"),
         (lambda d: d.pop("num_model_layers"), "num_model_layers"),
         (lambda d: d.pop("provenance"), "provenance"),
-        (lambda d: d.update(provenance="unknown"), "provenance has the fields"),
-        (lambda d: d["provenance"].pop("corpus"), "provenance has the fields"),
-        (lambda d: d["provenance"].update(more=1), "provenance has the fields"),
-        (lambda d: d["provenance"].update(digests=None), "not a usable neuron profile"),
+        (lambda d: d.update(provenance="unknown"), "'unknown' in place of an object"),
+        (lambda d: d["provenance"].pop("corpus"), "Provenance lacks the field 'corpus'"),
+        (lambda d: d["provenance"].update(more=1), "Provenance has no field 'more'"),
+        (lambda d: d["provenance"].update(digests=None), "digests: None in place of a list"),
     ],
 )
 def test_refuses_a_wrong_description(path: Path, change: Callable[[dict[str, Any]], object], message: str) -> None:
@@ -412,4 +413,4 @@ def test_a_profile_made_by_hand_is_checked_too() -> None:
 
 def test_provenance_as_a_dictionary() -> None:
     provenance = gathered().provenance
-    assert Provenance.from_dict(json.loads(json.dumps(asdict(provenance)))) == provenance
+    assert from_json(Provenance, json.loads(json.dumps(asdict(provenance)))) == provenance

@@ -4,13 +4,13 @@ A text of the corpus is the paragraph, a newline and the question.  Rows are mat
 in the order of the file, so that neighbours share a paragraph.  The answers are read but left to others.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
+from ...json_data import parse_json
 from .hub_table import HubTable, check_reachable
 from .languages import by_language, pick_languages
 from .parallel_corpus import ParallelCorpus, align, corpus_folder, index_rows, join_text
@@ -77,7 +77,7 @@ def _hub_questions(language: str) -> Iterator[Question]:
 def _file_questions(path: Path) -> Iterator[Question]:
     number = 0
     try:
-        articles = json.loads(path.read_text(encoding="utf-8-sig"))["data"]
+        articles = parse_json(path.read_text(encoding="utf-8-sig"))["data"]
         for paragraph in (paragraph for article in articles for paragraph in article["paragraphs"]):
             for row in paragraph["qas"]:
                 number += 1
