@@ -17,6 +17,7 @@ from transformers.dynamic_module_utils import get_relative_import_files
 from ..errors import InputError
 from ..modeling.family import Family
 from ..modeling.language_detector import LanguageDetector
+from ..modeling.masks import check_masks
 from ..modeling.tensor_names import DETECTOR_PREFIX, MASKS, mask_name, vectors_name
 from ..modeling.version import VERSION
 from ..profiling.neuron_profile import NeuronProfile
@@ -40,16 +41,11 @@ class SteeredCheckpoint:
     vectors: Mapping[int, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        neurons = self.source.num_neurons
         for layer, pair in self.masks.items():
-            for name, mask in zip(MASKS, pair, strict=True):
-                if tuple(mask.shape) != (neurons,):
-                    raise InputError(
-                        f"layer {layer}: {name} has {list(mask.shape)} entries, the model {neurons} neurons a layer; "
-                        "the profile is of another model"
-                    )
-            if bool((pair[0] & pair[1]).any()):
-                raise InputError(f"layer {layer}: shared_mask and specific_mask overlap; a neuron has one category")
+            try:
+                check_masks(layer, *pair, self.source.num_neurons)
+            except ValueError as error:
+                raise InputError(str(error)) from error
         steered_config(self.source, self.fields)
 
     def added_tensors(self) -> dict[str, Tensor]:

@@ -63,7 +63,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--batch-size", type=int, default=8, metavar="N", help="samples a forward pass (default: %(default)s)")
     add("--statistic", default="mean", metavar="NAME", help="what decides whether a neuron is active: mean (default), "
         "mean_abs or frequency")  # fmt: skip
-    add("--threshold", type=float, default=0.0, metavar="X", help="active means above it (default: %(default)s)")
+    add("--threshold", type=float, metavar="X", help="active means above it (default: 0 for mean, 0.5 for frequency, "
+        "the median of the layer for mean_abs)")  # fmt: skip
     add("--bridge-layers", default="auto", metavar="SPEC", help="auto (default), 24-29, or 24,25")
     add("--alpha", type=parse_alpha, default=1.0, metavar="A", help="strength and direction: a number, or by language "
         "as de=-2,zh=1,default=0.5 (default: 1, also where default= is left out)")  # fmt: skip
@@ -74,6 +75,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--language", metavar="LANGUAGE", help="language of inputs that come without one: auto (default where there is "
         "a detector), a language, or none for an unnamed language that is not the anchor")  # fmt: skip
     add("--profile", type=user_path, metavar="FILE", help="use this finished profile instead of a corpus")
+    add("--masks", type=user_path, metavar="FILE", help="use these masks instead of the profile's: safetensors with "
+        "the names that masks have in a checkpoint")  # fmt: skip
     add("--dtype", default="auto", metavar="NAME", help="precision of the profiling pass: auto (the "
         "checkpoint's, float32 on a CPU), float32, bfloat16 or float16")  # fmt: skip
     add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps")

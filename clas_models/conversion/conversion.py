@@ -13,14 +13,16 @@ from ..errors import InputError
 from ..modeling.auto_language import AUTO
 from ..modeling.language import language_id, not_profiled
 from ..modeling.steering import negative_factors
-from ..profiling.bridge_layers import BridgeLayers, choose_bridge_layers, parse_layers
+from ..profiling.bridge_layers import BridgeLayers, choose_bridge_layers, format_layers, parse_layers
 from ..profiling.categories import STATISTICS, categorize
 from ..profiling.figures import save_layer_figure
 from ..profiling.layer_table import LayerTable, layer_table
 from ..profiling.neuron_profile import NeuronProfile
 from .checkpoint import SteeredCheckpoint, steered_config
+from .chosen_masks import ChosenMasks, active_means, masks_of_profile
 from .detector import NONE, MadeDetector, carried_detector, make_detector, open_detector_corpus
 from .export_record import refuse_folded
+from .mask_file import MaskRecord, OwnMasks, load_masks
 from .model_card import FIGURE_STEM, model_card, short_name
 from .options import ConversionOptions
 from .profile_step import REQUEST_NAME, obtain_profile
@@ -42,6 +44,7 @@ class Result:
     checkpoint: SteeredCheckpoint
     table: LayerTable
     bridge: BridgeLayers
+    masks: ChosenMasks
     detector: MadeDetector | None
 
 
@@ -60,25 +63,30 @@ def convert(options: ConversionOptions, progress: Progress | None = None, ranks:
         source = open_source(options.model, folder / _SCRATCH_NAME, options.dtype, quiet=progress.quiet)
         refuse_folded(source.folder, source.name)
         progress.tell_unused(source.name, source.unused)
+        own = None if options.masks is None else load_masks(options.masks, source.num_layers, source.num_neurons)
         profile = obtain_profile(
             options, source, folder, lambda codes: _check_early(options, source, codes), progress, ranks
         )
         detector = _detector(options, source, profile.languages, progress)
-        checkpoint, table, bridge = plan(options, source, profile, detector)
+        checkpoint, table, bridge, masks = plan(options, source, profile, detector, own)
         if source.raw_config.get("overwrite_layers"):
             progress.say("note: the neurons that this checkpoint overwrites (set_overwrite) are not taken over")
         if source.has_vectors and not checkpoint.vectors:
             progress.say("note: its vectors are not taken over, they are for other languages or another anchor")
-        for warning in _warnings(checkpoint, bridge):
+        if own is None and source.is_steered and MaskRecord.is_in(source.folder):
+            progress.say("note: the masks that it was given are not taken over; give them again with --masks")
+        for warning in (*_warnings(checkpoint, bridge), *masks.warnings()):
             progress.say(f"warning: {warning}")
         save_layer_figure(table, folder / FIGURE_STEM, bridge_layers=bridge.layers, title=short_name(source))
         with progress.copying(sum(shard.size for shard in source.shards)) as copied:
             checkpoint.write(folder, copied)
+        if masks.own is not None:
+            masks.own.write(folder)
         progress.say("checking what was written")
         verify(folder, checkpoint)
         (folder / REQUEST_NAME).unlink(missing_ok=True)
         shutil.rmtree(folder / _SCRATCH_NAME, ignore_errors=True)
-    return Result(out, checkpoint, table, bridge, detector)
+    return Result(out, checkpoint, table, bridge, masks, detector)
 
 
 def _detector(
@@ -156,21 +164,33 @@ def _check_detector(options: ConversionOptions, source: Source, languages: tuple
 
 
 def plan(
-    options: ConversionOptions, source: Source, profile: NeuronProfile, detector: MadeDetector | None = None
-) -> tuple[SteeredCheckpoint, LayerTable, BridgeLayers]:
-    """What a profile and options make of a source, nothing written yet. Raises InputError: an option cannot be used."""
-    categories = categorize(profile, options.statistic, options.threshold)
+    options: ConversionOptions,
+    source: Source,
+    profile: NeuronProfile,
+    detector: MadeDetector | None = None,
+    own: OwnMasks | None = None,
+) -> tuple[SteeredCheckpoint, LayerTable, BridgeLayers, ChosenMasks]:
+    """What a profile and options, or somebody's own masks, make of a source; nothing is written yet.
+
+    Raises InputError: an option cannot be used, or next to nothing would be steered.
+    """
+    statistic, threshold = options.statistic, options.threshold
+    categories = categorize(profile, statistic, threshold)
     table = layer_table(categories)
-    bridge = choose_bridge_layers(table, source.num_layers, options.bridge_layers)
+    spec = options.bridge_layers if own is None else format_layers(own[0])
+    bridge = choose_bridge_layers(table, source.num_layers, spec)
+    if own is None:
+        masks = masks_of_profile(profile, categories, bridge.layers, statistic, threshold)
+    else:
+        masks = ChosenMasks(own[0], active_means(statistic, threshold), own=own[1])
     vectors = source.carried_vectors(profile.languages, options.anchor_among(profile.languages))
     fields = _fields(options, profile.languages, bridge.layers, detector)
     fields |= {name: getattr(source.config, name) for name in _VECTOR_FIELDS if vectors}
     config = steered_config(source, fields)
     fields = {name: config[name] for name in fields}
-    card = model_card(source, fields, profile, table, bridge, options.statistic, options.threshold, detector)
-    masks = {layer: categories.masks(layer) for layer in bridge.layers}
+    card = model_card(source, fields, profile, table, bridge, masks, detector)
     tables = detector.detector if detector is not None else None
-    return SteeredCheckpoint(source, masks, fields, profile, card, tables, vectors), table, bridge
+    return SteeredCheckpoint(source, masks.by_layer, fields, profile, card, tables, vectors), table, bridge, masks
 
 
 def _warnings(checkpoint: SteeredCheckpoint, bridge: BridgeLayers) -> Iterator[str]:
@@ -187,9 +207,8 @@ def _warnings(checkpoint: SteeredCheckpoint, bridge: BridgeLayers) -> Iterator[s
 
 def summarize(result: Result, seconds: float) -> str:
     """The layer table, the bridge layers and why, the share of neurons steered, and how to use the checkpoint."""
-    masks, fields, profile = result.checkpoint.masks, result.checkpoint.fields, result.checkpoint.profile
-    shared, specific = (sum(int(pair[mask].sum()) for pair in masks.values()) for mask in (0, 1))
-    neurons = profile.num_neurons * len(masks)
+    fields, profile = result.checkpoint.fields, result.checkpoint.profile
+    shared, specific = result.masks.shares
     example = next(code for code in fields["languages"] if code != fields["anchor_language"])
     language = "" if fields["language"] == AUTO else f'language="{example}", '
     provenance = profile.provenance
@@ -200,7 +219,9 @@ def summarize(result: Result, seconds: float) -> str:
         result.table.to_text(result.bridge.layers),
         "",
         f"Bridge {result.bridge.reason}",
-        f"Steered there: {shared / neurons:.1%} of the neurons as shared, {specific / neurons:.1%} as specific",
+        f"Steered there: {shared:.1%} of the neurons as shared, {specific:.1%} as specific",
+        *([] if result.masks.own is None else [f"Masks: {result.masks.own}"]),
+        f"Agreement: {result.masks.stability}",
         *_detector_line(result),
         f"Done in {seconds:.0f} s: {result.out}",
         "",

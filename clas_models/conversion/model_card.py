@@ -14,6 +14,7 @@ from ..modeling.auto_language import AUTO
 from ..profiling.bridge_layers import BridgeLayers, format_layers
 from ..profiling.layer_table import LayerTable
 from ..profiling.neuron_profile import NeuronProfile
+from .chosen_masks import ChosenMasks
 from .detector import MadeDetector
 from .hub_models import is_hub_id
 from .source import Source
@@ -77,7 +78,9 @@ Without `language=` {default}. Strengths can be changed on a loaded model with
 | gamma (language-specific neurons) | {gamma:g} |
 {vectors}| profiled languages | {languages} |
 | profiled on | {corpus}, {samples} samples in each language, {tokens:,} tokens in all, at most {max_length} a sample |
-| active means | {statistic} of the activation above {threshold:g} |
+| active means | {active_means} |
+| masks | {masks} |
+| stability | {stability} |
 | language detector | {detector} |
 
 A neuron that is active in none of the profiled languages is dead; in one, language-specific; in some, partial-shared;
@@ -123,15 +126,14 @@ def model_card(
     profile: NeuronProfile,
     table: LayerTable,
     bridge: BridgeLayers,
-    statistic: str,
-    threshold: float,
+    masks: ChosenMasks,
     detector: MadeDetector | None = None,
 ) -> str:
     """The card's text, metadata included.
 
-    `fields` are the steering fields of the configuration; `statistic` and `threshold` said whether a neuron is active.
+    `fields` are the steering fields of the configuration.
     """
-    rows = [row for row in table.rows if row.layer in bridge.layers]
+    shared, specific = masks.shares
     others = [code for code in fields["languages"] if code != fields["anchor_language"]]
     base = source.name if is_hub_id(source.name) and source.from_hub else None
     return _TEMPLATE.format(
@@ -147,8 +149,8 @@ def model_card(
         layers=format_layers(bridge.layers),
         num_layers=source.num_layers,
         reason=bridge.reason,
-        shared=sum(row.partial_shared for row in rows) / len(rows) / 100,
-        specific=sum(row.language_specific for row in rows) / len(rows) / 100,
+        shared=shared,
+        specific=specific,
         anchor=fields["anchor_language"],
         example=others[0],
         default=_default(fields["language"]),
@@ -162,8 +164,9 @@ def model_card(
         samples=profile.provenance.samples,
         tokens=int(profile.tokens.sum()),
         max_length=profile.provenance.max_length,
-        statistic=statistic,
-        threshold=threshold,
+        active_means=masks.active_means,
+        masks="the partial-shared and the language-specific neurons of the profile" if masks.own is None else masks.own,
+        stability=masks.stability,
         figure=FIGURE_STEM,
         table=table.to_markdown(bridge.layers),
         results=f"{RESULTS_BEGIN}\n{_NO_RESULTS}\n{RESULTS_END}",

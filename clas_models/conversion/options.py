@@ -17,7 +17,9 @@ class ConversionOptions:
     """What a user can choose; the defaults are the command line's.
 
     `corpus` None is the profile that a steered MODEL carries, or else the built-in corpus; `languages` None is all that
-    the corpus or the profile has; `samples` None is 100, or all where a corpus has fewer.  `detector_corpus` None is
+    the corpus or the profile has; `samples` None is 100, or all where a corpus has fewer.  `threshold` None is the
+    statistic's own (`DEFAULT_THRESHOLDS`); `masks` is a file of `mask_file.py` in place of masks from the profile.
+    `detector_corpus` None is
     the profiled corpus, "none" no detector; `language` None is "auto" where there is a detector, "none" an unnamed
     language.
     """
@@ -32,12 +34,13 @@ class ConversionOptions:
     max_length: int = 512
     batch_size: int = 8
     statistic: str = "mean"
-    threshold: float = 0.0
+    threshold: float | None = None
     bridge_layers: str = "auto"
     alpha: float | Mapping[str, float] = 1.0
     beta: float = 0.4
     gamma: float = 0.2
     profile: Path | None = None
+    masks: Path | None = None
     detector_corpus: str | None = None
     language: str | None = None
     dtype: str = "auto"
@@ -78,10 +81,15 @@ class ConversionOptions:
         if self.samples is not None and self.samples < 1:
             raise InputError(f"samples {self.samples}: must be at least 1")
         for name in ("beta", "gamma", "threshold"):
-            if not math.isfinite(getattr(self, name)):
+            if getattr(self, name) is not None and not math.isfinite(getattr(self, name)):
                 raise InputError(f"{name} {getattr(self, name)}: must be a finite number")
         if self.profile is not None and self.corpus is not None:
             raise InputError("--profile and --corpus exclude each other: a finished profile needs no corpus")
+        if self.masks is not None and (self.bridge_layers, self.statistic, self.threshold) != ("auto", "mean", None):
+            raise InputError(
+                "--masks says which neurons of which layers are steered; leave out --bridge-layers, --statistic and "
+                "--threshold"
+            )
         language = self.wanted_language()
         if language == "auto" and self.detector_corpus == "none":
             raise InputError(

@@ -1,11 +1,13 @@
 """The decoder that every steered family shares: how a row's language reaches the layers."""
 
+from copy import deepcopy
 from typing import Any
 
 from torch import Tensor, nn
 from transformers.cache_utils import Cache
 
 from .auto_language import asks_detector, decide, fill_in, is_packed, with_default
+from .configuration_clas import STRENGTHS
 from .language import Language, resolve_language
 from .language_detector import LanguageDetector
 from .layers_clas import ClasDecoderLayerMixin
@@ -24,6 +26,7 @@ class ClasModelMixin(ClasPreTrainedMixin):
         super().__init__(config)
         self.layers = nn.ModuleList(self.layer_class(config, index) for index in range(config.num_hidden_layers))
         self.writes: tuple[Write, ...] = ()
+        self.loaded_strengths = {name: deepcopy(getattr(config, name)) for name in STRENGTHS}
         self.language_detector = None
         if config.detector_languages is not None:
             self.language_detector = LanguageDetector(

@@ -48,7 +48,7 @@ def described_tensors(
         if not isinstance(described, dict):
             raise InputError(f"it is a safetensors file, but not a {what}")
         if (version := described.get("format_version")) not in versions:
-            raise InputError(f"format version {version}, this package reads {' and '.join(map(str, versions))}")
+            raise InputError(f"format version {version}, this package reads {', '.join(map(str, versions))}")
         yield described, tensors
     except (InputError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{path}: not a usable {what}: {error}") from error
