@@ -19,6 +19,7 @@ from ..profiling.neuron_profile import NeuronProfile
 from .checkpoint import SteeredCheckpoint, steered_config
 from .detector import NONE, MadeDetector, carried_detector, make_detector, open_detector_corpus
 from .export_record import refuse_folded
+from .in_force import in_force, steered_language
 from .model_card import FIGURE_STEM, model_card, short_name
 from .options import ConversionOptions
 from .profile_step import REQUEST_NAME, obtain_profile
@@ -174,7 +175,8 @@ def summarize(result: Result, seconds: float) -> str:
     masks, fields, profile = result.checkpoint.masks, result.checkpoint.fields, result.checkpoint.profile
     shared, specific = (sum(int(pair[mask].sum()) for pair in masks.values()) for mask in (0, 1))
     neurons = profile.num_neurons * len(masks)
-    example = next(code for code in fields["languages"] if code != fields["anchor_language"])
+    others = (code for code in fields["languages"] if code != fields["anchor_language"])
+    example = steered_language(fields) or next(others)
     language = "" if fields["language"] == AUTO else f'language="{example}", '
     provenance = profile.provenance
     lines = [
@@ -184,7 +186,8 @@ def summarize(result: Result, seconds: float) -> str:
         result.table.to_text(result.bridge.layers),
         "",
         f"Bridge {result.bridge.reason}",
-        f"Steered there: {shared / neurons:.1%} of the neurons as shared, {specific / neurons:.1%} as specific",
+        f"Marked there: {shared / neurons:.1%} of the neurons as shared, {specific / neurons:.1%} as specific",
+        f"In force: {in_force(fields)}",
         *_detector_line(result),
         f"Done in {seconds:.0f} s: {result.out}",
         "",

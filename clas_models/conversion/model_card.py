@@ -16,6 +16,7 @@ from ..profiling.layer_table import LayerTable
 from ..profiling.neuron_profile import NeuronProfile
 from .detector import MadeDetector
 from .hub_models import is_hub_id
+from .in_force import card_lines, format_strength
 from .source import Source
 
 FIGURE_STEM = "neuron_categories"
@@ -33,8 +34,8 @@ _TEMPLATE = """---
 # {title}
 
 {base} with cross-lingual activation steering (CLAS): the weights are the base model's, unchanged, and in layers
-{layers} the neurons of the MLP are rescaled for every language but `{anchor}`. Input in `{anchor}` gives what the base
-model gives, bit for bit.
+{layers} the neurons of the MLP are rescaled for every language but `{anchor}`, as far as its alpha says (see Steering).
+Input in `{anchor}`, and in a language whose alpha is 0, gives what the base model gives, bit for bit.
 
 ## Use
 
@@ -47,7 +48,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 model = AutoModelForCausalLM.from_pretrained("PATH_OR_ID")
 tokenizer = AutoTokenizer.from_pretrained("PATH_OR_ID")
 inputs = tokenizer("…", return_tensors="pt")
-model.generate(**inputs, max_new_tokens=40, language="{example}")     # steered
+{example}
 model.generate(**inputs, max_new_tokens=40, language="{anchor}")      # the base model
 ```
 
@@ -68,13 +69,15 @@ Without `language=` {default}. Strengths can be changed on a loaded model with
 
 ## Steering
 
+{in_force}
+
 | | |
 |---|---|
 | bridge layers | of {num_layers} layers, {reason} |
 | steered there | {shared:.1%} of the neurons as shared, {specific:.1%} as language-specific |
-| alpha | {alpha} |
-| beta (shared neurons) | {beta:g} |
-| gamma (language-specific neurons) | {gamma:g} |
+{alpha}
+{beta}
+{gamma}
 {vectors}| profiled languages | {languages} |
 | profiled on | {corpus}, {samples} samples in each language, {tokens:,} tokens in all, at most {max_length} a sample |
 | active means | {statistic} of the activation above {threshold:g} |
@@ -132,7 +135,6 @@ def model_card(
     `fields` are the steering fields of the configuration; `statistic` and `threshold` said whether a neuron is active.
     """
     rows = [row for row in table.rows if row.layer in bridge.layers]
-    others = [code for code in fields["languages"] if code != fields["anchor_language"]]
     base = source.name if is_hub_id(source.name) and source.from_hub else None
     return _TEMPLATE.format(
         metadata=card_metadata(
@@ -150,12 +152,9 @@ def model_card(
         shared=sum(row.partial_shared for row in rows) / len(rows) / 100,
         specific=sum(row.language_specific for row in rows) / len(rows) / 100,
         anchor=fields["anchor_language"],
-        example=others[0],
         default=_default(fields["language"]),
         detector=_detector(detector),
-        alpha=format_strength(fields["alpha"]),
-        beta=fields["beta"],
-        gamma=fields["gamma"],
+        **card_lines(fields),
         vectors=_vectors(fields),
         languages=" ".join(fields["languages"]),
         corpus=", ".join(profile.provenance.corpus),
@@ -209,13 +208,6 @@ def _vectors(fields: dict[str, Any]) -> str:
     layers, tokens = format_layers(fields["vector_layers"]), fields["vector_positions"]
     strength = format_strength(fields["vector_strength"])
     return f"| vectors of the source | after layers {layers}, on tokens: {tokens}; strength {strength} |\n"
-
-
-def format_strength(strength: float | dict[str, float]) -> str:
-    """`1`, or `de -2, default 1` where it differs by language."""
-    if isinstance(strength, dict):
-        return ", ".join(f"{code} {value:g}" for code, value in strength.items())
-    return f"{strength:g}"
 
 
 def short_name(source: Source) -> str:
