@@ -5,16 +5,20 @@ two marks.  Everything else in the card, and every other file of the checkpoint,
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard
 from yaml import YAMLError
 
 from clas_models.atomic import atomic_file
+from clas_models.conversion.in_force import format_strength, with_strengths
 from clas_models.conversion.model_card import CARD_NAME, RESULTS_BEGIN, RESULTS_END
 from clas_models.errors import InputError
+from clas_models.keeping import refuse_loss
+from clas_models.modeling.configuration_clas import STRENGTHS
 
 from .loading import Checkpoint, open_checkpoint
 from .methods import CLAS, strengths_of
@@ -50,13 +54,15 @@ class LanguageScore:
     interval: Interval | None = None
 
 
-def write_card(folder: Path, runs: Sequence[Path]) -> Path:
+def write_card(folder: Path, runs: Sequence[Path], *, overwrite: bool = False) -> Path:
     """Put the scores of `runs` into the card of the checkpoint in `folder`, in place of those of an earlier call.
 
-    The card appears whole or not at all; its path is returned.
+    The lines that say which strengths are in force follow the configuration.  The card appears whole or not at all; its
+    path is returned.
 
     Raises:
-        InputError: no checkpoint or card there, or a run that is not of this checkpoint as it is.
+        InputError: no checkpoint or card there, a run that is not of this checkpoint, or scores that the card has and
+            the runs have not, and `overwrite` is not given.
         OSError: the card cannot be written.
     """
     path = folder / CARD_NAME
@@ -77,9 +83,18 @@ def write_card(folder: Path, runs: Sequence[Path]) -> Path:
     before = card.data.get("eval_results") or []
     kept = [result for result in before if (result.metric_args or {}).get("method") != CLAS]
     found = [result for task in tasks for result in eval_results(task, scores[task.task])]
+    lost = sorted({_place(result) for result in before if result not in kept} - set(map(_place, found)))
+    refuse_loss(
+        path,
+        f"it has scores that these runs do not have ({', '.join(lost[:3])})" if lost else "",
+        overwrite=overwrite,
+        instead="name the runs that have them, too",
+    )
     card.data["eval_results"] = [*kept, *found]
     card.data["model_name"] = card.data.get("model_name") or folder.resolve().name
-    card.text = with_section(card.text, section(tasks, scores))
+    fields = vars(checkpoint.config) if checkpoint.is_steered else None
+    text = with_strengths(card.text, fields) if fields else card.text
+    card.text = with_section(text, section(tasks, scores, checkpoint))
     with atomic_file(path) as partial:
         partial.write_text(str(card), encoding="utf-8", newline="")
     return path
@@ -106,6 +121,8 @@ def eval_results(task: TaskResults, scores: Sequence[LanguageScore]) -> list[Eva
     named = _HUB_TASKS.get(task.task) or ("text-generation", task.task, corpus, corpus, "{}")
     task_type, task_name, dataset, dataset_name, config = named
     places = task.scale.digits
+    strengths = {name: task.parameters(CLAS).get(name) for name in STRENGTHS}
+    made_with = {name: _plain(value) for name, value in strengths.items() if value is not None}
     return [
         EvalResult(
             task_type=task_type,
@@ -116,18 +133,23 @@ def eval_results(task: TaskResults, scores: Sequence[LanguageScore]) -> list[Eva
             metric_type=task.scale.shown_as,
             metric_name=task.scale.unit,
             metric_value=round(score.score, places),
-            metric_args={"method": CLAS, "examples": score.examples}
+            metric_args={"method": CLAS, **made_with, "examples": score.examples}
             | ({} if score.base is None else {"base": round(score.base, places)}),
         )
         for score in scores
     ]
 
 
-def section(tasks: Sequence[TaskResults], scores: dict[str, list[LanguageScore]]) -> str:
-    """The scores as Markdown tables, one a task."""
+def _place(result: EvalResult) -> str:
+    return f"{result.dataset_name}, {result.metric_type}"
+
+
+def section(tasks: Sequence[TaskResults], scores: dict[str, list[LanguageScore]], checkpoint: Checkpoint) -> str:
+    """The scores as Markdown tables, one a task, each with the strengths that it was made with."""
     parts = [
-        "This checkpoint with the strengths above, beside its base model, on the same examples. The interval is that\n"
-        "of the difference (95 %, paired bootstrap over examples): where it holds 0, the difference may be chance."
+        "This checkpoint with the strengths that are named, beside its base model, on the same examples. The interval\n"
+        "is that of the difference (95 %, paired bootstrap over examples): where it holds 0, the difference may be\n"
+        "chance."
     ]
     for task in tasks:
         better = "higher" if task.scale.higher_is_better else "lower"
@@ -137,8 +159,28 @@ def section(tasks: Sequence[TaskResults], scores: dict[str, list[LanguageScore]]
         rows += [["---", *["---:"] * 5]]
         rows += [_cells(score, task.scale.digits) for score in scores[task.task]]
         table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-        parts.append(f"**{task.task}**: {task.scale.unit}, {better} is better ({how})\n\n{table}")
+        heading = f"**{task.task}**: {task.scale.unit}, {better} is better ({how})"
+        parts.append(f"{heading}\n\n{_made_with(task, checkpoint)}\n\n{table}")
     return "\n\n".join(parts)
+
+
+def _made_with(task: TaskResults, checkpoint: Checkpoint) -> str:
+    """The strengths of a run, and beside them those that are in force now where they are others."""
+    names, ran, now = strengths_of(checkpoint), task.parameters(CLAS), checkpoint.config
+    made = f"Made with {_strengths({name: ran.get(name) for name in names})}"
+    if all(ran.get(name) == getattr(now, name) for name in names):
+        return f"{made}, as is in force."
+    return (
+        f"{made}. In force now: {_strengths({name: getattr(now, name) for name in names})}; these scores are not of it."
+    )
+
+
+def _plain(strength: float | Mapping[str, float]) -> float | str:
+    return format_strength(strength) if isinstance(strength, Mapping) else strength
+
+
+def _strengths(values: Mapping[str, Any]) -> str:
+    return "; ".join(f"{name} {format_strength(value)}" for name, value in values.items() if value is not None)
 
 
 def with_section(text: str, content: str) -> str:
@@ -172,13 +214,6 @@ def _check(tasks: Sequence[TaskResults], checkpoint: Checkpoint) -> None:
             )
         if task.settings.command != "run" or CLAS not in task.methods:
             raise InputError(f"{task.path}: no scores of {CLAS}; give the folder of an `eval run` with that method")
-        ran, now = task.parameters(CLAS), checkpoint.config
-        for name in strengths_of(checkpoint):
-            if ran.get(name) != getattr(now, name):
-                raise InputError(
-                    f"{task.path}: run with {name} {ran.get(name)}, the checkpoint has {getattr(now, name)}; run again "
-                    f"without --{name}"
-                )
         if task.task in seen:
             raise InputError(f"{seen[task.task]} and {task.path} both have {task.task}; give one of them")
         seen[task.task] = task.path

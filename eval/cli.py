@@ -16,7 +16,7 @@ from clas_models.errors import InputError
 
 Add: TypeAlias = Callable[..., Any]  # `add_argument` of a command's parser
 
-_NUMBERS = ("--alpha", "--beta", "--gamma")
+_NUMBERS = ("--alpha", "--beta", "--gamma", "--default-alpha")
 _EXTRA = ("evaluate", "sklearn", "scipy", "jinja2")  # what the package's extra `eval` brings
 _EXAMPLES = """examples:
   python -m eval run ./llama-clas --tasks xnli,xquad --methods base,int-mean,clas --samples 200 --out runs/llama
@@ -90,14 +90,17 @@ def _add_tune(add: Add) -> None:
     add("model", type=path_or_name, metavar="MODEL", help="a folder or a Hub id of a steered checkpoint")
     add("--task", required=True, metavar="NAME", help="xnli, xquad, belebele or perplexity")
     add("--alpha", type=parse_numbers, metavar="-2,2,…", help="the candidates (default: -8,-6,-4,-2,0,2,4)")
-    add("--write", action="store_true", help="put the alphas into the checkpoint's config.json")
+    add("--write", action="store_true", help="put the alphas into the checkpoint, its config.json and its card")
+    add("--default-alpha", type=float, default=0.0, metavar="A", help="of all languages that nothing was decided about "
+        "(default: 0, the base model)")  # fmt: skip
     _add_common(add, default_out="./MODEL-tune-TASK")
 
 
 def _add_common(add: Add, default_out: str | None = None) -> None:
     default = f" (default: {default_out})" if default_out else ""
     add("--out", type=user_path, required=not default_out, metavar="RUN", help="the run's folder; an interrupted run "
-        f"goes on in it{default}")  # fmt: skip
+        f"goes on in it, and more methods, tasks, languages or samples are added to it{default}")  # fmt: skip
+    _add_overwrite(add, "the predictions of a run with other settings in that folder")
     add("--samples", type=int, metavar="N", help="the first rows of every language (default: all)")
     add("--languages", type=parse_languages, metavar="de,th,…", help="(default: all that the data has)")
     add("--data-dir", type=user_path, metavar="DIR", help="folder with the published files (default: from the Hub)")
@@ -115,9 +118,14 @@ def _add_common(add: Add, default_out: str | None = None) -> None:
     add("--quiet", action="store_true", help="no progress, no summary: print the folder and nothing else")
 
 
+def _add_overwrite(add: Add, what: str) -> None:
+    add("--overwrite", action="store_true", help=f"replace {what}; without it they are kept, and nothing is done")
+
+
 def _add_report(add: Add) -> None:
     add("runs", type=user_path, nargs="+", metavar="RUN", help="folders of runs")
     add("--out", type=user_path, metavar="DIR", help="where the report goes (default: RUN/report of the first)")
+    _add_overwrite(add, "a report on other runs, or files of yours with the names of its own")
 
 
 def _add_compare(add: Add) -> None:
@@ -128,6 +136,7 @@ def _add_compare(add: Add) -> None:
 def _add_card(add: Add) -> None:
     add("checkpoint", type=user_path, metavar="CHECKPOINT", help="the folder of a steered checkpoint")
     add("runs", type=user_path, nargs="+", metavar="RUN", help="folders of `run` on it")
+    _add_overwrite(add, "scores that are in the card and not in these runs")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -188,18 +197,19 @@ def _run_tune(given: dict[str, Any]) -> str:
 
     quiet, task = given.pop("quiet"), given.pop("task")
     write, alphas = given.pop("write"), given.pop("alpha") or DEFAULT_ALPHAS
+    default = given.pop("default_alpha")
     if given["out"] is None:
         given["out"] = Path(f"{Path(given['model']).resolve().name}-tune-{task}")
     options = RunOptions(**given, tasks=(task,))
-    plan, outcome, decisions = run_tune(options, alphas, write, Progress(quiet))
-    return str(options.out) if quiet else summarize_tune(plan, outcome, decisions, write)
+    tuned = run_tune(options, alphas, write, Progress(quiet), default)
+    return str(options.out) if quiet else summarize_tune(tuned)
 
 
 def _report(given: dict[str, Any]) -> str:
     from .report import write_report
 
     out = given["out"] or given["runs"][0] / "report"
-    return str(write_report(given["runs"], out)[0])
+    return str(write_report(given["runs"], out, overwrite=given["overwrite"])[0])
 
 
 def _compare(given: dict[str, Any]) -> str:
@@ -211,4 +221,4 @@ def _compare(given: dict[str, Any]) -> str:
 def _card(given: dict[str, Any]) -> str:
     from .card import write_card
 
-    return str(write_card(given["checkpoint"], given["runs"]))
+    return str(write_card(given["checkpoint"], given["runs"], overwrite=given["overwrite"]))

@@ -56,17 +56,30 @@ class Job:
     def languages(self) -> list[str]:
         return list(self.examples)
 
-    def template_digest(self) -> str | None:
-        return None if self.templates is None else self.templates.digest(self.languages)
+    def template_digests(self) -> dict[str, str] | None:
+        """By language."""
+        if self.templates is None:
+            return None
+        return {language: self.templates.digest([language]) for language in self.languages}
 
-    def examples_digest(self) -> str:
-        """SHA-256 in hexadecimal of all examples."""
-        digest = hashlib.sha256()
+    def examples_digests(self, parts: Sequence[int]) -> dict[str, list[str]]:
+        """SHA-256 in hexadecimal of every language's examples, up to the end of each part."""
+        found = {}
         for language, examples in self.examples.items():
-            for example in examples:
-                content = (language, example.key, sorted(example.fields.items()), example.gold)
-                digest.update(repr(content).encode())
-        return digest.hexdigest()
+            digest, digests = hashlib.sha256(), []
+            for part in self.parts(parts):
+                for example in examples[part.start : part.stop]:
+                    content = (example.key, sorted(example.fields.items()), example.gold)
+                    digest.update(repr(content).encode())
+                digests.append(digest.hexdigest())
+            found[language] = digests
+        return found
+
+    def parts(self, ends: Sequence[int]) -> list[slice]:
+        """The examples of a language as runs that are planned in batches of their own, each up to one of `ends`."""
+        count = max(map(len, self.examples.values()))
+        stops = sorted({end for end in ends if end < count} | {count})
+        return [slice(start, stop) for start, stop in zip([0, *stops], stops, strict=False)]
 
     def prompts(self, language: str) -> list[Prompt]:
         """Raises InputError: an example that is too long and may not be cut."""

@@ -66,6 +66,21 @@ class Predictions:
             _append(file, "".join(line.to_json() + "\n" for line in lines).encode())
 
 
+def alike(files: Sequence[Path], batches: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The files, by their indices, that a kill may have left as they are: at most one batch apart from each other.
+
+    Others are not computed together: what one of them has more than another would be cut off.
+    """
+    done = [whole_batches(batches, len(whole_lines(file))) for file in files]
+    found: list[list[int]] = []
+    for index in sorted(range(len(files)), key=done.__getitem__):
+        if found and done[index] - done[found[-1][0]] <= 1:
+            found[-1].append(index)
+        else:
+            found.append([index])
+    return [sorted(indices) for indices in found]
+
+
 def _checked(file: Path, lines: list[bytes], order: Sequence[str]) -> list[Record]:
     records = list(parsed(file, lines))
     for number, (record, key) in enumerate(zip(records, order, strict=False), start=1):

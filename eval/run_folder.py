@@ -17,9 +17,10 @@ from typing import Any, Self
 
 from clas_models.errors import InputError
 from clas_models.json_data import from_json, parse_json
+from clas_models.keeping import RUN_NAME
 
 FORMAT_VERSION = 1
-SETTINGS_NAME = "run.json"
+SETTINGS_NAME = RUN_NAME
 PREDICTIONS_NAME = "predictions"
 TUNE_NAME = "tune.json"
 BASE = "base"
@@ -73,7 +74,8 @@ class Settings:
             "gamma": 0.2}, {"kind": "int", "select": "lape", "value": "mean", "site": "gate"}; alpha may be by language,
             and "as" is the language that the method acts as for, where that is not the examples'.
         samples: examples a language, None for all.
-        other: everything else, such as the template's digest, precision, maximum length and versions.
+        other: everything else, such as the template's digest, precision, maximum length and versions; "parts" are the
+            numbers of samples that the run had before it was given more, where it was.
     """
 
     command: str

@@ -27,6 +27,7 @@ class RunOptions:
         max_length: the most tokens of a prompt.
         batch_size: the most examples that are computed together; it decides the last bits of a result.
         dtype, device: as for the converter.
+        overwrite: remove the predictions of a run with other settings that is in the folder.
     """
 
     model: str
@@ -42,6 +43,7 @@ class RunOptions:
     batch_size: int = 16
     dtype: str = "auto"
     device: str = "auto"
+    overwrite: bool = False
 
     def check(self) -> None:
         """Raises InputError for a value that no model or data could make right."""

@@ -19,14 +19,16 @@ from .engine.batches import plan_batches
 from .jobs import Job
 from .loading import Checkpoint
 from .methods import Group, Method, grouped, methods_of
-from .predictions import Predictions
+from .predictions import Predictions, alike
 from .progress import Meter, Progress
 from .prompts import Prompt
-from .run_folder import RunFolder, Settings
+from .run_folder import Record, RunFolder, Settings
 from .run_options import RunOptions
 from .score_scale import Tally
+from .tasks import Example
 
 _LIBRARIES = ("torch", "transformers", "tokenizers")
+_Asked: TypeAlias = Sequence[tuple[Example, Prompt]]
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ class Plan:
         """Predictions of all tasks, languages and methods."""
         return len(self.methods) * sum(len(examples) for job in self.jobs for examples in job.examples.values())
 
-    def settings(self) -> Settings:
-        """Everything that the predictions depend on."""
+    def settings(self, parts: tuple[int, ...] = ()) -> Settings:
+        """Everything that the predictions depend on; `parts` are the numbers of samples that a run had before."""
         options, checkpoint = self.options, self.checkpoint
         by_task = {job.task.name: job for job in self.jobs}
         return Settings(
@@ -72,8 +74,8 @@ class Plan:
                 "metrics": {name: list(job.task.metrics) for name, job in by_task.items()},
                 "data": str(options.data_dir or "Hub"),
                 "corpus": options.corpus,
-                "examples": {name: job.examples_digest() for name, job in by_task.items()},
-                "templates": {name: job.template_digest() for name, job in by_task.items()},
+                "examples": {name: job.examples_digests(parts) for name, job in by_task.items()},
+                "templates": {name: job.template_digests() for name, job in by_task.items()},
                 "written": {
                     method.name: group.digest for group in self.groups for method in group.methods if group.digest
                 },
@@ -83,6 +85,7 @@ class Plan:
                 "dtype": checkpoint.dtype,
                 "device": checkpoint.device.type,
                 "versions": {"clas-models": __version__, **{name: version(name) for name in _LIBRARIES}},
+                **({"parts": list(parts)} if parts else {}),
             },
         )
 
@@ -156,7 +159,9 @@ def execute(plan: Plan, progress: Progress) -> Outcome:
     """
     for remark in plan.remarks():
         progress.say(remark)
-    with begun(plan.options.out, plan.settings(), progress.say) as folder, progress.predicting(plan.total) as meter:
+    options, said = plan.options, progress.say
+    beginning = begun(options.out, plan.settings, said, overwrite=options.overwrite)
+    with beginning as folder, progress.predicting(plan.total) as meter:
         work = _Work(plan, folder, progress, meter)
         for job in plan.jobs:
             for language in job.languages:
@@ -210,27 +215,53 @@ class _Work:
         return tuple(unfinished)
 
     def _compute(self, job: Job, language: str, prompts: Sequence[Prompt], group: Group) -> None:
-        task, examples = job.task, job.examples[language]
-        tallies = {method.name: self.tallies[task.name, method.name, language] for method in group.methods}
-        files = [self.folder.file(task.name, name, language) for name in tallies]
-        batches = plan_batches([prompt.ids for prompt in prompts], job.batch_size)
-        predictions = Predictions.resume(files, [example.key for example in examples], batches)
+        """The methods of a group, in as many turns as they have got differently far."""
+        parts = job.parts(self.folder.settings.other.get("parts", ()))
+        plans = [plan_batches([prompt.ids for prompt in prompts[part]], job.batch_size) for part in parts]
+        order = [
+            [part.start + index for index in batch] for part, plan in zip(parts, plans, strict=True) for batch in plan
+        ]
+        files = [self.folder.file(job.task.name, method.name, language) for method in group.methods]
+        for indices in alike(files, order):
+            turn = replace(group, methods=tuple(group.methods[index] for index in indices))
+            keys = [example.key for example in job.examples[language]]
+            predictions = Predictions.resume([files[index] for index in indices], keys, order)
+            asked = list(zip(job.examples[language], prompts, strict=True))
+            shares = [(asked[part], len(plan)) for part, plan in zip(parts, plans, strict=True)]
+            self._append(job, language, shares, turn, predictions)
+
+    def _append(
+        self, job: Job, language: str, shares: Sequence[tuple[_Asked, int]], group: Group, predictions: Predictions
+    ) -> None:
+        """What is missing of predictions; `shares` are the examples of each part, and how many batches they make."""
+        tallies = {method.name: self.tallies[job.task.name, method.name, language] for method in group.methods}
         for tally, records in zip(tallies.values(), predictions.records, strict=True):
             tally.add(records)
             self.meter.already(len(records))
         model = self.model
         named = "+".join(tallies) if len(tallies) <= 2 else f"{len(tallies)} methods"
-        self.meter.at(f"{task.name} {language}, {named}")
+        self.meter.at(f"{job.task.name} {language}, {named}")
+        done = predictions.batches
         with group.in_force(model):
-            for batch, answers in job.answers(model, prompts, language, group.conditions, predictions.batches):
-                lines = [
-                    [
-                        job.record(examples[index], language, prompts[index], answer)
-                        for index, answer in zip(batch, given, strict=True)
-                    ]
-                    for given in answers
+            for asked, batches in shares:
+                skipped = min(done, batches)
+                done -= skipped
+                for lines in self._answered(job, language, asked, group, skipped):
+                    predictions.append(lines)
+                    for tally, added in zip(tallies.values(), lines, strict=True):
+                        tally.add(added)
+                    self.meter.add(sum(map(len, lines)), tallies)
+
+    def _answered(
+        self, job: Job, language: str, asked: _Asked, group: Group, skipped: int
+    ) -> Iterator[list[list[Record]]]:
+        """Batch by batch of one part, without the first `skipped`, the records of every method."""
+        prompts = [prompt for _, prompt in asked]
+        for batch, answers in job.answers(self.model, prompts, language, group.conditions, skipped):
+            yield [
+                [
+                    job.record(asked[index][0], language, asked[index][1], answer)
+                    for index, answer in zip(batch, given, strict=True)
                 ]
-                predictions.append(lines)
-                for tally, added in zip(tallies.values(), lines, strict=True):
-                    tally.add(added)
-                self.meter.add(len(batch) * len(tallies), tallies)
+                for given in answers
+            ]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from clas_models.conversion.in_force import format_strength
 
 from .jobs import Job
 from .runner import Outcome, Plan
 from .score_scale import ScoreScale
 
-if TYPE_CHECKING:  # it imports SciPy, which takes seconds
+if TYPE_CHECKING:  # they import SciPy, which takes seconds
     from .decision import Decision
+    from .tune import Tuned
 
 _MISSING = "–"
 
@@ -39,8 +42,11 @@ def summarize_grid(plan: Plan, outcome: Outcome) -> str:
     return "\n".join([*parts, *_closing(plan, outcome)])
 
 
-def summarize_tune(plan: Plan, outcome: Outcome, decisions: Mapping[str, Decision], written: bool) -> str:
-    """A line for every language: what was decided, and what it does on the examples that had no part in it."""
+def summarize_tune(tuned: Tuned) -> str:
+    """A line for every language: what was decided, and what it does on the examples that had no part in it; then what
+    is in force.
+    """
+    plan, decisions = tuned.plan, tuned.decisions
     scale = plan.jobs[0].task.scale
     rows = [["language", "alpha", "base", "tuned", "gain", "95 % interval", "why"]]
     rows += [[language, *_decided(scale, decision)] for language, decision in decisions.items()]
@@ -49,14 +55,16 @@ def summarize_tune(plan: Plan, outcome: Outcome, decisions: Mapping[str, Decisio
         f"{_heading(plan.jobs[0])}, on the half of the examples that had no part in the choice",
         aligned(rows, left=(0, 6)),
         "",
-        f"{kept} of {len(decisions)} languages are steered: those whose gain on the other half is more than chance "
-        "(95 %, paired bootstrap). All others stay at alpha 0, which is the base model to the last bit.",
+        f"{kept} of {len(decisions)} of these languages are steered: those whose gain on the other half is more than "
+        "chance (95 %, paired bootstrap). The others have alpha 0, which is the base model to the last bit.",
+        f"Any language that is not named has the default: alpha {tuned.alpha['default']:g}.",
     ]
-    if written:
-        lines.append(f"Written into {plan.checkpoint.source.folder / 'config.json'}")
+    before, alpha = format_strength(tuned.before), format_strength(tuned.alpha)
+    if tuned.written:
+        lines.append(f"In force from now on, in {plan.checkpoint.source.folder}: alpha {alpha} (before: {before})")
     else:
-        lines.append("Not written; with --write the checkpoint gets these alphas")
-    return "\n".join([*lines, *_closing(plan, outcome)])
+        lines.append(f"In force is still alpha {before}; with --write the checkpoint gets alpha {alpha}")
+    return "\n".join([*lines, *_closing(plan, tuned.outcome)])
 
 
 def _scores(plan: Plan, outcome: Outcome, job: Job) -> str:

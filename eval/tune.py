@@ -7,10 +7,11 @@ are what this is for.
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from clas_models.atomic import atomic_file
+from clas_models.conversion.in_force import with_strengths
+from clas_models.conversion.model_card import CARD_NAME
 from clas_models.conversion.source import Source, read_config
 from clas_models.errors import InputError
 
@@ -24,17 +25,33 @@ from .run_options import RunOptions
 from .runner import Outcome, Plan, execute
 
 
+@dataclass(frozen=True)
+class Tuned:
+    """What a search has found.
+
+    Attributes:
+        decisions: by language.
+        before, alpha: of the checkpoint's configuration, as it was, and as the decisions make it.
+        written: whether it is in force.
+    """
+
+    plan: Plan
+    outcome: Outcome
+    decisions: Mapping[str, Decision]
+    before: float | Mapping[str, float]
+    alpha: Mapping[str, float]
+    written: bool
+
+
 def run_tune(
-    options: RunOptions, alphas: Sequence[float], write: bool, progress: Progress
-) -> tuple[Plan, Outcome, dict[str, Decision]]:
+    options: RunOptions, alphas: Sequence[float], write: bool, progress: Progress, default: float = 0.0
+) -> Tuned:
     """The command `tune`, with the checkpoint's own beta and gamma.
 
     Args:
         alphas: the candidates; 0 is one of them, named or not.
-        write: put what was decided into the checkpoint's configuration.
-
-    Returns:
-        Also the decisions by language.
+        write: put what was decided into the checkpoint's configuration and card.
+        default: alpha of the languages that nothing was decided about, now or earlier.
 
     Raises InputError, OSError: as `run_methods`.
     """
@@ -46,12 +63,28 @@ def run_tune(
     plan = replace(plan, jobs=tuple(_tunable(job, checkpoint, progress) for job in plan.jobs))
     outcome = execute(plan, progress)
     decisions = {language: _decision(plan, outcome.folder, language) for language in plan.jobs[0].languages}
-    decided = {"task": plan.jobs[0].task.name, "languages": {code: each.to_dict() for code, each in decisions.items()}}
+    before = checkpoint.config.alpha
+    alpha = decided(before, {language: decision.alpha for language, decision in decisions.items()}, default)
+    found = {
+        "task": plan.jobs[0].task.name,
+        "languages": {code: each.to_dict() for code, each in decisions.items()},
+        "alpha": alpha,
+    }
     with atomic_file(outcome.folder.path / TUNE_NAME) as partial:
-        partial.write_text(json.dumps(decided, indent=2) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     if write:
-        write_alphas(checkpoint.source, {language: decision.alpha for language, decision in decisions.items()})
-    return plan, outcome, decisions
+        write_alpha(checkpoint.source, alpha)
+    return Tuned(plan, outcome, decisions, before, alpha, write)
+
+
+def decided(before: float | Mapping[str, float], alphas: Mapping[str, float], default: float) -> dict[str, float]:
+    """The alpha of a configuration with those of some languages anew.
+
+    Other languages that it names keep theirs; all that it does not name get `default`.
+    """
+    named = dict(before) if isinstance(before, Mapping) else {}
+    named.pop("default", None)
+    return {**named, **alphas, "default": default}
 
 
 def _tunable(job: Job, checkpoint: Checkpoint, progress: Progress) -> Job:
@@ -94,24 +127,21 @@ def check_writable(source: Source) -> None:
         raise InputError(f"{source.folder}: cannot be written; copy the checkpoint, or leave --write out")
 
 
-def write_alphas(source: Source, alphas: Mapping[str, float]) -> Path:
-    """Put the alphas of some languages into a checkpoint's `config.json`; all others keep theirs.
-
-    Returns:
-        The file.
+def write_alpha(source: Source, alpha: Mapping[str, float]) -> None:
+    """Put alpha into a checkpoint's `config.json`, and what it means into the lines of its card that say so.
 
     Raises InputError: the configuration cannot be changed, or would not be one that the family accepts.
     """
     check_writable(source)
-    raw = read_config(source.folder)
-    before = raw.get("alpha", source.config.alpha)
-    named = dict(before) if isinstance(before, Mapping) else {"default": before}
-    raw["alpha"] = {code: alpha for code, alpha in {**named, **alphas}.items() if code != "default"}
-    raw["alpha"]["default"] = named["default"]
+    raw = {**read_config(source.folder), "alpha": dict(alpha)}
     try:
-        source.family.config.from_dict(dict(raw))
+        config = source.family.config.from_dict(dict(raw))
     except (TypeError, ValueError) as error:
         raise InputError(f"{source.folder / 'config.json'}: {error}") from error
     with atomic_file(source.folder / "config.json") as partial:
         partial.write_text(json.dumps(raw, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return source.folder / "config.json"
+    card = source.folder / CARD_NAME
+    if card.is_file():
+        text = with_strengths(card.read_bytes().decode("utf-8", "surrogateescape"), vars(config))
+        with atomic_file(card) as partial:
+            partial.write_bytes(text.encode("utf-8", "surrogateescape"))

@@ -22,6 +22,7 @@ from .checkpoint import SteeredCheckpoint, steered_config
 from .chosen_masks import ChosenMasks, active_means, masks_of_profile
 from .detector import NONE, MadeDetector, carried_detector, make_detector, open_detector_corpus
 from .export_record import refuse_folded
+from .in_force import in_force, steered_language
 from .mask_file import MaskRecord, OwnMasks, load_masks
 from .model_card import FIGURE_STEM, model_card, short_name
 from .options import ConversionOptions
@@ -209,7 +210,8 @@ def summarize(result: Result, seconds: float) -> str:
     """The layer table, the bridge layers and why, the share of neurons steered, and how to use the checkpoint."""
     fields, profile = result.checkpoint.fields, result.checkpoint.profile
     shared, specific = result.masks.shares
-    example = next(code for code in fields["languages"] if code != fields["anchor_language"])
+    others = (code for code in fields["languages"] if code != fields["anchor_language"])
+    example = steered_language(fields) or next(others)
     language = "" if fields["language"] == AUTO else f'language="{example}", '
     provenance = profile.provenance
     lines = [
@@ -219,9 +221,10 @@ def summarize(result: Result, seconds: float) -> str:
         result.table.to_text(result.bridge.layers),
         "",
         f"Bridge {result.bridge.reason}",
-        f"Steered there: {shared:.1%} of the neurons as shared, {specific:.1%} as specific",
+        f"Marked there: {shared:.1%} of the neurons as shared, {specific:.1%} as specific",
         *([] if result.masks.own is None else [f"Masks: {result.masks.own}"]),
         f"Agreement: {result.masks.stability}",
+        f"In force: {in_force(fields)}",
         *_detector_line(result),
         f"Done in {seconds:.0f} s: {result.out}",
         "",

@@ -17,6 +17,7 @@ from ..profiling.neuron_profile import NeuronProfile
 from .chosen_masks import ChosenMasks
 from .detector import MadeDetector
 from .hub_models import is_hub_id
+from .in_force import card_lines, format_strength
 from .source import Source
 
 FIGURE_STEM = "neuron_categories"
@@ -34,8 +35,8 @@ _TEMPLATE = """---
 # {title}
 
 {base} with cross-lingual activation steering (CLAS): the weights are the base model's, unchanged, and in layers
-{layers} the neurons of the MLP are rescaled for every language but `{anchor}`. Input in `{anchor}` gives what the base
-model gives, bit for bit.
+{layers} the neurons of the MLP are rescaled for every language but `{anchor}`, as far as its alpha says (see Steering).
+Input in `{anchor}`, and in a language whose alpha is 0, gives what the base model gives, bit for bit.
 
 ## Use
 
@@ -48,7 +49,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 model = AutoModelForCausalLM.from_pretrained("PATH_OR_ID")
 tokenizer = AutoTokenizer.from_pretrained("PATH_OR_ID")
 inputs = tokenizer("…", return_tensors="pt")
-model.generate(**inputs, max_new_tokens=40, language="{example}")     # steered
+{example}
 model.generate(**inputs, max_new_tokens=40, language="{anchor}")      # the base model
 ```
 
@@ -69,13 +70,15 @@ Without `language=` {default}. Strengths can be changed on a loaded model with
 
 ## Steering
 
+{in_force}
+
 | | |
 |---|---|
 | bridge layers | of {num_layers} layers, {reason} |
 | steered there | {shared:.1%} of the neurons as shared, {specific:.1%} as language-specific |
-| alpha | {alpha} |
-| beta (shared neurons) | {beta:g} |
-| gamma (language-specific neurons) | {gamma:g} |
+{alpha}
+{beta}
+{gamma}
 {vectors}| profiled languages | {languages} |
 | profiled on | {corpus}, {samples} samples in each language, {tokens:,} tokens in all, at most {max_length} a sample |
 | active means | {active_means} |
@@ -134,7 +137,6 @@ def model_card(
     `fields` are the steering fields of the configuration.
     """
     shared, specific = masks.shares
-    others = [code for code in fields["languages"] if code != fields["anchor_language"]]
     base = source.name if is_hub_id(source.name) and source.from_hub else None
     return _TEMPLATE.format(
         metadata=card_metadata(
@@ -152,12 +154,9 @@ def model_card(
         shared=shared,
         specific=specific,
         anchor=fields["anchor_language"],
-        example=others[0],
         default=_default(fields["language"]),
         detector=_detector(detector),
-        alpha=format_strength(fields["alpha"]),
-        beta=fields["beta"],
-        gamma=fields["gamma"],
+        **card_lines(fields),
         vectors=_vectors(fields),
         languages=" ".join(fields["languages"]),
         corpus=", ".join(profile.provenance.corpus),
@@ -212,13 +211,6 @@ def _vectors(fields: dict[str, Any]) -> str:
     layers, tokens = format_layers(fields["vector_layers"]), fields["vector_positions"]
     strength = format_strength(fields["vector_strength"])
     return f"| vectors of the source | after layers {layers}, on tokens: {tokens}; strength {strength} |\n"
-
-
-def format_strength(strength: float | dict[str, float]) -> str:
-    """`1`, or `de -2, default 1` where it differs by language."""
-    if isinstance(strength, dict):
-        return ", ".join(f"{code} {value:g}" for code, value in strength.items())
-    return f"{strength:g}"
 
 
 def short_name(source: Source) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..atomic import LOCK_NAME, check_place, folder_lock, fsync_path
 from ..errors import InputError
+from ..keeping import refuse_loss, refuse_runs_within
 from ..modeling.families import FAMILIES
 from .export_record import read_record
 from .source import read_config
@@ -23,10 +24,10 @@ def check_target(out: Path, *, overwrite: bool) -> None:
     Raises InputError: it exists and may not be replaced, or its parent is not a writable folder.
     """
     if out.exists() or out.is_symlink():
-        if not overwrite:
-            raise InputError(f"{out}: exists already; give another --out, or --overwrite to replace it")
+        refuse_loss(out, "exists already", overwrite=overwrite)
         if not _is_replaceable(out):
             raise InputError(f"{out}: not a steered checkpoint, so --overwrite leaves it alone; give another --out")
+        refuse_runs_within(out)
     check_place(out.parent)
 
 

@@ -15,37 +15,41 @@ from pathlib import Path
 
 from clas_models.atomic import atomic_file, check_place
 from clas_models.errors import InputError
+from clas_models.keeping import refuse_loss
 
 from .collect import collect
 from .document import assemble
+from .earlier import lost_in
 from .figures import save_chart
 from .page import to_html
 
 __all__ = ["write_report"]
 
 
-def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
+def write_report(runs: Sequence[Path], out: Path, *, overwrite: bool = False) -> list[Path]:
     """Write the report on `runs` into the folder `out` and return its files, the page first.
 
     The same runs give the same Markdown, CSV and JSON, byte for byte.  Each file appears whole or not at all.
 
     Raises:
-        InputError: a folder that is not a run's or has no predictions, runs that cannot be compared, or `out`
-            cannot be written.
+        InputError: a folder that is not a run's or has no predictions, runs that cannot be compared, or `out` cannot be
+            written, or holds what is not of these runs, and `overwrite` is not given.
         OSError: a file cannot be written.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: a file is in the way; give another folder for the report")
     check_place(out)
-    document = assemble(collect([Path(run) for run in runs]))
-    for folder in (out, out / "tables", out / "figures"):
-        folder.mkdir(parents=True, exist_ok=True)
+    results = collect([Path(run) for run in runs])
+    document = assemble(results)
     texts = {
         out / "report.html": to_html(document),
         out / "report.md": document.to_markdown(),
         out / "report.json": document.to_json(),
     }
     texts |= {out / "tables" / f"{table.name}.csv": table.to_csv() for table in document.tables}
+    refuse_loss(out, lost_in(out, {task.path.name for task in results}, texts), overwrite=overwrite)
+    for folder in (out, out / "tables", out / "figures"):
+        folder.mkdir(parents=True, exist_ok=True)
     for path, text in texts.items():
         with atomic_file(path) as partial:
             partial.write_text(text, encoding="utf-8", newline="\n")

@@ -69,9 +69,9 @@ def test_scores_are_in_the_form_that_the_hub_reads(finished: Path, checkpoint: P
         task = datasets[result.dataset_type]
         (code,) = [code for code in ("en", "de", "zh") if result.dataset_config == configs[task].format(code)]
         assert result.metric_value == pytest.approx(clas[task, code], abs=0.006)
-        assert result.metric_args == {
-            "method": "clas", "examples": 6, "base": pytest.approx(base[task, code], abs=0.006)
-        }  # fmt: skip
+        strengths = {"alpha": 4.0, "beta": 0.9, "gamma": 0.6}
+        compared = {"examples": 6, "base": pytest.approx(base[task, code], abs=0.006)}
+        assert result.metric_args == {"method": "clas", **strengths, **compared}
         assert result.metric_type == {"xnli": "accuracy", "xquad": "f1"}[task]
 
 
@@ -122,11 +122,18 @@ def test_another_run_replaces_the_scores_and_keeps_those_of_others(
     add_result(checkpoint / "README.md", theirs)
     options = ["--tasks", "xnli", "--languages", "de", "--samples", 4, "--data-dir", data, "--methods", "clas"]
     evaluation.made("run", checkpoint, *options, "--templates", templates, "--out", tmp_path / "second", "--quiet")
-    evaluation.made("card", checkpoint, tmp_path / "second")
+    before = file_bytes(checkpoint)
+    said = evaluation.refused("card", checkpoint, tmp_path / "second")
+    assert "README.md: it has scores that these runs do not have (XNLI (en), accuracy, XNLI (zh), accuracy, " in said
+    assert said.endswith("; name the runs that have them, too, or --overwrite to replace it")
+    assert file_bytes(checkpoint) == before
+    evaluation.made("card", checkpoint, tmp_path / "second", "--overwrite")
     card = ModelCard.load(checkpoint / "README.md")
     kept, mine = card.data["eval_results"]
     assert kept == theirs
-    assert (mine.dataset_config, mine.metric_args) == ("de", {"method": "clas", "examples": 4})
+    assert (mine.dataset_config, mine.metric_args) == (
+        "de", {"method": "clas", "alpha": 4.0, "beta": 0.9, "gamma": 0.6, "examples": 4}
+    )  # fmt: skip
     assert "xquad" not in card.text.split(RESULTS_BEGIN)[1].split(RESULTS_END)[0]
     assert "| de | 4 | – | " in card.text, "the base was not run"
 
@@ -154,6 +161,34 @@ def test_perplexity_is_no_task_of_the_hub_s(checkpoint: Path, evaluation: Any, t
     assert "nats a token, lower is better" in card.text
 
 
+def test_scores_stand_beside_the_strengths_that_they_were_made_with(
+    finished: Path, checkpoint: Path, evaluation: Any
+) -> None:
+    evaluation.made("card", checkpoint, finished)
+    shown = (checkpoint / "README.md").read_text()
+    assert shown.count("Made with alpha 4; beta 0.9; gamma 0.6, as is in force.") == 2
+
+
+def test_after_a_change_the_card_says_what_is_in_force_now(finished: Path, checkpoint: Path, evaluation: Any) -> None:
+    """As after `tune --write`: the weights are the same, and the scores those of other strengths."""
+    rewrite_json(checkpoint / "config.json", lambda config: config.update(alpha={"zh": 1.5, "default": 0.0}))
+    evaluation.made("card", checkpoint, finished)
+    text = ModelCard.load(checkpoint / "README.md").text
+    said = (
+        "Made with alpha 4; beta 0.9; gamma 0.6. In force now: alpha zh 1.5, default 0; beta 0.9; gamma 0.6; these "
+        "scores are not of it."
+    )
+    assert text.count(said) == 2
+    for line in (
+        "In force: alpha zh 1.5, 0 for every other language, the base model; beta 0.9, gamma 0.6.",
+        'model.generate(**inputs, max_new_tokens=40, language="zh")     # steered: alpha 1.5',
+        "| alpha | zh 1.5, default 0 |",
+    ):
+        assert f"\n{line}\n" in text
+    results = ModelCard.load(checkpoint / "README.md").data["eval_results"]
+    assert {result.metric_args["alpha"] for result in results} == {4.0}
+
+
 # ---- what does not go into a card
 
 
@@ -163,13 +198,6 @@ def test_run_of_another_model(finished: Path, evaluation: Any, tmp_path: Path) -
     said = evaluation.refused("card", other, finished)
     assert f"{finished}: a run of another model (steered), whose scores do not belong into the card of {other}" in said
     assert file_bytes(other) == before
-
-
-def test_run_with_other_strengths(finished: Path, checkpoint: Path, evaluation: Any) -> None:
-    """The weights are the same, but these scores are not this checkpoint's."""
-    rewrite_json(checkpoint / "config.json", lambda config: config.update(alpha=1.5))
-    said = evaluation.refused("card", checkpoint, finished)
-    assert "run with alpha 4.0, the checkpoint has 1.5; run again without --alpha" in said
 
 
 def test_grid(checkpoint: Path, data: Path, templates: Path, evaluation: Any, tmp_path: Path) -> None:

@@ -176,11 +176,97 @@ def test_a_method_more_leaves_those_that_are_done(arguments: list[object], evalu
     assert contents(run) == contents(tmp_path / "whole")
 
 
-def test_a_changed_setting_starts_anew(arguments: list[object], evaluation: Any, tmp_path: Path) -> None:
+def test_a_changed_setting_is_refused(arguments: list[object], evaluation: Any, tmp_path: Path) -> None:
     evaluation.made(*arguments, "--out", tmp_path / "run")
-    ended = evaluation.made(*arguments, "--samples", 4, "--out", tmp_path / "run")
+    before = contents(tmp_path / "run")
+    said = evaluation.refused(*arguments, "--samples", 4, "--out", tmp_path / "run", "--quiet")
+    assert "72 predictions of other settings are there (samples 8, now 4; other.examples.xnli" in said
+    assert contents(tmp_path / "run") == before
+    ended = evaluation.made(*arguments, "--samples", 4, "--out", tmp_path / "run", "--overwrite")
     assert "begun with other settings (samples 8, now 4; other.examples.xnli" in ended.err
     assert len(records(tmp_path / "run", "xnli", "clas", "de")) == 4
+
+
+# ---- more of something
+
+
+@pytest.fixture
+def growing(arguments: list[object]) -> list[list[object]]:
+    """Commands that each add something to the run of the one before."""
+    return [
+        [*arguments, "--methods", "base", "--samples", 4, "--languages", "en,de"],
+        [*arguments, "--methods", "base,clas", "--samples", 7, "--languages", "en,de"],
+        [*arguments, "--methods", "base,clas", "--samples", 8],
+        [*arguments, "--methods", "base,clas,int-mean", "--samples", 12],
+    ]
+
+
+def test_more_samples_leave_those_that_are_done(
+    growing: list[list[object]], arguments: list[object], evaluation: Any, tmp_path: Path
+) -> None:
+    run, computed, before = tmp_path / "run", [], {}
+    for command in growing:
+        ended = evaluation.made(*command, "--out", run)
+        now = contents(run)
+        for name, content in before.items():
+            assert name == "run.json" or now[name].startswith(content)
+        computed.append(ended)
+        before = now
+    evaluation.made(*growing[-1], "--out", tmp_path / "whole")
+    for method in ("base", "clas", "int-mean"):
+        for language in ("en", "de", "zh"):
+            found, expected = (
+                {record.key: record.prediction for record in records(folder, "xnli", method, language)}
+                for folder in (run, tmp_path / "whole")
+            )
+            assert found == expected
+            assert len(found) == 12
+    assert RunFolder.open(run).settings.other["parts"] == [4, 7, 8]
+    assert "goes on, 72 predictions are there already" not in computed[-1].err
+    ended = evaluation.made(*growing[-1], "--out", run)
+    assert "goes on, 108 predictions are there already" in ended.err
+    assert contents(run) == before
+
+
+def test_what_a_method_has_more_than_a_new_one_is_not_computed_again(
+    arguments: list[object], evaluation: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    evaluation.made(*arguments, "--methods", "base", "--samples", 8, "--out", run)
+    base = run / "predictions" / "xnli" / "base" / "de.jsonl"
+    before = base.read_bytes()
+    sizes = []
+
+    def watch(self: Any, lines: Any, append: Any = Predictions.append) -> None:
+        append(self, lines)
+        sizes.append(base.stat().st_size)
+
+    monkeypatch.setattr(Predictions, "append", watch)
+    evaluation.made(*arguments, "--methods", "base,clas", "--samples", 12, "--out", run)
+    assert min(sizes) >= len(before)
+    assert base.read_bytes().startswith(before)
+
+
+@pytest.mark.slow
+def test_killed_while_it_is_extended_a_run_ends_as_if_never_stopped(
+    growing: list[list[object]], evaluation: Any, tmp_path: Path
+) -> None:
+    for command in growing:
+        evaluation.made(*command, "--out", tmp_path / "whole")
+    sizes = []
+    for command in growing:
+        with running([*command, "--out", tmp_path / "run"], tmp_path) as process:
+            process.wait_while(lambda: written(tmp_path / "run") <= sum(sizes))
+            process.kill()
+        sizes.append(written(tmp_path / "run") if (tmp_path / "run" / "predictions").exists() else 0)
+        evaluation.made(*command, "--out", tmp_path / "run")
+    assert contents(tmp_path / "run") == contents(tmp_path / "whole")
+
+
+def test_a_foreign_file_is_never_written_over(arguments: list[object], evaluation: Any, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("mine")
+    assert "not empty (thesis.tex)" in evaluation.refused(*arguments, "--out", tmp_path / "run", "--overwrite")
 
 
 def test_a_foreign_file_among_the_predictions_is_refused(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conversion.support import rewrite_json
+import torch
 from run_helpers import (  # noqa: F401
     contents,
     data_fixture,
@@ -19,15 +19,16 @@ from run_helpers import (  # noqa: F401
     steered_fixture,
     templates_fixture,
 )
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoModelForCausalLM
 
+from clas_models.conversion.in_force import format_strength
 from clas_models.conversion.source import open_source
 from clas_models.errors import InputError
 from eval.decision import Decision, decide
 from eval.run_folder import Record, RunFolder
 from eval.score_scale import NATS, scale_of
 from eval.statistics import percentile_interval, resampled_means
-from eval.tune import check_writable, write_alphas
+from eval.tune import check_writable, decided, write_alpha
 
 ACCURACY = scale_of("accuracy")
 
@@ -142,29 +143,48 @@ def checkpoint(steered: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("before", "default", "after"),
     [
-        (4.0, {"de": -2.0, "default": 4.0}),
-        ({"zh": 1.0, "en": 0.0, "default": 3.0}, {"zh": 1.0, "en": 0.0, "de": -2.0, "default": 3.0}),
-        ({"de": 8.0, "default": 3.0}, {"de": -2.0, "default": 3.0}),
+        (4.0, 0.0, {"de": -2.0, "default": 0.0}),
+        ({"zh": 1.0, "en": 0.0, "default": 3.0}, 0.0, {"zh": 1.0, "en": 0.0, "de": -2.0, "default": 0.0}),
+        ({"de": 8.0, "default": 3.0}, 3.0, {"de": -2.0, "default": 3.0}),
     ],
 )
-def test_only_the_named_alphas_change(before: Any, after: dict[str, float], checkpoint: Path, tmp_path: Path) -> None:
-    rewrite_json(checkpoint / "config.json", lambda config: config.update(alpha=before))
-    old = json.loads((checkpoint / "config.json").read_text())
-    write_alphas(open_source(str(checkpoint), tmp_path), {"de": -2.0})
+def test_what_nothing_was_decided_about_is_unsteered_unless_the_user_says_otherwise(
+    before: Any, default: float, after: dict[str, float]
+) -> None:
+    assert decided(before, {"de": -2.0}, default) == after
+
+
+def test_nothing_but_alpha_is_written(checkpoint: Path, tmp_path: Path) -> None:
+    old, card = json.loads((checkpoint / "config.json").read_text()), (checkpoint / "README.md").read_text()
+    alpha = {"de": -2.0, "zh": 0.0, "default": 0.0}
+    write_alpha(open_source(str(checkpoint), tmp_path), alpha)
     new = json.loads((checkpoint / "config.json").read_text())
-    assert new.pop("alpha") == after
+    assert new.pop("alpha") == alpha
     del old["alpha"]
     assert new == old
-    assert AutoConfig.from_pretrained(checkpoint).alpha == after
+    assert AutoConfig.from_pretrained(checkpoint).alpha == alpha
+    lines = {*(checkpoint / "README.md").read_text().splitlines()} - {*card.splitlines()}
+    assert lines == {
+        "In force: alpha de -2, zh 0, 0 for every other language, the base model; beta 0.9, gamma 0.6.",
+        'model.generate(**inputs, max_new_tokens=40, language="de")     # steered: alpha -2',
+        "| alpha | de -2, zh 0, default 0 |",
+    }
 
 
 def test_an_alpha_that_the_family_refuses_is_not_written(checkpoint: Path, tmp_path: Path) -> None:
-    before = (checkpoint / "config.json").read_bytes()
+    before = (checkpoint / "config.json").read_bytes(), (checkpoint / "README.md").read_bytes()
     with pytest.raises(InputError, match="'fr' is not among the languages"):
-        write_alphas(open_source(str(checkpoint), tmp_path), {"fr": -2.0})
-    assert (checkpoint / "config.json").read_bytes() == before
+        write_alpha(open_source(str(checkpoint), tmp_path), {"fr": -2.0, "default": 0.0})
+    assert ((checkpoint / "config.json").read_bytes(), (checkpoint / "README.md").read_bytes()) == before
+
+
+def test_a_checkpoint_without_a_card_is_written_too(checkpoint: Path, tmp_path: Path) -> None:
+    (checkpoint / "README.md").unlink()
+    write_alpha(open_source(str(checkpoint), tmp_path), {"default": 0.5})
+    assert AutoConfig.from_pretrained(checkpoint).alpha == {"default": 0.5}
+    assert not (checkpoint / "README.md").exists()
 
 
 def test_a_model_of_the_hub_is_not_changed(checkpoint: Path, tmp_path: Path) -> None:
@@ -188,21 +208,40 @@ def test_tune_decides_for_profiled_languages_and_writes(
 ) -> None:
     ended = evaluation.made(*arguments)
     assert "left out: en, sw; only profiled languages but the anchor have an alpha" in ended.err
-    assert "Not written" in ended.out
-    decided = json.loads((tmp_path / "run" / "tune.json").read_text())
-    assert (decided["task"], list(decided["languages"])) == ("xnli", ["de", "zh"])
-    assert set(decided["languages"]["de"]["candidates"]) == {"0", "-8", "4"}
-    assert decided["languages"]["de"]["selection"]["n"] == decided["languages"]["de"]["held_out"]["n"] == 6
+    assert "In force is still alpha 4; with --write the checkpoint gets alpha de " in ended.out
+    found = json.loads((tmp_path / "run" / "tune.json").read_text())
+    assert (found["task"], list(found["languages"])) == ("xnli", ["de", "zh"])
+    assert set(found["languages"]["de"]["candidates"]) == {"0", "-8", "4"}
+    assert found["languages"]["de"]["selection"]["n"] == found["languages"]["de"]["held_out"]["n"] == 6
     before = contents(tmp_path / "run")
     ended = evaluation.made(*arguments, "--write")
     assert "goes on, 72 predictions are there already" in ended.err
-    assert f"Written into {checkpoint / 'config.json'}" in ended.out
-    alphas = {code: each["chosen"] if each["kept"] else 0.0 for code, each in decided["languages"].items()}
-    assert AutoConfig.from_pretrained(checkpoint).alpha == {**alphas, "default": 4.0}
+    alphas = {code: each["chosen"] if each["kept"] else 0.0 for code, each in found["languages"].items()}
+    alpha = {**alphas, "default": 0.0}
+    assert found["alpha"] == AutoConfig.from_pretrained(checkpoint).alpha == alpha
+    assert f"In force from now on, in {checkpoint}: alpha {format_strength(alpha)} (before: 4)" in ended.out
+    assert f"| alpha | {format_strength(alpha)} |" in (checkpoint / "README.md").read_text()
     # the strengths in the checkpoint are not those of the run, so it goes on even now
     ended = evaluation.made(*arguments, "--write")
     assert "goes on, 72 predictions" in ended.err
     assert contents(tmp_path / "run") == before
+
+
+def test_after_a_tune_all_other_text_gives_the_base_model(
+    arguments: list[object], checkpoint: Path, evaluation: Any
+) -> None:
+    """Also a language that the checkpoint does not know, one that nobody names, and one that was not tuned."""
+    evaluation.made(*arguments, "--write", "--languages", "de", "--quiet")
+    model = AutoModelForCausalLM.from_pretrained(checkpoint)
+    tokens = torch.arange(3, 13)[None]
+    with torch.inference_mode():
+        (base,) = model(tokens, language="en").logits
+        for language in ("ru", "sw", "zh", None):
+            assert torch.equal(model(tokens, language=language).logits[0], base)
+    evaluation.made(*arguments, "--write", "--languages", "de", "--quiet", "--default-alpha", "-3")
+    model = AutoModelForCausalLM.from_pretrained(checkpoint)
+    with torch.inference_mode():
+        assert not torch.equal(model(tokens, language="ru").logits[0], base)
 
 
 def test_without_a_folder_it_is_named_after_the_model_and_the_task(

@@ -4,7 +4,8 @@ import textwrap
 from typing import Any
 
 from ...profiling.bridge_layers import format_layers
-from ..model_card import card_metadata, format_strength, short_name
+from ..in_force import format_strength
+from ..model_card import card_metadata, short_name
 from .comparison import Difference
 from .form import Export
 

@@ -12,7 +12,8 @@ from ...profiling.neuron_profile import NeuronProfile
 from ..copying import write_json, write_text
 from ..export_record import EXPORT_NAME, ExportRecord, refuse_folded
 from ..hub_models import is_hub_id
-from ..model_card import card_facts, format_strength
+from ..in_force import format_strength
+from ..model_card import card_facts
 from ..progress import Progress
 from ..source import Source, open_source
 from ..staging import check_target, staged
