@@ -23,8 +23,9 @@ from clas_models.profiling.neuron_profile import NeuronProfile
 # Fields of config.json that change no prediction: strengths are part of each method, languages are always named, and
 # what version 0.1 stored of overwritten neurons is not read.
 _IRRELEVANT = (
-    *STRENGTHS, "language", "detector_languages", "gate_languages", "overwrite_layers", "overwrite", "dtype",
-    "torch_dtype", "architectures", "auto_map", "clas_version", "transformers_version", "_name_or_path",
+    *STRENGTHS, "language", "detector_languages", "detector_floor", "detector_temperature", "detector_handicap",
+    "gate_languages", "overwrite_layers", "overwrite", "dtype", "torch_dtype", "architectures", "auto_map",
+    "clas_version", "transformers_version", "_name_or_path",
 )  # fmt: skip
 _DEFAULT_ANCHOR = "en"
 

@@ -5,13 +5,14 @@ Puts the parts together: source -> profile -> categories -> bridge layers -> det
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from ..modeling.auto_language import AUTO
 from ..modeling.language import language_id, not_profiled
+from ..modeling.language_detector import LanguageDetector
 from ..modeling.steering import negative_factors
 from ..profiling.bridge_layers import BridgeLayers, choose_bridge_layers, format_layers, parse_layers
 from ..profiling.categories import STATISTICS, categorize
@@ -39,7 +40,7 @@ _VECTOR_FIELDS = ("vector_layers", "vector_strength", "vector_positions")
 
 @dataclass(frozen=True)
 class Result:
-    """What a conversion made."""
+    """What a conversion made; `no_detector` says why there is none."""
 
     out: Path
     checkpoint: SteeredCheckpoint
@@ -47,6 +48,7 @@ class Result:
     bridge: BridgeLayers
     masks: ChosenMasks
     detector: MadeDetector | None
+    no_detector: str = ""
 
 
 def convert(options: ConversionOptions, progress: Progress | None = None, ranks: Ranks | None = None) -> Result:
@@ -68,7 +70,7 @@ def convert(options: ConversionOptions, progress: Progress | None = None, ranks:
         profile = obtain_profile(
             options, source, folder, lambda codes: _check_early(options, source, codes), progress, ranks
         )
-        detector = _detector(options, source, profile.languages, progress)
+        detector, no_detector = _detector(options, source, profile.languages, progress)
         checkpoint, table, bridge, masks = plan(options, source, profile, detector, own)
         if source.raw_config.get("overwrite_layers"):
             progress.say("note: the neurons that this checkpoint overwrites (set_overwrite) are not taken over")
@@ -87,21 +89,24 @@ def convert(options: ConversionOptions, progress: Progress | None = None, ranks:
         verify(folder, checkpoint)
         (folder / REQUEST_NAME).unlink(missing_ok=True)
         shutil.rmtree(folder / _SCRATCH_NAME, ignore_errors=True)
-    return Result(out, checkpoint, table, bridge, masks, detector)
+    return Result(out, checkpoint, table, bridge, masks, detector, no_detector)
 
 
 def _detector(
     options: ConversionOptions, source: Source, languages: Sequence[str], progress: Progress
-) -> MadeDetector | None:
-    """The detector of a steered source as it is, unless a corpus is named; else one that is made now."""
+) -> tuple[MadeDetector | None, str]:
+    """The detector of a steered source as it is, unless a corpus is named; else one that is made now.
+
+    Returns: the detector, or the reason why there is none.
+    """
     anchor = options.anchor_among(languages)
     if _keeps_detector(options, source):
-        return carried_detector(source, languages, anchor)
+        return carried_detector(source, languages, anchor), f"{source.name} has none against {anchor}"
     found = open_detector_corpus(options.detector_corpus, options.corpus, options.data_dir, languages)
     if found.corpus is None:
         if options.detector_corpus != NONE:
             progress.say(f"no language detector: {found.reason}")
-        return None
+        return None, found.reason
     progress.say("making the language detector")
     try:
         made = make_detector(source, found.corpus, languages, anchor)
@@ -109,11 +114,11 @@ def _detector(
         if options.detector_corpus is not None:
             raise
         progress.say(f"no language detector: {error}")
-        return None
+        return None, str(error)
     progress.say(f"language detector: {made.accuracy}")
     if not made.is_trusted:
         progress.say('warning: that is too often wrong for a default; ask for it with language="auto"')
-    return made
+    return made, ""
 
 
 def _keeps_detector(options: ConversionOptions, source: Source) -> bool:
@@ -132,8 +137,13 @@ def _fields(
         "beta": options.beta,
         "gamma": options.gamma,
         "language": None if language == NONE else language,
-        "detector_languages": list(detector.detector.detector_languages) if detector is not None else None,
+        **(_detector_fields(detector.detector) if detector is not None else {"detector_languages": None}),
     }
+
+
+def _detector_fields(detector: LanguageDetector) -> dict[str, Any]:
+    calibration = {f"detector_{name}": value for name, value in asdict(detector.calibration).items()}
+    return {"detector_languages": list(detector.detector_languages), **calibration}
 
 
 def _check_early(options: ConversionOptions, source: Source, languages: tuple[str, ...]) -> None:
@@ -239,6 +249,9 @@ def summarize(result: Result, seconds: float) -> str:
 
 def _detector_line(result: Result) -> list[str]:
     if result.detector is None:
-        return ["No language detector: name the language of each input, or make a detector with --detector-corpus"]
+        return [
+            f"No language detector ({result.no_detector}): name the language of each input, or make a detector with "
+            "--detector-corpus"
+        ]
     accuracy = f": {result.detector.accuracy}" if result.detector.accuracy else ""
     return [f"Language detector ({result.detector.corpus}){accuracy}"]

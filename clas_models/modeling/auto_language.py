@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .language import Language, language_ids
-from .language_detector import UNNAMED_CLASSES, LanguageDetector
+from .language_detector import LanguageDetector
 
 AUTO = "auto"
 OTHER = "other"
@@ -28,8 +28,8 @@ class DetectedLanguage:
         code: the language, "other" for one that the detector has no name for.
         language_id: what steers the row: the position among the profiled languages, or their number for any other.
         confidence: of `code`, 0 to 1.
-        confidences: of every language that the detector knows, the anchor and "other" included; they sum to 1.  They
-            follow the order of the evidence and are not calibrated.
+        confidences: of every language that the detector knows, the anchor and "other" included; they sum to 1.  The
+            converter calibrates them on sentences that it kept from the detector.
     """
 
     code: str
@@ -129,18 +129,11 @@ def detect(
     detector: LanguageDetector, anchor_language: str, input_ids: Tensor, attention_mask: Tensor | None
 ) -> list[DetectedLanguage]:
     """What the detector says of every row of `[batch, tokens]`, for a person to read."""
-    ids, evidence, threshold = detector(input_ids, attention_mask)
-    shares = torch.cat([threshold[:, None], evidence], dim=1).softmax(dim=1)
-    names = (anchor_language, *detector.detector_languages, *[OTHER] * UNNAMED_CLASSES)
-    best = torch.where(ids == detector.anchor_id, 0, evidence.argmax(dim=1) + 1)
+    decision = detector(input_ids, attention_mask)
+    names = (anchor_language, *detector.detector_languages, OTHER)
     return [
-        _detected(names, names[place], language_id, row)
-        for place, language_id, row in zip(best.tolist(), ids.tolist(), shares.tolist(), strict=True)
+        DetectedLanguage(names[place], language_id, row[place], dict(zip(names, row, strict=True)))
+        for place, language_id, row in zip(
+            decision.names.tolist(), decision.language_ids.tolist(), decision.confidences.tolist(), strict=True
+        )
     ]
-
-
-def _detected(names: Sequence[str], code: str, language_id: int, shares: Sequence[float]) -> DetectedLanguage:
-    confidences = dict.fromkeys(names, 0.0)
-    for name, share in zip(names, shares, strict=True):
-        confidences[name] += share
-    return DetectedLanguage(code, language_id, confidences[code], confidences)

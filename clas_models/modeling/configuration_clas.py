@@ -63,6 +63,9 @@ class ClasConfigMixin:
             language that is not the anchor.
         detector_languages: the languages that the checkpoint's detector tells from the anchor, profiled or not; None is
             a checkpoint without a detector.
+        detector_floor: a row whose language the detector gives a lower confidence, 0 to 1, is taken for the anchor; 0
+            takes every answer.
+        detector_temperature, detector_handicap: how the converter calibrated the detector; see `DetectorCalibration`.
         clas_version: the version of this package that wrote the checkpoint.
 
     Raises TypeError, ValueError: a field cannot be used.
@@ -79,6 +82,9 @@ class ClasConfigMixin:
     vector_positions: str = LAST
     language: str | None = None
     detector_languages: list[str] | None = None
+    detector_floor: float = 0.0
+    detector_temperature: float = 1.0
+    detector_handicap: float = 0.0
     clas_version: str = VERSION
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -169,6 +175,15 @@ class ClasConfigMixin:
                     f"detector_languages: {self.anchor_language!r} is the anchor language, which the detector tells "
                     "all others from; leave it out"
                 )
+        self.detector_floor = _strength(self.detector_floor, "detector_floor")
+        if not 0 <= self.detector_floor <= 1:
+            raise ValueError(f"detector_floor: {self.detector_floor:g} is no confidence; allowed is 0 to 1")
+        self.detector_temperature = _strength(self.detector_temperature, "detector_temperature")
+        if self.detector_temperature <= 0:
+            raise ValueError(f"detector_temperature: {self.detector_temperature:g}; allowed is a number above 0")
+        self.detector_handicap = _strength(self.detector_handicap, "detector_handicap")
+        if self.detector_handicap < 0:
+            raise ValueError(f"detector_handicap: {self.detector_handicap:g}; allowed is 0 or a number above it")
         if is_auto(self.language):
             self.language = AUTO
             if self.detector_languages is None:

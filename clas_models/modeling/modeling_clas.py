@@ -27,11 +27,7 @@ class ClasModelMixin(ClasPreTrainedMixin):
         self.layers = nn.ModuleList(self.layer_class(config, index) for index in range(config.num_hidden_layers))
         self.writes: tuple[Write, ...] = ()
         self.loaded_strengths = {name: deepcopy(getattr(config, name)) for name in STRENGTHS}
-        self.language_detector = None
-        if config.detector_languages is not None:
-            self.language_detector = LanguageDetector(
-                config.vocab_size, config.detector_languages, config.languages, config.anchor_language
-            )
+        self.language_detector = LanguageDetector.of(config)
         self.post_init()
 
     def forward(

@@ -38,12 +38,8 @@ class RequestRows:
     def put(cls, vllm_config: VllmConfig, device: torch.device) -> Self:
         """Make it, and leave it where the model of the same worker finds it: among vLLM's layers by name."""
         config = vllm_config.model_config.hf_config
-        detector = None
-        if config.detector_languages is not None:
-            with torch.device("cpu"):
-                detector = LanguageDetector(
-                    config.vocab_size, config.detector_languages, config.languages, config.anchor_language
-                )
+        with torch.device("cpu"):
+            detector = LanguageDetector.of(config)
         ids = torch.zeros(vllm_config.scheduler_config.max_num_seqs, dtype=torch.long, device=device)
         rows = vllm_config.compilation_config.static_forward_context[_PLACE] = cls(ids, detector)
         return rows
