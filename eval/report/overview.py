@@ -35,9 +35,9 @@ Row: TypeAlias = tuple[tuple[Cell, ...], dict[str, Value]]
 _TITLES: tuple[str, ...] = (
     "task",
     "method",
-    "score",
+    "unit",
     "base",
-    "with it",
+    "score",
     "difference",
     "95 % interval",
     CHANGED,

@@ -120,6 +120,16 @@ def test_the_overview_has_every_method_of_every_run(tmp_path):
         *(("run", "xnli", "int-mean"), ("run", "xnli", "clas"), ("run", "xquad", "int-mean"), ("run", "xquad", "clas")),
         ("grid", "xnli", "best of 2"),
     ]
+    titles = [column.title for column in overview.columns]
+    assert titles[:6] == ["task", "method", "unit", "base", "score", "difference"]
+    assert [cell.text for cell in overview.body[-1][:6]] == [
+        "xnli",
+        "best of 2",
+        "accuracy, %",
+        "50.00",
+        "60.00",
+        "+10.00",
+    ]
     last = overview.data[-1]
     assert (last["made with"], last["base"], last["score"], last["changed"]) == (
         "α = -2, β = 0.4, γ = 0.2",
