@@ -15,11 +15,17 @@ from typing import NoReturn, TextIO
 from tqdm import tqdm
 
 from .errors import InputError
-from .modeling.language import own_code
+from .modeling.language_tags import own_code
 
 # A disk that is full can be mended; with these the path is wrong.
 _WRONG_PLACE = (errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR,
                 errno.EPERM, errno.EROFS)  # fmt: skip
+
+
+# A clone has the scripts beside the package; an installation has commands.
+_CLONE = (Path(__file__).parents[1] / "convert.py").is_file()
+CONVERT = "python convert.py" if _CLONE else "clas-convert"
+EVAL = "python -m eval" if _CLONE else "clas-eval"
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,8 @@ class Parser(argparse.ArgumentParser):
     """Says in one line what is wrong with the arguments, as everything else does."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}; --help lists the options\n")
+        leads = os.environ.get("RANK", "0") == "0"  # of several processes one speaks
+        self.exit(2, f"{self.prog}: error: {message}; --help lists the options\n" if leads else None)
 
 
 def user_path(text: str) -> Path:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from clas_models.command_line import Parser, guarded, joined, path_or_name, user_path
+from clas_models.command_line import EVAL, Parser, guarded, joined, path_or_name, user_path
 from clas_models.conversion.cli import parse_alpha, parse_languages
 from clas_models.errors import InputError
 
@@ -18,13 +18,13 @@ Add: TypeAlias = Callable[..., Any]  # `add_argument` of a command's parser
 
 _NUMBERS = ("--alpha", "--beta", "--gamma", "--default-alpha")
 _EXTRA = ("evaluate", "sklearn", "scipy", "jinja2")  # what the package's extra `eval` brings
-_EXAMPLES = """examples:
-  python -m eval run ./llama-clas --tasks xnli,xquad --methods base,int-mean,clas --samples 200 --out runs/llama
-  python -m eval run ./llama-clas --tasks xnli --methods base,clas:alpha=-2,int:value=zero --out runs/methods
-  python -m eval grid ./llama-clas --task xnli --alpha=-4,-2,2,4 --beta 0.2,0.4 --samples 200 --out runs/grid
-  python -m eval tune ./llama-clas --task xquad --samples 200 --out runs/tune --write
-  python -m eval report runs/llama runs/grid
-  python -m eval card ./llama-clas runs/llama
+_EXAMPLES = f"""examples:
+  {EVAL} run ./llama-clas --tasks xnli,xquad --methods base,int-mean,clas --samples 200 --out runs/llama
+  {EVAL} run ./llama-clas --tasks xnli --methods base,clas:alpha=-2,int:value=zero --out runs/methods
+  {EVAL} grid ./llama-clas --task xnli --alpha=-4,-2,2,4 --beta 0.2,0.4 --samples 200 --out runs/grid
+  {EVAL} tune ./llama-clas --task xquad --samples 200 --out runs/tune --write
+  {EVAL} report runs/llama runs/grid
+  {EVAL} card ./llama-clas runs/llama
 """
 
 
@@ -43,7 +43,7 @@ def parse_numbers(text: str) -> tuple[float, ...]:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
-        prog="eval",
+        prog=EVAL,
         description="Does steering help a checkpoint, in which languages, at which strength, and does it do harm?",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -141,10 +141,14 @@ def _add_card(add: Add) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    return read(sys.argv[1:] if argv is None else argv)()
+
+
+def read(argv: Sequence[str]) -> Callable[[], int]:
+    """What the arguments ask for, to be called; loads nothing heavy.  Ends the process for `--help` and mistakes."""
     parser = build_parser()
-    args = parser.parse_args(joined(arguments, _NUMBERS))
-    return guarded(lambda: _run(args), parser.prog)
+    args = parser.parse_args(joined(argv, _NUMBERS))
+    return lambda: guarded(lambda: _run(args), parser.prog)
 
 
 def _run(args: argparse.Namespace) -> int:

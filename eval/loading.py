@@ -16,7 +16,7 @@ from clas_models.conversion.source import Source, check_profile_fits, open_sourc
 from clas_models.conversion.weights import current_names, read_tensor
 from clas_models.errors import InputError
 from clas_models.modeling.configuration_clas import STRENGTHS
-from clas_models.modeling.language import matching
+from clas_models.modeling.language_tags import matching
 from clas_models.modeling.tensor_names import DETECTOR_PREFIX, is_added
 from clas_models.profiling.neuron_profile import NeuronProfile
 

@@ -11,9 +11,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from clas_models.command_line import CONVERT
 from clas_models.errors import InputError
 from clas_models.modeling.configuration_clas import STRENGTHS
-from clas_models.modeling.language import did_you_mean
+from clas_models.modeling.language_tags import did_you_mean
 from clas_models.modeling.write import Write
 from clas_models.profiling.values import SITES, VALUES
 from clas_models.profiling.write_tables import SELECTIONS, WriteTables, write_tables
@@ -142,7 +143,7 @@ def _method(name: str, kind: str, options: Mapping[str, Any], checkpoint: Checkp
     if kind != BASE and not checkpoint.is_steered:
         raise InputError(
             f"{checkpoint.name}: a plain checkpoint, which only {BASE} can be run with, not {name}; convert it first "
-            "with convert.py"
+            f"with {CONVERT}"
         )
     described, condition, writing = METHODS[kind][1](checkpoint, options)
     described = {"kind": kind, **described}

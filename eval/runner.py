@@ -157,11 +157,11 @@ def execute(plan: Plan, progress: Progress) -> Outcome:
         InputError: the folder cannot be used, the model cannot be loaded, or an example is too long.
         OSError: the disk is full or not writable; the run can go on later.
     """
-    for remark in plan.remarks():
-        progress.say(remark)
     options, said = plan.options, progress.say
     beginning = begun(options.out, plan.settings, said, overwrite=options.overwrite)
     with beginning as folder, progress.predicting(plan.total) as meter:
+        for remark in plan.remarks():
+            said(remark)
         work = _Work(plan, folder, progress, meter)
         for job in plan.jobs:
             for language in job.languages:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from clas_models.command_line import EVAL
 from clas_models.conversion.in_force import format_strength
 
 from .jobs import Job
@@ -110,7 +111,7 @@ def _mean(outcome: Outcome, job: Job, method: str, languages: Sequence[str]) -> 
 def _closing(plan: Plan, outcome: Outcome) -> list[str]:
     cut = [f"{name} {cut} of {count}" for name, (cut, count) in outcome.cut.items() if cut]
     lines = [f"Prompts cut to {plan.options.max_length} tokens: {', '.join(cut)}"] if cut else []
-    return [*lines, f"Tables, figures and outputs: python -m eval report {outcome.folder.path}"]
+    return [*lines, f"Tables, figures and outputs: {EVAL} report {outcome.folder.path}"]
 
 
 def aligned(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:

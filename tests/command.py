@@ -24,7 +24,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Command:
-    """`run` takes arguments and returns the exit status; a refusal begins with a word of `prog`."""
+    """`run` takes arguments and returns the exit status; a refusal begins with `prog`."""
 
     capture: pytest.CaptureFixture[str]
     run: Callable[[Sequence[object]], int]
@@ -51,5 +51,5 @@ class Command:
         assert "\n" not in line, line
         assert "\r" not in line, "a progress bar: work was done in vain"
         head, _, said = line.partition(": error: ")
-        assert head.split()[0] == self.prog
+        assert f"{head} ".startswith(f"{self.prog} ")
         return said

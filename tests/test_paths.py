@@ -14,7 +14,7 @@ import pytest
 from command import Command
 from conversion.support import save_plain, write_corpus
 
-from clas_models.command_line import path_or_name, user_path
+from clas_models.command_line import CONVERT, EVAL, path_or_name, user_path
 from clas_models.conversion.cli import build_parser as converter
 from clas_models.conversion.cli import main as convert
 from eval.cli import build_parser as evaluation
@@ -24,7 +24,7 @@ from eval.cli import main as evaluate
 NO_PATHS = {
     *("languages", "anchor", "language", "alpha", "statistic", "bridge_layers", "dtype", "device", "format"),
     *("push_to_hub", "tasks", "task", "methods", "samples", "max_length", "batch_size"),
-    *("beta", "gamma", "threshold"),
+    *("beta", "gamma", "threshold", "default_alpha"),
 }
 PLACES = {"model", "checkpoint", "runs", "first", "second", "out", "data_dir", "profile", "corpus", "detector_corpus"}
 
@@ -129,7 +129,7 @@ def programs_fixture(capfd: pytest.CaptureFixture[str]) -> dict[str, Command]:
     def run(main: Callable[[Sequence[str]], int]) -> Callable[[Sequence[object]], int]:
         return lambda arguments: main([str(argument) for argument in arguments])
 
-    return {prog: Command(capfd, run(main), prog) for prog, main in (("convert.py", convert), ("eval", evaluate))}
+    return {prog: Command(capfd, run(main), prog) for prog, main in ((CONVERT, convert), (EVAL, evaluate))}
 
 
 @pytest.fixture
@@ -139,10 +139,10 @@ def arguments(home: Path) -> dict[str, list[str]]:
     write_corpus(home / "rows.jsonl")
     steering = ["--corpus=~/rows.jsonl", "--detector-corpus=none", "--bridge-layers", "2", "--quiet"]
     texts = ["--tasks", "perplexity", "--corpus=~/rows.jsonl", "--languages", "de", "--quiet"]
-    return {"convert.py": ["~/link/ein Modell", *steering], "eval": ["run", "~/link/ein Modell", *texts]}
+    return {CONVERT: ["~/link/ein Modell", *steering], EVAL: ["run", "~/link/ein Modell", *texts]}
 
 
-@pytest.mark.parametrize("prog", ["convert.py", "eval"])
+@pytest.mark.parametrize("prog", [CONVERT, EVAL])
 @pytest.mark.parametrize("typed", ["~/Ergebnis 1", "~/link/Ergebnis", "Ergebnis", "new/Ergebnis"])
 def test_results_go_where_the_user_means(
     prog: str, typed: str, programs: dict[str, Command], arguments: dict[str, list[str]], home: Path
@@ -155,7 +155,7 @@ def test_results_go_where_the_user_means(
     assert not (home / "~").exists()
 
 
-@pytest.mark.parametrize("prog", ["convert.py", "eval"])
+@pytest.mark.parametrize("prog", [CONVERT, EVAL])
 def test_a_place_that_cannot_be_written_is_refused_before_the_work(
     prog: str,
     programs: dict[str, Command],

@@ -7,22 +7,24 @@ Reads arguments; what becomes of a user's mistake is said in `command_line.py`. 
 import argparse
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from ..command_line import Parser, guarded, joined, path_or_name, strengths_by_language, user_path
-from .ranks import Ranks, on_all_ranks
+from ..command_line import CONVERT, Parser, guarded, joined, path_or_name, strengths_by_language, user_path
+
+if TYPE_CHECKING:
+    from .ranks import Ranks
 
 _NUMBERS = ("--alpha", "--beta", "--gamma", "--threshold")
-_EXAMPLES = """examples:
-  convert.py Qwen/Qwen2.5-0.5B-Instruct
-  convert.py ./Llama-3.1-8B-Instruct --corpus xquad --languages en,de,hi,th --out ./llama-clas
-  convert.py ./llama-clas --bridge-layers 24-29 --alpha de=-2,default=1 --out ./llama-clas-2    (no forward pass)
-  convert.py ./llama-clas --detector-corpus builtin --out ./llama-auto    (adds a language detector; no forward pass)
-  convert.py ./llama-clas --format folded --language de --out ./llama-de    (plain, steered as German for good)
-  convert.py ./llama-clas --format ia3 --out ./llama-ia3    (a PEFT adapter for each language)
-  convert.py ./Llama-3.1-8B-Instruct --out ./llama-clas --push-to-hub me/llama-clas
-  convert.py --out ./llama-clas --push-to-hub me/llama-clas    (uploads what is there, or goes on with an upload)
+_EXAMPLES = f"""examples:
+  {CONVERT} Qwen/Qwen2.5-0.5B-Instruct
+  {CONVERT} ./Llama-3.1-8B-Instruct --corpus xquad --languages en,de,hi,th --out ./llama-clas
+  {CONVERT} ./llama-clas --bridge-layers 24-29 --alpha de=-2,default=1 --out ./llama-clas-2    (no forward pass)
+  {CONVERT} ./llama-clas --detector-corpus builtin --out ./llama-auto    (adds a language detector; no forward pass)
+  {CONVERT} ./llama-clas --format folded --language de --out ./llama-de    (plain, steered as German for good)
+  {CONVERT} ./llama-clas --format ia3 --out ./llama-ia3    (a PEFT adapter for each language)
+  {CONVERT} ./Llama-3.1-8B-Instruct --out ./llama-clas --push-to-hub me/llama-clas
+  {CONVERT} --out ./llama-clas --push-to-hub me/llama-clas    (uploads what is there, or goes on with an upload)
 """
 
 
@@ -42,7 +44,7 @@ def parse_languages(text: str) -> tuple[str, ...]:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
-        prog="convert.py",
+        prog=CONVERT,
         description="Turn a plain checkpoint into one that steers its neurons by language.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -95,17 +97,24 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the converter, in one process or under a launcher; returns the exit status."""
-    return on_all_ranks(lambda ranks: _main(argv, ranks))
+    return read(sys.argv[1:] if argv is None else argv)()
 
 
-def _main(argv: Sequence[str] | None, ranks: Ranks | None) -> int:
-    arguments = list(sys.argv[1:] if argv is None else argv)
+def read(argv: Sequence[str]) -> Callable[[], int]:
+    """What the arguments ask for, to be called; loads nothing heavy.  Ends the process for `--help` and mistakes."""
+    arguments = joined(argv, _NUMBERS)
     parser = build_parser()
-    args = parser.parse_args(joined(arguments, _NUMBERS))
+    args = parser.parse_args(arguments)
     if fault := _fault(parser, args):
         parser.error(fault)
-    given = _given(parser, joined(arguments, _NUMBERS), vars(args))
-    return guarded(lambda: _run(args, given, ranks), parser.prog)
+    given = _given(parser, arguments, vars(args))
+    return lambda: _work(parser.prog, args, given)
+
+
+def _work(prog: str, args: argparse.Namespace, given: dict[str, Any]) -> int:
+    from .ranks import on_all_ranks
+
+    return on_all_ranks(lambda ranks: guarded(lambda: _run(args, given, ranks), prog))
 
 
 def _given(parser: argparse.ArgumentParser, arguments: Sequence[str], names: Iterable[str]) -> dict[str, Any]:
@@ -136,7 +145,7 @@ def _fault(parser: argparse.ArgumentParser, args: argparse.Namespace) -> str:
     return ""
 
 
-def _run(args: argparse.Namespace, given: dict[str, Any], ranks: Ranks | None) -> int:
+def _run(args: argparse.Namespace, given: dict[str, Any], ranks: "Ranks | None") -> int:
     from .conversion import convert, summarize
     from .demo import run_demo
     from .formats.export import export, summarize_export

@@ -17,6 +17,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, Repository
 from huggingface_hub.utils import enable_progress_bars, validate_repo_id
 
 from ..atomic import atomic_file
+from ..command_line import CONVERT
 from ..errors import InputError
 from ..modeling.families import FAMILIES
 from .companions import code_files_in, companions
@@ -108,7 +109,7 @@ def upload(folder: Path, repo_id: str, *, quiet: bool = False) -> str:
                 partial.write_text(after, encoding="utf-8")
     if not quiet:
         enable_progress_bars()
-    go_on = f"python convert.py --out {shlex.quote(str(folder))} --push-to-hub {repo_id}"
+    go_on = f"{CONVERT} --out {shlex.quote(str(folder))} --push-to-hub {repo_id}"
     try:
         api = HfApi()
         there = api.list_repo_files(repo_id)

@@ -23,7 +23,7 @@ from .source import Source
 FIGURE_STEM = "neuron_categories"
 CARD_NAME = "README.md"
 CARD_TAG = "clas"
-# What `python -m eval card` puts scores between.
+# What `clas-eval card` puts scores between.
 RESULTS_BEGIN, RESULTS_END = "<!-- results -->", "<!-- /results -->"
 PLACEHOLDER = "PATH_OR_ID"
 _ADDRESS = re.compile(r"\n<!-- address: (\S+) -->\n")
@@ -119,8 +119,8 @@ Method: Pokharel, Agrawal, Nagar, *Cross-Lingual Activation Steering for Multili
 (arXiv 2601.16390).
 """
 
-_NO_RESULTS = """Nothing was evaluated when this checkpoint was made. `python -m eval run` compares it with its base
-model, and `python -m eval card` writes the scores here."""
+_NO_RESULTS = """Nothing was evaluated when this checkpoint was made. `clas-eval run` compares it with its base
+model, and `clas-eval card` writes the scores here."""
 
 
 def model_card(

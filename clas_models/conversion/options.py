@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from ..modeling.language import did_you_mean, matching
+from ..modeling.language_tags import did_you_mean, matching
 from ..profiling.corpora.languages import normalise_codes
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")

@@ -90,7 +90,7 @@ def decide(
     if detector is None:
         raise ValueError(
             'language: "auto", but the checkpoint has no language detector; pass language= with a code such as "de", '
-            "or add a detector with convert.py"
+            "or add a detector with clas-convert"
         )
     if input_ids is None:
         raise ValueError('language: "auto" cannot be decided from inputs_embeds alone; pass language=')

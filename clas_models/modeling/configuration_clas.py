@@ -19,7 +19,7 @@ from transformers.utils import logging
 
 from .add import Add
 from .auto_language import AUTO, is_auto
-from .language import language_code, matching, own_code
+from .language_tags import language_code, matching, own_code
 from .name_tables import join_peft_tables
 from .positions import LAST, checked_positions
 from .scale import Scale
@@ -189,7 +189,7 @@ class ClasConfigMixin:
             if self.detector_languages is None:
                 raise ValueError(
                     'language: "auto", but the checkpoint has no language detector (detector_languages is None); name '
-                    'a language such as "de", or add a detector with convert.py'
+                    'a language such as "de", or add a detector with clas-convert'
                 )
         elif self.language is not None:
             own = (*self.languages, *(self.detector_languages or ()))

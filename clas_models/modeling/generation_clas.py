@@ -10,7 +10,8 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from .auto_language import asks_detector, decide, fill_in, is_auto, remember, remembered, with_default
-from .language import Language, language_code, resolve_language
+from .language import Language, resolve_language
+from .language_tags import language_code
 from .positions import ALL, PromptEnd, checked_positions
 
 

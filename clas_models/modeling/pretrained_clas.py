@@ -225,7 +225,7 @@ class ClasPreTrainedMixin(ClasMasksMixin):
         """
         detector = self.base_model.language_detector
         if detector is None:
-            raise ValueError("the checkpoint has no language detector; convert.py adds one to a steered checkpoint")
+            raise ValueError("the checkpoint has no language detector; clas-convert adds one to a steered checkpoint")
         return detect(detector, self.config.anchor_language, input_ids, attention_mask)
 
     def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> Any:
@@ -248,13 +248,13 @@ def _check_missing(config: Any, missing_keys: Iterable[str]) -> None:
         (
             detector,
             f"detector_languages: {config.detector_languages}",
-            "convert.py adds a detector to a steered checkpoint",
+            "clas-convert adds a detector to a steered checkpoint",
         ),
         ((".add.vectors",), f"vector_layers: {config.vector_layers}", "allowed are layers with vectors"),
         (
             masks,
             f"bridge_layers: {config.bridge_layers}",
-            "allowed are layers with masks, and convert.py makes masks for other layers from the profile that it "
+            "allowed are layers with masks, and clas-convert makes masks for other layers from the profile that it "
             "carries",
         ),
     ):

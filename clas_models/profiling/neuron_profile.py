@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..json_data import from_json
-from ..modeling.language import did_you_mean, matching, own_code
+from ..modeling.language_tags import did_you_mean, matching, own_code
 from .tensor_file import check_axes, check_names, check_tensor, described_tensors, save_described, stored_languages
 
 _METADATA_KEY = "clas_profile"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..json_data import from_json
-from ..modeling.language import matching, own_code
+from ..modeling.language_tags import matching, own_code
 from .neuron_profile import Provenance
 from .tensor_file import check_axes, check_names, check_tensor, described_tensors, save_described, stored_languages
 

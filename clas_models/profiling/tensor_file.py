@@ -14,7 +14,7 @@ from torch import Tensor
 from ..atomic import atomic_file
 from ..errors import InputError
 from ..json_data import parse_json
-from ..modeling.language import own_code
+from ..modeling.language_tags import own_code
 
 _MOST_LAYERS = 10_000  # a number beyond it is none of a model
 

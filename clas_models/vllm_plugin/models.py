@@ -66,7 +66,7 @@ class SteeredForCausalLM:
         if name not in self.added:
             raise InputError(
                 f"{field}: {getattr(self.config, field)}, but the checkpoint has no {name!r}; leave out what it lacks, "
-                "or add it with convert.py"
+                "or add it with clas-convert"
             )
         return self.added[name]
 

@@ -19,7 +19,8 @@ from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDi
 from ..errors import InputError
 from ..modeling.auto_language import is_auto
 from ..modeling.configuration_clas import ClasConfigMixin
-from ..modeling.language import language_code, told_language_id
+from ..modeling.language import told_language_id
+from ..modeling.language_tags import language_code
 from .languages import RequestRows, default_id
 
 logger = init_logger(f"vllm.{__name__}")
@@ -92,7 +93,7 @@ def _check(vllm_config: VllmConfig) -> None:
     if not isinstance(config, ClasConfigMixin):
         raise InputError(
             f"RequestLanguages: the model type is {config.model_type!r}, which is not steered; convert the model with "
-            "convert.py, or leave --logits-processors away"
+            "clas-convert, or leave --logits-processors away"
         )
     if vllm_config.cache_config.enable_prefix_caching or vllm_config.kv_transfer_config is not None:
         raise InputError(

@@ -12,7 +12,7 @@ from typing import Any, Self
 from clas_models.command_line import user_path
 from clas_models.errors import InputError
 from clas_models.modeling.auto_language import is_auto
-from clas_models.modeling.language import did_you_mean, own_code
+from clas_models.modeling.language_tags import did_you_mean, own_code
 
 _TOKENIZER_KEYS = ("tokenizer", "pretrained", "model")  # the first that is given; the model's folder has its tokenizer
 

@@ -14,7 +14,7 @@ from string import Formatter
 from typing import Self
 
 from clas_models.errors import InputError
-from clas_models.modeling.language import matching
+from clas_models.modeling.language_tags import matching
 from clas_models.profiling.corpora.languages import by_language
 
 _DEFAULTS = Path(__file__).parent

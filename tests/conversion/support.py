@@ -51,6 +51,7 @@ _CODE = {
     "generation_clas.py",
     "heads_clas.py",
     "language.py",
+    "language_tags.py",
     "language_detector.py",
     "language_names.py",
     "layers_clas.py",

@@ -131,7 +131,7 @@ def test_script_exits_with_the_status(monkeypatch: pytest.MonkeyPatch, capfd: py
     with pytest.raises(SystemExit, match="2"):
         runpy.run_path(str(CONVERT), run_name="__main__")
     assert capfd.readouterr().err == (
-        "convert.py: error: nowhere: no such folder or file, and not a Hub id of the form owner/name\n"
+        "python convert.py: error: nowhere: no such folder or file, and not a Hub id of the form owner/name\n"
     )
 
 
@@ -233,7 +233,7 @@ def test_corpus_that_cannot_be_used(
 @pytest.mark.parametrize(
     ("corpus", "fault"),
     [
-        ("flores", "unknown corpus 'flores': choose one of builtin, xquad, xnli, a FILE.jsonl, or a Hub id"),
+        ("flores", "unknown corpus 'flores': choose one of builtin, neighbours, xquad, xnli, a FILE.jsonl, or a Hub id"),
         ("gone.jsonl", "gone.jsonl does not exist"),
     ],
 )
@@ -247,7 +247,7 @@ def test_language_without_a_usable_token(plain_folder: Path, tmp_path: Path, con
     ended = converter(plain_folder, "--corpus", corpus, "--out", tmp_path / "out", "--quiet")
     assert ended.status == 2
     assert ended.err == (
-        "convert.py: error: language 'qaa': no usable token in corpus 'rows.jsonl' for this tokenizer\n"
+        "python convert.py: error: language 'qaa': no usable token in corpus 'rows.jsonl' for this tokenizer\n"
     )
     assert names(tmp_path) == {"plain", "rows.jsonl"}
 
@@ -372,7 +372,7 @@ def test_masks_of_the_wrong_length(steered_folder: Path, converter: Command, tmp
     path = max(steered_folder.glob("model-*.safetensors"))
     save_file({name: torch.cat([mask, mask]) for name, mask in read_tensors(path).items()}, path)
     message = converter.refused(steered_folder, "--out", tmp_path / "out")
-    assert "has the shape [96], but the configuration says [48]" in message
+    assert "has the shape [96], expected [48]" in message
 
 
 @pytest.mark.parametrize(

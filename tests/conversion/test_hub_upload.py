@@ -185,7 +185,7 @@ def test_upload_goes_on_after_an_interruption(world: World, checkpoint: Path) ->
         process.kill()
     assert (process.returncode, out) == (130, "")
     (line,) = err.splitlines()
-    assert line.startswith(f"convert.py: error: stopped; the checkpoint in {checkpoint} is whole, go on with: ")
+    assert line.startswith(f"python convert.py: error: stopped; the checkpoint in {checkpoint} is whole, go on with: ")
     assert world.hub.repositories[REPO].files == {}, "nothing half is in the repository"
     before = list(world.hub.received)
     large = {name for name in names(checkpoint) if name.endswith(LARGE)}

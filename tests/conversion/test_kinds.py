@@ -182,7 +182,7 @@ def test_something_else_is_refused_before_any_work(
     ended = converter(plain_folder, "--out", tmp_path / "out")
     assert (ended.status, ended.out) == (2, "")
     (line,) = ended.err.splitlines()
-    assert line.startswith(f"convert.py: error: {tmp_path}")
+    assert line.startswith(f"python convert.py: error: {tmp_path}")
     assert kind in line
     assert remedy in line
     assert names(tmp_path) == {"plain"}, "nothing is left"

@@ -299,7 +299,7 @@ def test_two_conversions_at_once_to_the_same_folder(
 def test_interrupted_by_the_user(sharded: Path, corpus_file: Path, tmp_path: Path) -> None:
     ended = run_elsewhere(arguments(sharded, corpus_file), Fate(tmp_path, words="checking", then="interrupt"))
     assert ended.status == 130
-    assert ended.err.splitlines()[-1] == "convert.py: error: stopped; run the same command again to go on"
+    assert ended.err.splitlines()[-1] == "python convert.py: error: stopped; run the same command again to go on"
     assert "Traceback" not in ended.err
     assert not (tmp_path / "out").exists()
 
@@ -320,7 +320,7 @@ def test_full_disk(
     ended = run_elsewhere(given, Fate(tmp_path, largest_file=size_of(steered_folder, name) - 1))
     assert ended.status == 2
     (line,) = ended.err.splitlines()
-    assert line.startswith("convert.py: error: ")
+    assert line.startswith("python convert.py: error: ")
     assert "File too large; free or choose another disk and run again" in line
     assert not (tmp_path / "out").exists()
     assert converter.made(*given).out == f"{tmp_path / 'out'}\n"

@@ -184,7 +184,7 @@ def test_an_example_that_is_too_long_and_may_not_be_cut_is_named(run: list[objec
     ended = evaluation(*run, "--max-length", 20, "--quiet")
     assert ended.status == 2
     assert re.fullmatch(
-        r"eval: error: xnli, en, example 1: the prompt has \d+ tokens .*raise --max-length.*\n", ended.err
+        r"python -m eval: error: xnli, en, example 1: the prompt has \d+ tokens .*raise --max-length.*\n", ended.err
     )
 
 

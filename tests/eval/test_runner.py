@@ -335,7 +335,7 @@ def test_on_a_full_disk_a_run_says_one_line_and_goes_on_later(
     with running([*command, "--quiet"], tmp_path, largest_file=predictions - 100) as process:
         ended = process.end()
     assert ended.status == 2
-    assert ended.err.startswith(f"eval: error: {run}")
+    assert ended.err.startswith(f"python -m eval: error: {run}")
     assert ended.err.endswith("File too large; free or choose another disk and run again\n")
     assert ended.err.count("\n") == 1
     assert written(run) > 0
@@ -358,7 +358,7 @@ def test_an_interrupted_run_says_how_to_go_on(
     with monkeypatch.context() as patched:
         patched.setattr(Predictions, "append", interrupt)
         ended = evaluation(*arguments, "--quiet", "--out", tmp_path / "run")
-    assert ended == Ended(130, "", "eval: error: stopped; run the same command again to go on\n")
+    assert ended == Ended(130, "", "python -m eval: error: stopped; run the same command again to go on\n")
     evaluation.made(*arguments, "--out", tmp_path / "run")
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 

@@ -36,7 +36,7 @@ def convert_with(base: Path, name: str, content: Content, *options: object) -> N
     with tempfile.TemporaryDirectory() as scratch:
         folder, out = linked_copy(base, Path(scratch, "model")), Path(scratch, "out")
         put(folder / name, content)
-        status = status_of(main, [folder, "--out", out, "--quiet", *options], "convert.py")
+        status = status_of(main, [folder, "--out", out, "--quiet", *options], "python convert.py")
         assert out.exists() == (status == 0)
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clas_models.command_line import EVAL
 from eval.cli import main
 from eval.report.collect import collect
 from eval.report.document import assemble
@@ -34,8 +35,8 @@ def read_by_all(base: Path, name: str, content: Content) -> None:
         run = linked_copy(base, Path(scratch, "run"))
         put(run / name, content)
         refused(lambda: report(run))
-        status_of(main, ["compare", run, base], "eval")
-        status_of(main, ["compare", base, run], "eval")
+        status_of(main, ["compare", run, base], EVAL)
+        status_of(main, ["compare", base, run], EVAL)
 
 
 @pytest.mark.parametrize("base", [sound.run_folder, sound.tuned_folder])
@@ -73,8 +74,8 @@ def test_a_damaged_run_goes_on_or_is_refused(data: st.DataObject) -> None:
         for file in run.rglob("*.jsonl"):  # which a run appends to
             put(file, file.read_bytes())
         put(run / name, damaged)
-        if status_of(main, sound.run_arguments(run), "eval") == 0:
-            status = status_of(main, ["compare", run, base], "eval")
+        if status_of(main, sound.run_arguments(run), EVAL) == 0:
+            status = status_of(main, ["compare", run, base], EVAL)
             assert status == 0
 
 
@@ -86,5 +87,5 @@ def test_scores_for_a_card(data: st.DataObject) -> None:
         run, checkpoint = linked_copy(base, Path(scratch, "run")), linked_copy(sound.steered(), Path(scratch, "model"))
         put(run / "run.json", data.draw(damaged_json(value)))
         before = (checkpoint / "README.md").read_bytes()
-        if status_of(main, ["card", checkpoint, run], "eval"):
+        if status_of(main, ["card", checkpoint, run], EVAL):
             assert (checkpoint / "README.md").read_bytes() == before

@@ -71,7 +71,7 @@ def test_a_profile_for_a_conversion(data: st.DataObject) -> None:
         put(profile := Path(scratch, "profile"), content)
         out = Path(scratch, "out")
         given = [sound.steered(), "--profile", profile, "--detector-corpus", "none", "--out", out, "--quiet"]
-        status = status_of(main, given, "convert.py")
+        status = status_of(main, given, "python convert.py")
         assert out.exists() == (status == 0)
 
 

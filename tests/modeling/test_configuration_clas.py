@@ -19,7 +19,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], list[str]]] = [
     ({"languages": {"en": 1}}, TypeError, ["languages:", "{'en': 1}", "dict", "a list of language codes"]),
     ({"languages": None}, TypeError, ["languages:", "None", "a list of language codes"]),
     ({"languages": []}, ValueError, ["languages:", "empty", "at least one language"]),
-    ({"language": "auto"}, ValueError, ["language:", '"auto"', "no language detector", "convert.py"]),
+    ({"language": "auto"}, ValueError, ["language:", '"auto"', "no language detector", "clas-convert"]),
     ({"vector_layers": [6]}, ValueError, ["vector_layers[0]:", "6", "0 to 5"]),
     ({"vector_strength": {"de": "1"}}, TypeError, ["vector_strength['de']:", "'1'", "a finite number"]),
     ({"vector_positions": "first"}, ValueError, ["vector_positions:", "'first'", "last, generated, all"]),

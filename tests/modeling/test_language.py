@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from clas_models.modeling.language import language_code, language_id, language_ids
+from clas_models.modeling.language import language_id, language_ids
+from clas_models.modeling.language_tags import language_code
 
 LANGUAGES = ["en", "de", "zh", "hi"]
 OTHER = len(LANGUAGES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from clas_models.modeling.language import language_tag
 from clas_models.modeling.language_names import (
     CODES,
     NAMES,
@@ -13,6 +12,7 @@ from clas_models.modeling.language_names import (
     USUAL_SCRIPTS,
     name_key,
 )
+from clas_models.modeling.language_tags import language_tag
 
 # The languages of FLORES-200 that are written in one script, as its files are named.
 FLORES = """

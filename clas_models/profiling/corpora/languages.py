@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from ...errors import InputError
-from ...modeling.language import did_you_mean, matching, own_code
+from ...modeling.language_tags import did_you_mean, matching, own_code
 
 
 @lru_cache(maxsize=10_000)  # a corpus has the same keys in every line
