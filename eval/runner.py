@@ -154,14 +154,15 @@ def execute(plan: Plan, progress: Progress) -> Outcome:
         InputError: the folder cannot be used, the model cannot be loaded, or an example is too long.
         OSError: the disk is full or not writable; the run can go on later.
     """
-    for remark in plan.remarks():
-        progress.say(remark)
-    with begun(plan.options.out, plan.settings(), progress.say) as folder, progress.predicting(plan.total) as meter:
-        work = _Work(plan, folder, progress, meter)
-        for job in plan.jobs:
-            for language in job.languages:
-                work.language(job, language)
-        return Outcome(folder, work.tallies, work.cut)
+    with begun(plan.options.out, plan.settings(), progress.say) as folder:
+        for remark in plan.remarks():
+            progress.say(remark)
+        with progress.predicting(plan.total) as meter:
+            work = _Work(plan, folder, progress, meter)
+            for job in plan.jobs:
+                for language in job.languages:
+                    work.language(job, language)
+            return Outcome(folder, work.tallies, work.cut)
 
 
 @dataclass
