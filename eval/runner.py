@@ -158,15 +158,15 @@ def execute(plan: Plan, progress: Progress) -> Outcome:
         OSError: the disk is full or not writable; the run can go on later.
     """
     options, said = plan.options, progress.say
-    beginning = begun(options.out, plan.settings, said, overwrite=options.overwrite)
-    with beginning as folder, progress.predicting(plan.total) as meter:
+    with begun(options.out, plan.settings, said, overwrite=options.overwrite) as folder:
         for remark in plan.remarks():
             said(remark)
-        work = _Work(plan, folder, progress, meter)
-        for job in plan.jobs:
-            for language in job.languages:
-                work.language(job, language)
-        return Outcome(folder, work.tallies, work.cut)
+        with progress.predicting(plan.total) as meter:
+            work = _Work(plan, folder, progress, meter)
+            for job in plan.jobs:
+                for language in job.languages:
+                    work.language(job, language)
+            return Outcome(folder, work.tallies, work.cut)
 
 
 @dataclass

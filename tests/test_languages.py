@@ -282,7 +282,7 @@ def test_what_is_no_language_is_refused_with_the_nearest(
     place: Callable[[World, str], str | None], world: World
 ) -> None:
     for text in NO_LANGUAGE:
-        with pytest.raises(ValueError, match=f"'?{text}'? .*did you mean '"):
+        with pytest.raises(ValueError, match=f"'?{text}'? ?.*did you mean '"):
             place(world, text)
 
 

@@ -76,7 +76,7 @@ def _check_language(told: object, task: str, language: str) -> None:
         return
     if (own_code(told) or told).partition("-")[0] != language:
         raise InputError(
-            f"{task}: --model_args has language={told!r}{did_you_mean(told)}, which would steer its {language} prompts "
+            f"{task}: --model_args has language={told}{did_you_mean(told)}, which would steer its {language} prompts "
             f"as {told}; run the tasks of one language at a time, or leave language= out where the checkpoint has a "
             "language detector"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import runpy
 import shutil
@@ -239,6 +240,17 @@ def test_corpus_that_cannot_be_used(
 )
 def test_corpus_of_no_known_name(plain_folder: Path, converter: Command, corpus: str, fault: str) -> None:
     assert fault in converter.refused(plain_folder, "--corpus", corpus, "--out", plain_folder / "out")
+
+
+def test_what_a_user_may_not_have_meant_is_told(plain_folder: Path, tmp_path: Path, converter: Command) -> None:
+    corpus = write_corpus(tmp_path / "rows.jsonl", ROWS)
+    options = ("--corpus", corpus, "--bridge-layers", "2", "--out", tmp_path / "out")
+    ended = converter.made(plain_folder, *options, "--alpha", "ger=-4", "--language", "swh")
+    assert ended.err.count("warning: ") == 2
+    assert "factors below 0: de (alpha -4): -0.6 for shared neurons\n" in ended.err
+    assert "warning: language 'sw' was not profiled (profiled are en, de, zh); rows in it are steered with" in ended.err
+    written = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert (written["alpha"], written["language"]) == ({"de": -4.0, "default": 1.0}, "sw")
 
 
 def test_language_without_a_usable_token(plain_folder: Path, tmp_path: Path, converter: Command) -> None:

@@ -60,6 +60,15 @@ def test_languages_that_were_not_profiled_are_told(run: list[object], evaluation
     assert "not profiled: sw; there clas takes the default alpha" in ended.err
 
 
+def test_strengths_that_turn_the_sign_of_neurons_are_told(run: list[object], evaluation: Any) -> None:
+    ended = evaluation.made(*run, "--methods", "clas:alpha=ger=-2/default=0.5,clas:alpha=3,clas:alpha=0.5")
+    told = (
+        "warning: clas:alpha=de=-2/default=0.5: strengths turn the sign of neurons, with factors below 0: de (alpha -2)"
+    )
+    assert ended.err.count("warning: ") == 1
+    assert f"{told}: -0.8 for shared neurons; and 1 more\n" in ended.err
+
+
 @pytest.mark.parametrize("alpha", [("--alpha", "-2"), ("--alpha=-2",), ("--alpha", "de=-2,default=1e-3")])
 def test_negative_strengths_need_no_equals_sign(
     alpha: tuple[str, ...], run: list[object], evaluation: Any, tmp_path: Path

@@ -65,6 +65,7 @@ def test_what_is_in_force_follows(family: Any) -> None:
 def test_strengths_that_turn_the_sign_of_neurons_are_told_once(
     strengths: dict[str, Any], told: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("WARNING", logger="clas_models.modeling.steering")  # a program may have silenced it
     model = tiny_steered(FAMILIES["llama"])
     assert caplog.text == ""
     for _ in range(3):
@@ -78,6 +79,7 @@ def test_strengths_that_turn_the_sign_of_neurons_are_told_once(
 def test_factors_of_zero_and_more_are_no_matter(
     strengths: dict[str, Any], family: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("WARNING", logger="clas_models.modeling.steering")
     family.config(**{**TINY, **STEERING, **strengths})
     family.config(**{**TINY, **STEERING, "alpha": -9.5, "bridge_layers": []})
     assert caplog.text == ""
