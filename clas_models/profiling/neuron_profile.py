@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import InputError
 from .tensor_file import check_axes, check_names, check_tensor, described_tensors, save_described
 
-_METADATA_KEY = "clas_profile"
+METADATA_KEY = "clas_profile"
 SUMS = ("sum", "sum_abs", "sum_sq", "gate_sum", "act_sum")
 COUNTS = ("positive", "gate_positive")
 TOTALS = (*SUMS, *COUNTS)
@@ -64,6 +64,8 @@ class NeuronProfile:
         gate_positive: int64, same shape, tokens with that output > 0.
         act_sum: float64, same shape, of act(gate), after the nonlinearity; None in a profile from a file of format
             version 1, or in a sum with one.  `total` gives it or says what to do.
+        lines: hashes of the lines of the text, see `seen_text.py`; None in a profile from a file of version 0.1, or in
+            a sum with one.
     """
 
     languages: tuple[str, ...]
@@ -78,6 +80,7 @@ class NeuronProfile:
     gate_positive: Tensor
     provenance: Provenance
     act_sum: Tensor | None = None
+    lines: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         languages, layers = len(self.languages), len(self.layers)
@@ -146,7 +149,8 @@ class NeuronProfile:
             samples=mine.samples + theirs.samples,
             digests=mine.digests + theirs.digests,
         )
-        return replace(self, tokens=self.tokens + other.tokens, provenance=provenance, **totals)
+        lines = None if self.lines is None or other.lines is None else self.lines | other.lines
+        return replace(self, tokens=self.tokens + other.tokens, provenance=provenance, lines=lines, **totals)
 
     def select(self, languages: Sequence[str]) -> Self:
         """The profile of these languages only, in this order. Raises InputError: one is not in it, or none is given."""
@@ -167,19 +171,22 @@ class NeuronProfile:
             "num_model_layers": self.num_model_layers,
             "provenance": asdict(self.provenance),
         }
-        save_described(path, _METADATA_KEY, described, {"tokens": self.tokens, **self.tensors})
+        if self.lines is not None:
+            described["lines"] = sorted(self.lines)
+        save_described(path, METADATA_KEY, described, {"tokens": self.tokens, **self.tensors})
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a file of `save`. Raises InputError: no such file, one of another kind, or one that is damaged."""
         remedy = "make one by converting without --profile"
-        with described_tensors(path, _METADATA_KEY, "neuron profile", remedy, *FORMATS) as (described, tensors):
+        with described_tensors(path, METADATA_KEY, "neuron profile", remedy, *FORMATS) as (described, tensors):
             check_names(tensors, FORMATS[described["format_version"]] | {"tokens"})
             return cls(
                 languages=tuple(described["languages"]),
                 layers=tuple(described["layers"]),
                 num_model_layers=described["num_model_layers"],
                 provenance=Provenance.from_dict(described["provenance"]),
+                lines=None if described.get("lines") is None else frozenset(described["lines"]),
                 **tensors,
             )
 

@@ -115,6 +115,7 @@ class NeuronSums(Recorder):
             num_model_layers=recording.num_model_layers,
             tokens=recording.tokens,
             provenance=recording.provenance,
+            lines=recording.lines,
             **{name: values.cpu() for name, values in self.totals.items()},
         )
 

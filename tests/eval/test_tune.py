@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conversion.support import rewrite_json
 from run_helpers import (  # noqa: F401
     contents,
     data_fixture,
