@@ -6,6 +6,7 @@ What is computed together is decided by `engine`; what has been computed already
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from .engine.choices import choose
@@ -17,6 +18,7 @@ from .prompts import Prompt, PromptBuilder, choice_ids
 from .run_folder import Record
 from .run_options import RunOptions
 from .tasks import Answer, Example, Kind, Task, task_of
+from .tasks.perplexity import DEFAULT_CORPUS
 from .templates import Templates, find_templates
 
 _SHOWN = ("question", "hypothesis", "text")  # the first of these fields is what a reader wants to see
@@ -31,6 +33,7 @@ class Job:
         examples: by language, in the order of the report.
         templates: None for a perplexity.
         choices: the token of every choice; none unless the task is one of choices.
+        corpus: of a perplexity, by the name that a profile knows it by; None of other tasks.
     """
 
     task: Task
@@ -40,6 +43,7 @@ class Job:
     builder: PromptBuilder
     choices: tuple[int, ...]
     batch_size: int
+    corpus: str | None = None
 
     @classmethod
     def of(cls, name: str, options: RunOptions, checkpoint: Checkpoint) -> Self:
@@ -50,17 +54,20 @@ class Job:
         tokenizer, chat = checkpoint.tokenizer, options.chat_template
         builder = PromptBuilder(tokenizer, templates, task, options.max_length, chat)
         choices = choice_ids(tokenizer, task, chat) if task.kind is Kind.CHOICE else ()
-        return cls(task, examples, templates, checkpoint, builder, choices, options.batch_size)
+        corpus = None
+        if task.kind is Kind.PERPLEXITY:
+            named = options.corpus or DEFAULT_CORPUS
+            corpus = Path(named).name if Path(named).is_file() else named
+        return cls(task, examples, templates, checkpoint, builder, choices, options.batch_size, corpus)
 
     @property
     def languages(self) -> list[str]:
         return list(self.examples)
 
     def template_digests(self) -> dict[str, str] | None:
-        """By language."""
-        if self.templates is None:
-            return None
-        return {language: self.templates.digest([language]) for language in self.languages}
+        """By language; None where there are no templates."""
+        templates = self.templates
+        return None if templates is None else {code: templates.digest([code]) for code in self.languages}
 
     def examples_digests(self, parts: Sequence[int]) -> dict[str, list[str]]:
         """SHA-256 in hexadecimal of every language's examples, up to the end of each part."""

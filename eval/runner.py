@@ -20,6 +20,7 @@ from .jobs import Job
 from .loading import Checkpoint
 from .methods import Group, Method, grouped, methods_of
 from .predictions import Predictions, alike
+from .profiled import ProfiledExamples, profiled_examples
 from .progress import Meter, Progress
 from .prompts import Prompt
 from .run_folder import Record, RunFolder, Settings
@@ -58,6 +59,11 @@ class Plan:
         """Predictions of all tasks, languages and methods."""
         return len(self.methods) * sum(len(examples) for job in self.jobs for examples in job.examples.values())
 
+    @cached_property
+    def profiled(self) -> list[ProfiledExamples]:
+        """Of every task, which examples the checkpoint was profiled on."""
+        return [profiled_examples(job, self.checkpoint) for job in self.jobs]
+
     def settings(self, parts: tuple[int, ...] = ()) -> Settings:
         """Everything that the predictions depend on; `parts` are the numbers of samples that a run had before."""
         options, checkpoint = self.options, self.checkpoint
@@ -85,6 +91,7 @@ class Plan:
                 "dtype": checkpoint.dtype,
                 "device": checkpoint.device.type,
                 "versions": {"clas-models": __version__, **{name: version(name) for name in _LIBRARIES}},
+                "profiled": {each.task: dict(each.counts) for each in self.profiled if any(each.counts.values())},
                 **({"parts": list(parts)} if parts else {}),
             },
         )
@@ -102,6 +109,8 @@ class Plan:
         if turning:
             more = f"; and {len(turning) - 1} more" if len(turning) > 1 else ""
             yield f"warning: {turning[0][0]}: {turning[0][1]}{more}"
+        for each in self.profiled:
+            yield from each.remarks()
 
     def _turned(self, method: Method) -> str:
         strengths = {name: value for name, value in method.condition.items() if name in STRENGTHS}

@@ -68,10 +68,10 @@ def build_parser() -> argparse.ArgumentParser:
     add("--threshold", type=float, metavar="X", help="active means above it (default: 0 for mean, 0.5 for frequency, "
         "the median of the layer for mean_abs)")  # fmt: skip
     add("--bridge-layers", default="auto", metavar="SPEC", help="auto (default), 24-29, or 24,25")
-    add("--alpha", type=parse_alpha, default=1.0, metavar="A", help="strength and direction: a number, or by language "
-        "as de=-2,zh=1,default=0.5 (default: 1, also where default= is left out)")  # fmt: skip
-    add("--beta", type=float, default=0.4, metavar="B", help="boost of shared neurons (default: %(default)s)")
-    add("--gamma", type=float, default=0.2, metavar="C", help="damping of specific neurons (default: %(default)s)")
+    add("--alpha", type=parse_alpha, metavar="A", help="strength and direction: a number, or by language as "
+        "de=-2,zh=1,default=0.5 (default: that of a steered MODEL, else 0, the base model)")  # fmt: skip
+    add("--beta", type=float, metavar="B", help="boost of shared neurons (default: likewise, else 0.4)")
+    add("--gamma", type=float, metavar="C", help="damping of specific neurons (default: likewise, else 0.2)")
     add("--detector-corpus", type=path_or_name, metavar="CORPUS", help="what the language detector learns from "
         "(default: the profiled corpus), or none for a checkpoint without a detector")  # fmt: skip
     add("--language", metavar="LANGUAGE", help="language of inputs that come without one: auto (default where there is "

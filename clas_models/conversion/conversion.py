@@ -5,9 +5,11 @@ Puts the parts together: source -> profile -> categories -> bridge layers -> det
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from ..errors import InputError
 from ..modeling.auto_language import AUTO
@@ -21,13 +23,16 @@ from ..profiling.layer_table import LayerTable, layer_table
 from ..profiling.neuron_profile import NeuronProfile
 from .checkpoint import SteeredCheckpoint, steered_config
 from .chosen_masks import ChosenMasks, active_means, masks_of_profile
+from .copying import write_text
 from .detector import NONE, MadeDetector, carried_detector, make_detector, open_detector_corpus
 from .export_record import refuse_folded
 from .in_force import in_force, steered_language
+from .loading import load_model, load_tokenizer, pick_device, pick_dtype
 from .mask_file import MaskRecord, OwnMasks, load_masks
-from .model_card import FIGURE_STEM, model_card, short_name
-from .options import ConversionOptions
-from .profile_step import REQUEST_NAME, obtain_profile
+from .model_card import CARD_NAME, FIGURE_STEM, NOT_MEASURED, model_card, short_name
+from .options import STRENGTHS, ConversionOptions
+from .plain_text import PlainText, measure, unseen_rows
+from .profile_step import DEFAULT_CORPUS, REQUEST_NAME, finished_profile, obtain_profile
 from .progress import Progress
 from .ranks import Ranks
 from .source import PROFILE_NAME, Source, open_source
@@ -49,6 +54,7 @@ class Result:
     masks: ChosenMasks
     detector: MadeDetector | None
     no_detector: str = ""
+    plain_text: PlainText | None = None
 
 
 def convert(options: ConversionOptions, progress: Progress | None = None, ranks: Ranks | None = None) -> Result:
@@ -67,6 +73,7 @@ def convert(options: ConversionOptions, progress: Progress | None = None, ranks:
         refuse_folded(source.folder, source.name)
         progress.tell_unused(source.name, source.unused)
         own = None if options.masks is None else load_masks(options.masks, source.num_layers, source.num_neurons)
+        is_fresh = finished_profile(options, source) is None
         profile = obtain_profile(
             options, source, folder, lambda codes: _check_early(options, source, codes), progress, ranks
         )
@@ -87,9 +94,32 @@ def convert(options: ConversionOptions, progress: Progress | None = None, ranks:
             masks.own.write(folder)
         progress.say("checking what was written")
         verify(folder, checkpoint)
+        plain_text = None
+        if is_fresh and (plain_text := _plain_text(options, source, checkpoint, folder, progress)) is not None:
+            card = checkpoint.card.replace(NOT_MEASURED, plain_text.to_markdown(), 1)
+            write_text(folder / CARD_NAME, card)
         (folder / REQUEST_NAME).unlink(missing_ok=True)
         shutil.rmtree(folder / _SCRATCH_NAME, ignore_errors=True)
-    return Result(out, checkpoint, table, bridge, masks, detector, no_detector)
+    return Result(out, checkpoint, table, bridge, masks, detector, no_detector, plain_text)
+
+
+def _plain_text(
+    options: ConversionOptions, source: Source, checkpoint: SteeredCheckpoint, folder: Path, progress: Progress
+) -> PlainText | None:
+    """What the strengths do to text that was not profiled; None where there is none, or too little memory."""
+    profile, corpus = checkpoint.profile, options.corpus or DEFAULT_CORPUS
+    rows = unseen_rows(corpus, profile.languages, profile.provenance.samples, options.data_dir)
+    if rows is None:
+        progress.say("plain text was not measured: no text in these languages is left that was not profiled")
+        return None
+    progress.say("measuring how likely plain text is")
+    device = pick_device(options.device)
+    try:
+        model = load_model(replace(source, folder=folder), pick_dtype(options.dtype, device), device)
+        return measure(model, load_tokenizer(source), rows)
+    except (MemoryError, torch.OutOfMemoryError):
+        progress.say("plain text was not measured: out of memory")
+        return None
 
 
 def _detector(
@@ -125,17 +155,31 @@ def _keeps_detector(options: ConversionOptions, source: Source) -> bool:
     return source.is_steered and options.detector_corpus is None and options.corpus is None
 
 
+def _strengths(options: ConversionOptions, source: Source, languages: Sequence[str]) -> dict[str, Any]:
+    """What the user says, else what holds in a steered source whose profile is used, else the defaults."""
+    found: dict[str, Any] = dict(STRENGTHS)
+    if source.is_steered and options.corpus is None and options.profile is None:
+        found = {name: getattr(source.config, name) for name in STRENGTHS}
+        if isinstance(found["alpha"], Mapping):
+            known = {"default", *languages} - {options.anchor_among(languages)}
+            found["alpha"] = {code: value for code, value in found["alpha"].items() if code in known}
+    found |= {name: value for name in STRENGTHS if (value := getattr(options, name)) is not None}
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in found.items()}
+
+
 def _fields(
-    options: ConversionOptions, languages: Sequence[str], bridge_layers: Sequence[int], detector: MadeDetector | None
+    options: ConversionOptions,
+    source: Source,
+    languages: Sequence[str],
+    bridge_layers: Sequence[int],
+    detector: MadeDetector | None,
 ) -> dict[str, Any]:
     language = options.wanted_language() or (AUTO if detector is not None and detector.is_trusted else None)
     return {
         "languages": list(languages),
         "anchor_language": options.anchor_among(languages),
         "bridge_layers": list(bridge_layers),
-        "alpha": dict(options.alpha) if isinstance(options.alpha, Mapping) else options.alpha,
-        "beta": options.beta,
-        "gamma": options.gamma,
+        **_strengths(options, source, languages),
         "language": None if language == NONE else language,
         **(_detector_fields(detector.detector) if detector is not None else {"detector_languages": None}),
     }
@@ -157,7 +201,7 @@ def _check_early(options: ConversionOptions, source: Source, languages: tuple[st
         raise InputError(f"statistic {options.statistic!r}: choose one of {', '.join(STATISTICS)}")
     explicit = () if options.bridge_layers == "auto" else parse_layers(options.bridge_layers, source.num_layers)
     _check_detector(options, source, languages, anchor)
-    fields = _fields(options, languages, explicit, None)
+    fields = _fields(options, source, languages, explicit, None)
     # There is no detector yet.
     steered_config(source, {**fields, "language": None if fields["language"] == AUTO else fields["language"]})
 
@@ -195,7 +239,7 @@ def plan(
     else:
         masks = ChosenMasks(own[0], active_means(statistic, threshold), own=own[1])
     vectors = source.carried_vectors(profile.languages, options.anchor_among(profile.languages))
-    fields = _fields(options, profile.languages, bridge.layers, detector)
+    fields = _fields(options, source, profile.languages, bridge.layers, detector)
     fields |= {name: getattr(source.config, name) for name in _VECTOR_FIELDS if vectors}
     config = steered_config(source, fields)
     fields = {name: config[name] for name in fields}
@@ -242,9 +286,15 @@ def summarize(result: Result, seconds: float) -> str:
         f'    model, tokenizer = (C.from_pretrained("{result.out}") for C in (AutoModelForCausalLM, AutoTokenizer))',
         '    print(tokenizer.decode(model.generate(**tokenizer("…", return_tensors="pt"), '
         f"{language}max_new_tokens=40)[0]))",
-        "",
+        *_plain_text_line(result),
     ]
     return "\n".join(lines)
+
+
+def _plain_text_line(result: Result) -> list[str]:
+    if result.plain_text is None:
+        return [""]
+    return ["", f"{result.plain_text.verdict}; decide with: clas-eval tune {result.out} --task … --write", ""]
 
 
 def _detector_line(result: Result) -> list[str]:

@@ -95,6 +95,10 @@ made without running the model.
 
 ![Neurons by category in each layer]({figure}.png)
 
+## Plain text
+
+{plain_text}
+
 ## Evaluation
 
 {results}
@@ -119,6 +123,7 @@ Method: Pokharel, Agrawal, Nagar, *Cross-Lingual Activation Steering for Multili
 (arXiv 2601.16390).
 """
 
+NOT_MEASURED = "How likely plain text is with these strengths was not measured: there was no forward pass."
 _NO_RESULTS = """Nothing was evaluated when this checkpoint was made. `clas-eval run` compares it with its base
 model, and `clas-eval card` writes the scores here."""
 
@@ -168,6 +173,7 @@ def model_card(
         stability=masks.stability,
         figure=FIGURE_STEM,
         table=table.to_markdown(bridge.layers),
+        plain_text=NOT_MEASURED,
         results=f"{RESULTS_BEGIN}\n{_NO_RESULTS}\n{RESULTS_END}",
     )
 

@@ -9,6 +9,8 @@ from ..errors import InputError
 from ..modeling.language_tags import did_you_mean, matching
 from ..profiling.corpora.languages import normalise_codes
 
+# Alpha 0 is the base model: another one is for somebody to choose who has measured that it does good.
+STRENGTHS: Mapping[str, float] = {"alpha": 0.0, "beta": 0.4, "gamma": 0.2}
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -21,7 +23,7 @@ class ConversionOptions:
     statistic's own (`DEFAULT_THRESHOLDS`); `masks` is a file of `mask_file.py` in place of masks from the profile.
     `detector_corpus` None is
     the profiled corpus, "none" no detector; `language` None is "auto" where there is a detector, "none" an unnamed
-    language.
+    language.  Strengths that are None are those of a steered MODEL whose profile is used, or else `STRENGTHS`.
     """
 
     model: str
@@ -36,9 +38,9 @@ class ConversionOptions:
     statistic: str = "mean"
     threshold: float | None = None
     bridge_layers: str = "auto"
-    alpha: float | Mapping[str, float] = 1.0
-    beta: float = 0.4
-    gamma: float = 0.2
+    alpha: float | Mapping[str, float] | None = None
+    beta: float | None = None
+    gamma: float | None = None
     profile: Path | None = None
     masks: Path | None = None
     detector_corpus: str | None = None
@@ -81,8 +83,8 @@ class ConversionOptions:
         if self.samples is not None and self.samples < 1:
             raise InputError(f"samples {self.samples}: must be at least 1")
         for name in ("beta", "gamma", "threshold"):
-            if getattr(self, name) is not None and not math.isfinite(getattr(self, name)):
-                raise InputError(f"{name} {getattr(self, name)}: must be a finite number")
+            if (value := getattr(self, name)) is not None and not math.isfinite(value):
+                raise InputError(f"{name} {value}: must be a finite number")
         if self.profile is not None and self.corpus is not None:
             raise InputError("--profile and --corpus exclude each other: a finished profile needs no corpus")
         if self.masks is not None and (self.bridge_layers, self.statistic, self.threshold) != ("auto", "mean", None):

@@ -16,8 +16,9 @@ from typing import Any
 import torch
 
 from ..atomic import atomic_file
+from ..errors import InputError
 from ..json_data import parse_json
-from ..profiling.corpora import ParallelCorpus, load_corpus
+from ..profiling.corpora import PROFILED_ROWS, ParallelCorpus, load_corpus
 from ..profiling.neuron_profile import FORMATS, NeuronProfile
 from ..profiling.profiler import profile_neurons
 from .loading import load_model, load_tokenizer, pick_device, pick_dtype
@@ -43,9 +44,7 @@ def obtain_profile(
     ranks: Ranks | None = None,
 ) -> NeuronProfile:
     """The profile that the user names, that the source carries, or that is made now, by all `ranks` together."""
-    given = options.profile
-    if given is None and options.corpus is None:
-        given = source.profile_path
+    given = finished_profile(options, source)
     if given is None:
         profile = _make_profile(options, source, folder, check, progress, ranks)
     else:
@@ -59,11 +58,21 @@ def obtain_profile(
     return profile
 
 
+def finished_profile(options: ConversionOptions, source: Source) -> Path | None:
+    """The file of the profile that the user names or that the source carries; None where one is to be made."""
+    return source.profile_path if options.profile is None and options.corpus is None else options.profile
+
+
 def _make_profile(
     options: ConversionOptions, source: Source, folder: Path, check: Check, progress: Progress, ranks: Ranks | None
 ) -> NeuronProfile:
+    name = options.corpus or DEFAULT_CORPUS
+    if (options.samples or 0) > (most := PROFILED_ROWS.get(name, options.samples or 0)):
+        raise InputError(
+            f"samples {options.samples}: of corpus {name} at most {most} are profiled, the rest is kept for tests"
+        )
     corpus = load_corpus(
-        options.corpus or DEFAULT_CORPUS,
+        name,
         languages=options.wanted_languages(),
         samples=options.samples or DEFAULT_SAMPLES,
         fewer=options.samples is None,

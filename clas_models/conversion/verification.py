@@ -12,6 +12,7 @@ from .reading import check_reading
 from .weights import fingerprint, read_shards
 
 _TOKENS = 8
+_TRIED_ALPHA = 1.0  # where the default is 0, that is whether the tables do what they should
 
 
 def verify(folder: Path, checkpoint: SteeredCheckpoint) -> None:
@@ -47,9 +48,11 @@ def _check_forward(folder: Path, model: Any, name: str) -> None:
     tokens = torch.arange(1, _TOKENS + 1).remainder(model.config.vocab_size).repeat(2, 1)
     others = len(steering.languages)
     ids = torch.tensor([steering.languages.index(steering.anchor_language), others])
+    tried = {} if steering.alpha["default"] else {"alpha": _TRIED_ALPHA}
     with torch.inference_mode():
         everywhere = torch.ones_like(tokens, dtype=torch.bool)
-        steered = model(tokens, language=ids, positions=everywhere, use_cache=False).logits
+        with model.temporary_steering(**tried):
+            steered = model(tokens, language=ids, positions=everywhere, use_cache=False).logits
         with model.temporary_steering(alpha=0, vector_strength=0):
             plain_output = model(tokens, language=ids, use_cache=False, output_hidden_states=True)
     plain = plain_output.logits
@@ -62,8 +65,6 @@ def _check_forward(folder: Path, model: Any, name: str) -> None:
         raise InputError(f"{name}: steered logits that are not finite; give a smaller --alpha, --beta or --gamma")
     if not torch.equal(steered[0], plain[0]):
         raise VerificationError(f"{folder}: the anchor language {steering.anchor_language!r} is not left alone")
-    acts = steering.alpha["default"] != 0 and any(
-        steering.beta * shared or steering.gamma * specific for shared, specific in steering.neurons.values()
-    )
+    acts = any(steering.beta * shared or steering.gamma * specific for shared, specific in steering.neurons.values())
     if acts and torch.equal(steered[1], plain[1]):
         raise VerificationError(f"{folder}: steering changes nothing")

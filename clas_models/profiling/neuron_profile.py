@@ -17,7 +17,7 @@ from ..json_data import from_json
 from ..modeling.language_tags import did_you_mean, matching, own_code
 from .tensor_file import check_axes, check_names, check_tensor, described_tensors, save_described, stored_languages
 
-_METADATA_KEY = "clas_profile"
+METADATA_KEY = "clas_profile"
 SUMS = ("sum", "sum_abs", "sum_sq", "gate_sum", "act_sum")
 COUNTS = ("positive", "gate_positive")
 TOTALS = (*SUMS, *COUNTS)
@@ -77,6 +77,8 @@ class NeuronProfile:
         half_sum, half_sum_abs: float32, the shape of the sums, over that half alone; they are compared, not added up
             to means, so the file need not hold more digits.
         half_positive: int32, the same.
+        lines: hashes of the lines of the text, see `seen_text.py`; None in a profile from a file of version 0.1, or in
+            a sum with one.
     """
 
     languages: tuple[str, ...]
@@ -95,6 +97,7 @@ class NeuronProfile:
     half_sum: Tensor | None = None
     half_sum_abs: Tensor | None = None
     half_positive: Tensor | None = None
+    lines: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         languages, layers = len(self.languages), len(self.layers)
@@ -174,7 +177,8 @@ class NeuronProfile:
             samples=mine.samples + theirs.samples,
             digests=mine.digests + theirs.digests,
         )
-        return replace(self, tokens=self.tokens + other.tokens, provenance=provenance, **totals)
+        lines = None if self.lines is None or other.lines is None else self.lines | other.lines
+        return replace(self, tokens=self.tokens + other.tokens, provenance=provenance, lines=lines, **totals)
 
     def select(self, languages: Sequence[str]) -> Self:
         """The profile of these languages only, in this order. Raises InputError: one is not in it, or none is given."""
@@ -201,20 +205,23 @@ class NeuronProfile:
             "num_model_layers": self.num_model_layers,
             "provenance": asdict(self.provenance),
         }
+        if self.lines is not None:
+            described["lines"] = sorted(self.lines)
         tensors = {name: tensor for name, tensor in held.items() if name in FORMATS[version]}
-        save_described(path, _METADATA_KEY, described, {"tokens": self.tokens, **tensors})
+        save_described(path, METADATA_KEY, described, {"tokens": self.tokens, **tensors})
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a file of `save`. Raises InputError: no such file, one of another kind, or one that is damaged."""
         remedy = "make one by converting without --profile"
-        with described_tensors(path, _METADATA_KEY, "neuron profile", remedy, *FORMATS) as (described, tensors):
+        with described_tensors(path, METADATA_KEY, "neuron profile", remedy, *FORMATS) as (described, tensors):
             check_names(tensors, FORMATS[described["format_version"]] | {"tokens"})
             return cls(
                 languages=stored_languages(described["languages"]),
                 layers=tuple(described["layers"]),
                 num_model_layers=described["num_model_layers"],
                 provenance=from_json(Provenance, described["provenance"]),
+                lines=None if described.get("lines") is None else frozenset(described["lines"]),
                 **tensors,
             )
 

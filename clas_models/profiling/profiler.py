@@ -146,6 +146,7 @@ class NeuronSums(Recorder):
             num_model_layers=recording.num_model_layers,
             tokens=recording.tokens,
             provenance=recording.provenance,
+            lines=recording.lines,
             **totals,
         )
 

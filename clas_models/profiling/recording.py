@@ -25,18 +25,23 @@ from ..modeling.rule import ACTIVATED, NEURONS
 from .corpora import ParallelCorpus
 from .neuron_profile import Provenance
 from .recorder import GATE, SITES, Batch, Recorder
+from .seen_text import MOST, line_hashes
 
 WINDOW_BATCHES = 32  # batches that are sorted by length together
 
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """What a pass has read: `tokens`, int64 `[languages]`, counts those of each language."""
+    """What a pass has read.
+
+    `tokens`, int64 `[languages]`, counts those of each language; `lines` are hashes of the text (`seen_text.py`).
+    """
 
     languages: tuple[str, ...]
     tokens: Tensor
     num_model_layers: int
     provenance: Provenance
+    lines: frozenset[str]
 
 
 def record(
@@ -91,6 +96,7 @@ def record(
         languages=tuple(corpus.languages),
         tokens=torch.tensor(tokens, dtype=torch.int64),
         num_model_layers=len(decoder.layers),
+        lines=frozenset(reader.lines),
         provenance=Provenance(
             model=str(model.config.name_or_path),
             model_type=str(model.config.model_type),
@@ -115,6 +121,7 @@ class _BatchReader:
     Attributes:
         digest: SHA-256 of the token ids of the languages that were read.
         samples: rows of the language that was read last.
+        lines: hashes of the lines of the text, up to a limit.
     """
 
     def __init__(
@@ -127,6 +134,7 @@ class _BatchReader:
         self.special = set(tokenizer.all_special_ids)
         self.digest = hashlib.sha256()
         self.samples = 0
+        self.lines: set[str] = set()
 
     def batches(self, language: str) -> Iterator[Batch]:
         """In each window the longest first: lack of memory shows at once. Raises InputError: no usable token."""
@@ -149,6 +157,8 @@ class _BatchReader:
         for row in self.corpus.rows:
             ids = self.tokenizer(row[language], truncation=True, max_length=self.max_length)["input_ids"]
             self.digest.update(array("q", ids).tobytes() + b"|")
+            if len(self.lines) < MOST:
+                self.lines.update(line_hashes(row[language]))
             yield ids
 
 

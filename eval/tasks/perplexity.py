@@ -5,7 +5,7 @@ The answer of a model is the negative log-likelihood of an example's text in nat
 
 from collections.abc import Sequence
 
-from clas_models.profiling.corpora import load_corpus
+from clas_models.profiling.corpora import PROFILED_ROWS, load_corpus
 
 from .task import Answer, Example, ExampleSource, Kind, Task, language_codes
 
@@ -14,7 +14,7 @@ _CORPORA_WITH_FILES = ("xquad", "xnli")
 
 
 def load_perplexity(languages: Sequence[str] | None, source: ExampleSource) -> dict[str, list[Example]]:
-    """Texts with the field `text`; the key is the number of the row from 1.
+    """Texts with the field `text`; the key is the number of the row from 1, of the built-in corpus in its test rows.
 
     `source.data_dir` is only looked at for the corpora that are published as files, because other tasks of the same
     run may need it.
@@ -26,6 +26,7 @@ def load_perplexity(languages: Sequence[str] | None, source: ExampleSource) -> d
         name,
         languages=language_codes(languages),
         samples=source.samples,
+        skip=PROFILED_ROWS.get(name, 0),
         data_dir=source.data_dir if name in _CORPORA_WITH_FILES else None,
     )
     examples: dict[str, list[Example]] = {language: [] for language in corpus.languages}

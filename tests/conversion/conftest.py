@@ -32,7 +32,7 @@ def _converted_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("converted")
     corpus = write_corpus(folder / "rows.jsonl")
     save_plain(folder / "plain")
-    assert run_main([folder / "plain", "--corpus", corpus, "--out", folder / "steered", "--quiet"]) == 0
+    assert run_main([folder / "plain", "--corpus", corpus, "--out", folder / "steered", "--quiet", "--alpha", "1"]) == 0
     return folder / "steered"
 
 

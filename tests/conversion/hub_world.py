@@ -73,7 +73,7 @@ def sharded_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plain = save_plain(folder / "plain", max_shard_size="60KB")
     (plain / "LICENSE").write_text("MIT")
     corpus = write_corpus(folder / "rows.jsonl")
-    assert run_main([plain, "--corpus", corpus, "--out", folder / "out", "--quiet"]) == 0
+    assert run_main([plain, "--corpus", corpus, "--out", folder / "out", "--quiet", "--alpha", "1"]) == 0
     return folder / "out"
 
 

@@ -234,7 +234,10 @@ def test_corpus_that_cannot_be_used(
 @pytest.mark.parametrize(
     ("corpus", "fault"),
     [
-        ("flores", "unknown corpus 'flores': choose one of builtin, neighbours, xquad, xnli, a FILE.jsonl, or a Hub id"),
+        (
+            "flores",
+            "unknown corpus 'flores': choose one of builtin, neighbours, xquad, xnli, a FILE.jsonl, or a Hub id",
+        ),
         ("gone.jsonl", "gone.jsonl does not exist"),
     ],
 )

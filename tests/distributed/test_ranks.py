@@ -63,7 +63,7 @@ def _converted_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("alone")
     corpus = write_corpus(folder / "rows.jsonl", ROWS * 5)
     plain = save_plain(folder / "plain")
-    assert run_main([plain, "--corpus", corpus, "--out", folder / "out", "--quiet"]) == 0
+    assert run_main([plain, "--corpus", corpus, "--out", folder / "out", "--quiet", "--alpha", "1"]) == 0
     return folder
 
 

@@ -16,7 +16,10 @@ from .parallel_corpus import ParallelCorpus, select_rows
 from .xnli import load_xnli
 from .xquad import load_xquad
 
-__all__ = ["BUILTIN_LANGUAGES", "NEIGHBOURS", "ParallelCorpus", "load_corpus"]
+__all__ = ["BUILTIN_LANGUAGES", "NEIGHBOURS", "PROFILED_ROWS", "ParallelCorpus", "load_corpus"]
+
+PROFILED_ROWS = {"builtin": 100}
+"""Of corpora that are split: the rows from the first on that may be profiled; those after them are for tests."""
 
 # Data sets with files of their own, in a folder or on the Hub.
 _PUBLISHED = {"xquad": load_xquad, "xnli": load_xnli}
