@@ -56,7 +56,7 @@ def test_few_neurons_are_warned_of() -> None:
 def test_next_to_nothing_to_steer_is_refused(
     steered_folder: Path, converter: Command, tmp_path: Path, statistic: str
 ) -> None:
-    options = ["--statistic", statistic, "--threshold", "1000", "--out", tmp_path / "out"]
+    options = ["--statistic", statistic, "--threshold", "1000", "--quiet", "--out", tmp_path / "out"]
     message = converter.refused(steered_folder, *options)
     assert "bridge layers 3: 0.0% of the neurons would be steered, fewer than 1%, if active means " in message
     assert f"{statistic} of the activation above 1000; choose another --threshold (without one: {statistic} " in message
