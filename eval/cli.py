@@ -16,7 +16,7 @@ from clas_models.errors import InputError
 
 Add: TypeAlias = Callable[..., Any]  # `add_argument` of a command's parser
 
-_NUMBERS = ("--alpha", "--beta", "--gamma", "--default-alpha")
+_NUMBERS = ("--alpha", "--beta", "--gamma", "--default-alpha", "--threshold")
 _EXTRA = ("evaluate", "sklearn", "scipy", "jinja2")  # what the package's extra `eval` brings
 _EXAMPLES = f"""examples:
   {EVAL} run ./llama-clas --tasks xnli,xquad --methods base,int-mean,clas --samples 200 --out runs/llama
@@ -24,6 +24,7 @@ _EXAMPLES = f"""examples:
   {EVAL} grid ./llama-clas --task xnli --alpha=-4,-2,2,4 --beta 0.2,0.4 --samples 200 --out runs/grid
   {EVAL} tune ./llama-clas --task xquad --samples 200 --out runs/tune --write
   {EVAL} report runs/llama runs/grid
+  {EVAL} layers ./llama-clas --table neurons --out neurons.csv
   {EVAL} card ./llama-clas runs/llama
 """
 
@@ -56,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("tune", "an alpha for each language that does no harm", _run_tune, _add_tune),
         ("report", "tables, figures and one HTML page", _report, _add_report),
         ("compare", "how many predictions of two runs differ, such as of two batch sizes", _compare, _add_compare),
+        ("layers", "layers, or neurons, of a steered checkpoint as CSV or JSON", _layers, _add_layers),
         ("card", "put the scores of runs into the model card of their checkpoint", _card, _add_card),
     ):
         command = commands.add_parser(name, help=what, allow_abbrev=False)
@@ -68,8 +70,9 @@ def _add_run(add: Add) -> None:
     add("model", type=path_or_name, metavar="MODEL", help="a folder or a Hub id of a checkpoint, steered or plain")
     add("--tasks", type=parse_names, required=True, metavar="xnli,…", help="xnli, xquad, belebele, perplexity")
     add("--methods", metavar="base,…", help="base, clas, int-mean (default: base,clas; base for a "
-        "plain checkpoint); with options clas:alpha=-2,beta=0.4,gamma=0.2 or clas:alpha=de=-2/default=1, and "
-        "int:select=lape,value=mean,site=gate, which is int-mean; as=hi acts on all examples as on Hindi")  # fmt: skip
+        "plain checkpoint); with options clas:alpha=-2,beta=0.4,gamma=0.2 or clas:alpha=de=-2/default=1, "
+        "clas:masks=random,seed=1 (as many neurons, drawn at random), and int:select=lape,value=mean,site=gate, which "
+        "is int-mean; as=hi acts on all examples as on Hindi")  # fmt: skip
     add("--alpha", type=parse_alpha, metavar="A", help="of clas: a number, or by language as de=-2,default=0.5 "
         "(default: the checkpoint's)")  # fmt: skip
     add("--beta", type=float, metavar="B", help="of clas (default: the checkpoint's)")
@@ -131,6 +134,17 @@ def _add_report(add: Add) -> None:
 def _add_compare(add: Add) -> None:
     add("first", type=user_path, metavar="RUN", help="the folder of a run")
     add("second", type=user_path, metavar="OTHER", help="the folder of another")
+
+
+def _add_layers(add: Add) -> None:
+    add("model", type=path_or_name, metavar="CHECKPOINT", help="a folder or a Hub id of a steered checkpoint")
+    add("--table", choices=("layers", "neurons"), default="layers", help="a row for each layer: percentages of the "
+        "categories, and how many neurons are steered; or for each neuron: its category, its mask, the languages that "
+        "it is active in, its mean in each (default: %(default)s)")  # fmt: skip
+    add("--format", dest="form", choices=("csv", "json"), default="csv", help="(default: %(default)s)")
+    add("--out", type=user_path, metavar="FILE", help="(default: standard output)")
+    add("--statistic", default="mean", metavar="NAME", help="of the categories: mean (default), mean_abs or frequency")
+    add("--threshold", type=float, metavar="X", help="active means above it (default: as for the converter)")
 
 
 def _add_card(add: Add) -> None:
@@ -220,6 +234,12 @@ def _compare(given: dict[str, Any]) -> str:
     from .compare import compare_runs, summarize_agreement
 
     return summarize_agreement(compare_runs(given["first"], given["second"]))
+
+
+def _layers(given: dict[str, Any]) -> str:
+    from .neuron_tables import neuron_table
+
+    return neuron_table(**given)
 
 
 def _card(given: dict[str, Any]) -> str:

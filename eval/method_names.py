@@ -113,6 +113,13 @@ def number(text: str) -> float:
         raise ValueError("write a number") from None
 
 
+def whole_number(text: str) -> int:
+    """A number such as a seed: 0 or more, below 2^63."""
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise ValueError("write a whole number, 0 or more")
+    return int(text)
+
+
 def by_language(text: str) -> float | dict[str, float]:
     """A strength: `-2`, or `de=-2/default=1`."""
     try:

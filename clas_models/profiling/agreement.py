@@ -73,7 +73,7 @@ def split_half_agreement(
     """
     if not profile.has_halves:
         return None
-    part = _of_layers(profile, layers)
+    part = profile.of_layers(layers)
     thresholds = layer_thresholds(part, statistic, threshold)
     first, second = (categorize_at(half, statistic, thresholds).categories for half in halves(part))
     return agreement(first, second)
@@ -95,9 +95,3 @@ def _of_half(profile: NeuronProfile, tokens: Tensor, totals: dict[str, Tensor]) 
         dtype = torch.int64 if name in COUNTS else torch.float64
         tensors[name] = totals.get(name, torch.zeros((), dtype=dtype).expand(shape))
     return replace(profile, tokens=tokens, **tensors)
-
-
-def _of_layers(profile: NeuronProfile, layers: Sequence[int]) -> NeuronProfile:
-    rows = [profile.layers.index(layer) for layer in layers]
-    cut: dict[str, Any] = {name: tensor[:, rows] for name, tensor in profile.tensors.items() if tensor.dim() == 3}
-    return replace(profile, layers=tuple(layers), **cut)

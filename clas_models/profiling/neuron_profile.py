@@ -194,6 +194,14 @@ class NeuronProfile:
         chosen: dict[str, Any] = {name: tensor[rows] for name, tensor in self.tensors.items()}
         return replace(self, languages=codes, tokens=self.tokens[rows], **chosen)
 
+    def of_layers(self, layers: Sequence[int]) -> Self:
+        """The profile of these of its layers only, ascending. Raises InputError: one is not in it, or none is given."""
+        if missing := [layer for layer in layers if layer not in self.layers]:
+            raise InputError(f"layers {missing} are not in the profile; it has {list(self.layers)}")
+        rows = [self.layers.index(layer) for layer in layers]
+        chosen: dict[str, Any] = {name: held[:, rows] for name, held in self.tensors.items() if name != "half_tokens"}
+        return replace(self, layers=tuple(layers), **chosen)
+
     def save(self, path: Path) -> None:
         """Write a safetensors file, whole or not at all; in the newest format whose tensors it has."""
         held = self.tensors

@@ -156,6 +156,21 @@ def test_select_shares_no_memory() -> None:
     assert torch.equal(gathered(0, 3).sum, before)
 
 
+def test_of_layers_takes_layers() -> None:
+    chosen = gathered().of_layers([0, 2])
+    assert (chosen.layers, chosen.num_model_layers) == ((0, 2), 3)
+    for name, tensor in chosen.tensors.items():
+        whole = getattr(gathered(), name)
+        assert torch.equal(tensor, whole if name == "half_tokens" else whole[:, [0, 2]]), name
+    for layers, message in (
+        ([1, 3], r"layers \[3\] are not in the profile"),
+        ([], "at least one"),
+        ([1, 0], "ascending"),
+    ):
+        with pytest.raises(InputError, match=message):
+            gathered().of_layers(layers)
+
+
 @pytest.mark.parametrize(
     ("languages", "message"),
     [
