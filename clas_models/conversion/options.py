@@ -9,6 +9,7 @@ from ..errors import InputError
 from ..modeling.language import language_code
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+_LARGEST = 2**31
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,7 @@ class ConversionOptions:
         """Raises InputError for a value that no model or corpus could make right."""
         if self.dtype not in DTYPES:
             raise InputError(f"dtype {self.dtype!r}: choose one of {', '.join(DTYPES)}")
-        if self.max_length < 1 or self.batch_size < 1:
-            raise InputError(f"max length {self.max_length}, batch size {self.batch_size}: both must be at least 1")
-        if self.samples is not None and self.samples < 1:
-            raise InputError(f"samples {self.samples}: must be at least 1")
+        check_counts(self.max_length, self.batch_size, self.samples)
         for name in ("beta", "gamma", "threshold"):
             if not math.isfinite(getattr(self, name)):
                 raise InputError(f"{name} {getattr(self, name)}: must be a finite number")
@@ -82,6 +80,13 @@ class ConversionOptions:
     def target(self) -> Path:
         """Where the checkpoint goes; see `target_folder`."""
         return target_folder(self.out, self.model, "-clas")
+
+
+def check_counts(max_length: int, batch_size: int, samples: int | None) -> None:
+    """Raises InputError: one is below 1, or more than what counts tokens can hold."""
+    for name, count in (("max length", max_length), ("batch size", batch_size), ("samples", samples)):
+        if count is not None and not 1 <= count < _LARGEST:
+            raise InputError(f"{name} {count}: must be {'at least 1' if count < 1 else f'below {_LARGEST:,}'}")
 
 
 def target_folder(out: Path | None, model: str, ending: str) -> Path:
