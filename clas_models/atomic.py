@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and folders that one process at a time writes to."""
 
+import glob
 import os
 import re
 from collections.abc import Iterator
@@ -23,13 +24,29 @@ def fsync_path(path: Path) -> None:
         os.close(descriptor)
 
 
+def _is_running(suffix: str) -> bool:
+    """Whether there is a process with this number behind a dot, or it is none."""
+    try:
+        os.kill(int(suffix[1:]), 0)
+    except (ValueError, PermissionError):
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it takes the final name when the block ends without an exception.
 
+    What killed processes have left of earlier ones goes.
+
     Raises OSError: it could not be written; then what stood under the final name still does, and nothing beside it.
     """
     path = Path(path)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        if not _is_running(left.suffixes[-2]):
+            left.unlink(missing_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.touch()
     mode = partial.stat().st_mode  # what the user's umask allows; safetensors would leave 0600

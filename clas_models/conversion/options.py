@@ -12,6 +12,7 @@ from ..profiling.corpora.languages import normalise_codes
 # Alpha 0 is the base model: another one is for somebody to choose who has measured that it does good.
 STRENGTHS: Mapping[str, float] = {"alpha": 0.0, "beta": 0.4, "gamma": 0.2}
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+_LARGEST = 2**31
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,7 @@ class ConversionOptions:
         """Raises InputError for a value that no model or corpus could make right."""
         if self.dtype not in DTYPES:
             raise InputError(f"dtype {self.dtype!r}: choose one of {', '.join(DTYPES)}")
-        if self.max_length < 1 or self.batch_size < 1:
-            raise InputError(f"max length {self.max_length}, batch size {self.batch_size}: both must be at least 1")
-        if self.samples is not None and self.samples < 1:
-            raise InputError(f"samples {self.samples}: must be at least 1")
+        check_counts(self.max_length, self.batch_size, self.samples)
         for name in ("beta", "gamma", "threshold"):
             if (value := getattr(self, name)) is not None and not math.isfinite(value):
                 raise InputError(f"{name} {value}: must be a finite number")
@@ -103,6 +101,13 @@ class ConversionOptions:
     def target(self) -> Path:
         """Where the checkpoint goes; see `target_folder`."""
         return target_folder(self.out, self.model, "-clas")
+
+
+def check_counts(max_length: int, batch_size: int, samples: int | None) -> None:
+    """Raises InputError: one is below 1, or more than what counts tokens can hold."""
+    for name, count in (("max length", max_length), ("batch size", batch_size), ("samples", samples)):
+        if count is not None and not 1 <= count < _LARGEST:
+            raise InputError(f"{name} {count}: must be {'at least 1' if count < 1 else f'below {_LARGEST:,}'}")
 
 
 def target_folder(out: Path | None, model: str, ending: str) -> Path:

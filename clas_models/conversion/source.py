@@ -97,9 +97,7 @@ class Source:
         vectors = {layer: read_tensor(self.shards, vectors_name(layer), shape=shape) for layer in config.vector_layers}
         for layer, table in vectors.items():
             if not (table.is_floating_point() and bool(table.isfinite().all())):
-                raise InputError(
-                    f"{self.folder}: {vectors_name(layer)!r} are not finite numbers; convert the model again"
-                )
+                raise InputError(f"{self.folder}: {vectors_name(layer)!r} are not finite numbers; convert it again")
         return vectors
 
 
@@ -116,7 +114,7 @@ def open_source(model: str, scratch: Path, dtype: str = "auto", *, quiet: bool =
         return _from_folder(path, model, from_hub=False)
     if path.is_file() and gguf_source.is_gguf(path):
         return _from_folder(gguf_source.dequantize(path, scratch, dtype, quiet=quiet), model, from_hub=False)
-    if path.is_file():
+    if path.exists():
         refuse_pointer(path)
         raise InputError(f"{model}: a file, but not GGUF; give the folder of a checkpoint, a .gguf file or a Hub id")
     check_name(model)

@@ -82,8 +82,14 @@ def _publish(folder: Path, out: Path, *, overwrite: bool) -> None:
     check_target(out, overwrite=overwrite)  # somebody may have made it in the meantime
     old = out.with_name(f".{out.name}.replaced")
     shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
+    replaces = out.exists()
+    if replaces:
         out.rename(old)
-    folder.rename(out)
+    try:
+        folder.rename(out)
+    except OSError:
+        if replaces:
+            old.rename(out)
+        raise
     fsync_path(out.parent)
     shutil.rmtree(old, ignore_errors=True)

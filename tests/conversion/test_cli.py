@@ -161,7 +161,7 @@ def test_script_exits_with_the_status(monkeypatch: pytest.MonkeyPatch, capfd: py
         (["--samples", "-3"], "samples -3: must be at least 1"),
         (["--samples", "9"], "has only 4 rows"),
         (["--max-length", "0"], "max length 0"),
-        (["--batch-size", "0"], "batch size 0: both must be at least 1"),
+        (["--batch-size", "0"], "batch size 0: must be at least 1"),
         (["--anchor", "fr"], "anchor language 'fr' is not among the languages en, de, zh"),
         (["--anchor", "Englisch"], "anchor: 'Englisch' is not a language code (did you mean 'en' (English)"),
         (["--languages", "en"], "languages en: one language alone has no shared neurons; give at least two"),

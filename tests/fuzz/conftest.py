@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import datasets
+import huggingface_hub
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -23,7 +25,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _bounded() -> Iterator[None]:
-    """A number from a damaged file must not take this machine's memory."""
+def _bounded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A number from a damaged file must not take this machine's memory, nor a name be looked for on the Hub."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     with little_memory():
         yield

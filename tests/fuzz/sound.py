@@ -58,7 +58,7 @@ def steered() -> Path:
     _made(convert, plain(), "--corpus", corpus(), "--bridge-layers", "1-2", "--alpha", 4, "--out", folder, "--quiet")
     added = sorted(folder.glob("*.safetensors"))[-2]
     change_tensors(added, lambda tensors: tensors.update({vectors_name(1): torch.ones(len(LANGUAGES), 8)}))
-    rewrite_json(folder / "config.json", lambda config: config.update(vector_layers=[1]))
+    rewrite_json(folder / "config.json", lambda config: config.update(vector_layers=[1], vector_positions="all"))
     rewrite_json(
         folder / "model.safetensors.index.json",
         lambda index: index["weight_map"].update({vectors_name(1): added.name}),
@@ -120,10 +120,15 @@ def run_folder() -> Path:
     return folder
 
 
+def tune_arguments(checkpoint: Path, out: Path) -> list[object]:
+    """A search on one task."""
+    given = ["--task", "xnli", "--data-dir", xnli(), "--templates", templates(), "--no-chat-template", "--alpha=-2,2"]
+    return ["tune", checkpoint, *given, "--out", out, "--quiet"]
+
+
 @cache
 def tuned_folder() -> Path:
-    """A run of `tune`."""
+    """What the search of `tune_arguments` writes."""
     folder = _folder() / "tuned"
-    given = ["--task", "xnli", "--data-dir", xnli(), "--templates", templates(), "--no-chat-template", "--alpha=-2,2"]
-    _made(evaluate, "tune", steered(), *given, "--out", folder, "--quiet")
+    _made(evaluate, *tune_arguments(steered(), folder))
     return folder
