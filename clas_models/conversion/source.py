@@ -114,8 +114,9 @@ def open_source(model: str, scratch: Path, dtype: str = "auto", *, quiet: bool =
         return _from_folder(path, model, from_hub=False)
     if path.is_file() and gguf_source.is_gguf(path):
         return _from_folder(gguf_source.dequantize(path, scratch, dtype, quiet=quiet), model, from_hub=False)
-    if path.exists():
+    if path.is_file():
         refuse_pointer(path)
+    if path.exists():
         raise InputError(f"{model}: a file, but not GGUF; give the folder of a checkpoint, a .gguf file or a Hub id")
     check_name(model)
     return _from_folder(download_model(model, _check_first), model, from_hub=True)
