@@ -10,16 +10,11 @@ import pytest
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended.
-
-    `status` is minus the signal for one that was killed; `changes` is, for one in its own process that was not killed,
-    what it did to the files below the folder in which it was watched.
-    """
+    """How a run ended; `status` is minus the signal for one that was killed."""
 
     status: int
     out: str
     err: str
-    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

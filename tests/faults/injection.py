@@ -95,7 +95,6 @@ def _run(main: Main, arguments: Sequence[str], folder: Path, fault: Fault | None
             status = None
             traceback.print_exc()
     sender.send((status, err.getvalue(), tuple(injector.changes)))
-    os._exit(0)
 
 
 class _Injector:
@@ -171,5 +170,5 @@ def _path(path: Any, folder: int = -1) -> str:
 
 def _place() -> str:
     """The lines of the project's code that are being run."""
-    frames = (frame for frame, _ in traceback.walk_stack(sys._getframe(2)))
+    frames = (frame for frame, _ in traceback.walk_stack(None))
     return " ".join(f"{f.f_code.co_name}:{f.f_lineno}" for f in frames if f.f_code.co_filename.startswith(_CODE))
