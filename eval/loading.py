@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -60,6 +61,11 @@ class Checkpoint:
     def anchor_language(self) -> str:
         """English for a plain one, which has none."""
         return str(self.config.anchor_language) if self.is_steered else _DEFAULT_ANCHOR
+
+    def is_unsteered_at(self, alpha: float | Mapping[str, float]) -> bool:
+        """Whether nothing is steered with an alpha: it is 0 in every language, and there are no vectors."""
+        values = alpha.values() if isinstance(alpha, Mapping) else (alpha,)
+        return not any(values) and not (self.is_steered and self.config.vector_layers)
 
     def is_profiled(self, language: str) -> bool:
         """Whether the checkpoint was profiled for a language, or for a broader code that stands for it."""

@@ -21,7 +21,7 @@ from .predictions import Predictions, alike
 from .profiled import ProfiledExamples, profiled_examples
 from .progress import Meter, Progress
 from .prompts import Prompt
-from .run_folder import Record, RunFolder, Settings
+from .run_folder import BASE, CLAS, Record, RunFolder, Settings
 from .run_options import RunOptions
 from .score_scale import Tally
 from .tasks import Example
@@ -102,6 +102,13 @@ class Plan:
             yield (
                 f"not profiled: {', '.join(others)}; there clas takes the default alpha, and int equals base, unless "
                 "as= names another language"
+            )
+        if self.command == "run":
+            yield from (
+                f"{method.name}: alpha is 0 in every language, so it is {BASE}; give others with --alpha, or in its "
+                f"name, as {CLAS}:alpha=1"
+                for method in self.methods
+                if method.described["kind"] == CLAS and self.checkpoint.is_unsteered_at(method.described["alpha"])
             )
         for each in self.profiled:
             yield from each.remarks()
