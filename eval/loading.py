@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -65,6 +66,11 @@ class Checkpoint:
     def profiled_as(self, language: str) -> str | None:
         """Which of the checkpoint's profiled languages a canonical tag stands for: itself, a broader one, or None."""
         return matching(language, self.config.languages) if self.is_steered else None
+
+    def is_unsteered_at(self, alpha: float | Mapping[str, float]) -> bool:
+        """Whether nothing is steered with an alpha: it is 0 in every language, and there are no vectors."""
+        values = alpha.values() if isinstance(alpha, Mapping) else (alpha,)
+        return not any(values) and not (self.is_steered and self.config.vector_layers)
 
     @cached_property
     def fingerprint(self) -> str:

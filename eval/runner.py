@@ -23,7 +23,7 @@ from .predictions import Predictions, alike
 from .profiled import ProfiledExamples, profiled_examples
 from .progress import Meter, Progress
 from .prompts import Prompt
-from .run_folder import Record, RunFolder, Settings
+from .run_folder import BASE, CLAS, Record, RunFolder, Settings
 from .run_options import RunOptions
 from .score_scale import Tally
 from .tasks import Example
@@ -109,6 +109,13 @@ class Plan:
         if turning:
             more = f"; and {len(turning) - 1} more" if len(turning) > 1 else ""
             yield f"warning: {turning[0][0]}: {turning[0][1]}{more}"
+        if self.command == "run":
+            yield from (
+                f"{method.name}: alpha is 0 in every language, so it is {BASE}; give others with --alpha, or in its "
+                f"name, as {CLAS}:alpha=1"
+                for method in self.methods
+                if method.described["kind"] == CLAS and self.checkpoint.is_unsteered_at(method.described["alpha"])
+            )
         for each in self.profiled:
             yield from each.remarks()
 

@@ -150,6 +150,17 @@ def test_the_batch_size_changes_no_prediction_here(arguments: list[object], eval
     assert found[0] == found[1]
 
 
+def test_a_run_of_a_checkpoint_that_steers_nothing_says_so(
+    arguments: list[object], evaluation: Any, tmp_path: Path
+) -> None:
+    said = (
+        "clas: alpha is 0 in every language, so it is base; give others with --alpha, or in its name, as clas:alpha=1"
+    )
+    fewer = [*arguments, "--samples", 2, "--methods", "base,clas"]
+    assert said in evaluation.made(*fewer, "--alpha", 0, "--out", tmp_path / "none").err
+    assert "alpha is 0" not in evaluation.made(*fewer, "--alpha", "de=1,default=0", "--out", tmp_path / "one").err
+
+
 # ---- going on
 
 
