@@ -45,9 +45,7 @@ def fill(detector: LanguageDetector) -> LanguageDetector:
     return detector
 
 
-def small_detector(
-    languages: list[str] | None = None, anchor: str = "en", **calibration: float
-) -> LanguageDetector:
+def small_detector(languages: list[str] | None = None, anchor: str = "en", **calibration: float) -> LanguageDetector:
     """The detector alone, for the profiled languages en, de, zh, hi."""
     profiled = languages or ["en", "de", "zh", "hi"]
     return fill(LanguageDetector(260, DETECTOR_LANGUAGES, profiled, anchor, DetectorCalibration(**calibration)))

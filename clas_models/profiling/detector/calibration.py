@@ -20,7 +20,9 @@ def fit_temperature(
 ) -> float:
     """The temperature, 0.3 to 32, under which the right languages of the texts and their beginnings are likeliest."""
     names = (anchor, *detector.detector_languages)
-    texts = [(names.index(code), _beginning(text, part)) for row in rows for code, text in row.items() for part in _PARTS]
+    texts = [
+        (names.index(code), _beginning(text, part)) for row in rows for code, text in row.items() for part in _PARTS
+    ]
     nats = []
     for _, text in texts:
         ids = torch.tensor([tokenizer(text, add_special_tokens=False)["input_ids"]], dtype=torch.long)
