@@ -1,8 +1,8 @@
-"""Turn a plain Llama or Qwen2 checkpoint into a steered one; `python convert.py --help` says how."""
+"""Turn a plain checkpoint into a steered one; `python convert.py --help` says how."""
 
 import sys
 
-from clas_models.conversion.cli import main
+from eval.launch import convert
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(convert())

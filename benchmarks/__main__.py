@@ -22,17 +22,18 @@ PARTS = ("steering", "profiling", "writing", "memory")
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("models", nargs="*", type=Path, metavar="DIR", help="folders of plain checkpoints (default: "
-                        "SmolLM2-135M from its Python package)")  # fmt: skip
+                        "SmolLM2-135M from its Python package, where --llama-8b is not given)")  # fmt: skip
     parser.add_argument("--parts", default=",".join(PARTS), help="which to run (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=7, help="counted rounds (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--batches", default="1", help="batch sizes of the steering part, as 1,16")
-    parser.add_argument("--llama-8b", type=int, metavar="LAYERS", help="also a Llama of 8B's shape with random weights")
+    parser.add_argument("--llama-8b", type=int, metavar="LAYERS", help="a Llama of 8B's shape with random weights")
     args = parser.parse_args()
     parts = args.parts.split(",")
     if unknown := set(parts) - set(PARTS):
         parser.error(f"unknown parts {', '.join(sorted(unknown))}; choose among {', '.join(PARTS)}")
-    args.models = args.models or [dequantize(wheel_model(), wheel_model().parent, "float32")]
+    if not args.models and not args.llama_8b:
+        args.models = [dequantize(wheel_model(), wheel_model().parent, "float32")]
     _describe(args.device)
     if "steering" in parts:
         _steering(args)
@@ -81,7 +82,8 @@ def _profiling(args: argparse.Namespace) -> None:
         dtype = torch.bfloat16 if args.device.startswith("cuda") else torch.float32
         plain = llama_8b_shaped(args.llama_8b, dtype, args.device)
         label = f"Llama 8B's shape, {args.llama_8b} layers"
-        print(profiling.measure(plain, label, 1, 256, 1, args.rounds), flush=True)
+        for rows, length, batch in ((1, 256, 1), (8, 512, 8)) if dtype == torch.bfloat16 else ((1, 256, 1),):
+            print(profiling.measure(plain, label, rows, length, batch, args.rounds), flush=True)
 
 
 if __name__ == "__main__":

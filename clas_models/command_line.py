@@ -1,16 +1,31 @@
-"""What the command lines have in common: a user's mistake becomes one line and exit status 2, an interruption 130."""
+"""What the command lines have in common: how paths are read, and what becomes of a user's mistake (one line and exit
+status 2) and of an interruption (130).
+"""
 
 import argparse
+import errno
 import logging
 import os
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn, TextIO
 
 from tqdm import tqdm
 
 from .errors import InputError
+from .modeling.language_tags import own_code
+
+# A disk that is full can be mended; with these the path is wrong.
+_WRONG_PLACE = (errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR,
+                errno.EPERM, errno.EROFS)  # fmt: skip
+
+
+# A clone has the scripts beside the package; an installation has commands.
+_CLONE = (Path(__file__).parents[1] / "convert.py").is_file()
+CONVERT = "python convert.py" if _CLONE else "clas-convert"
+EVAL = "python -m eval" if _CLONE else "clas-eval"
 
 
 @dataclass(frozen=True)
@@ -29,7 +44,47 @@ class Parser(argparse.ArgumentParser):
     """Says in one line what is wrong with the arguments, as everything else does."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}; --help lists the options\n")
+        leads = os.environ.get("RANK", "0") == "0"  # of several processes one speaks
+        self.exit(2, f"{self.prog}: error: {message}; --help lists the options\n" if leads else None)
+
+
+def user_path(text: str) -> Path:
+    """A path as a user types it: `~` is a home folder, also behind `--out=`, where no shell expands it.
+
+    Relative paths stay relative, and links are not followed.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("an empty path; leave the option out, or write . for this folder")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"{text!r}: there is no home folder of that name") from None
+
+
+def path_or_name(text: str) -> str:
+    """What may be a path or a name, such as a Hub id: as `user_path`, but a text."""
+    path = user_path(text)
+    return str(path) if text.startswith("~") else text
+
+
+def strengths_by_language(text: str, separator: str) -> float | dict[str, float]:
+    """A strength as a user types it: `1`, or, here with the separator `,`, `de=-2,zh=1,default=0.5`.
+
+    What the languages mean, and what holds where `default` is missing, is said by the configuration.
+
+    Raises ValueError: neither of them, or a language twice.
+    """
+    if "=" not in text:
+        return float(text)
+    pairs = [part.partition("=") for part in text.split(separator)]
+    strengths: dict[str, float] = {}
+    for name, _, value in pairs:
+        written = name.strip()
+        code = written.lower() if written.lower() == "default" else own_code(written) or written
+        if code in strengths:
+            raise ValueError(f"names a language twice, {code}")
+        strengths[code] = float(value)
+    return strengths
 
 
 def joined(arguments: Sequence[str], options: Collection[str]) -> list[str]:
@@ -56,7 +111,8 @@ def guarded(work: Callable[[], int], prog: str) -> int:
         return _fail(prog, str(error))
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        return _fail(prog, f"{place}{error.strerror or error}; free or choose another disk and run again")
+        remedy = "give another place" if error.errno in _WRONG_PLACE else "free or choose another disk and run again"
+        return _fail(prog, f"{place}{error.strerror or error}; {remedy}")
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
@@ -78,7 +134,9 @@ def quieten_libraries() -> None:
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    for name in ("datasets", "huggingface_hub", "httpx", "httpx2"):
+    # What those two warn of the programs say themselves, once.
+    own = ("clas_models.modeling.language", "clas_models.modeling.steering")
+    for name in ("datasets", "huggingface_hub", "httpx", "httpx2", *own):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 

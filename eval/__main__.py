@@ -2,6 +2,6 @@
 
 import sys
 
-from .cli import main
+from .launch import evaluate
 
-sys.exit(main())
+sys.exit(evaluate())

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from clas_models.atomic import LOCK_NAME, atomic_file, folder_lock
+from clas_models.atomic import LOCK_NAME, atomic_file, check_place, folder_lock
 from clas_models.errors import InputError
 from clas_models.keeping import refuse_loss
 
@@ -74,6 +74,7 @@ def begun(
 def _check(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: a file is in the way; give another --out")
+    check_place(path)
     if not path.is_dir() or (path / SETTINGS_NAME).is_file():
         return
     foreign = {entry.name for entry in path.iterdir()} - {LOCK_NAME, *(left.name for left in _leftovers(path))}

@@ -10,21 +10,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from clas_models.command_line import Parser, guarded, joined
+from clas_models.command_line import EVAL, Parser, guarded, joined, path_or_name, user_path
 from clas_models.conversion.cli import parse_alpha, parse_languages
 from clas_models.errors import InputError
 
 Add: TypeAlias = Callable[..., Any]  # `add_argument` of a command's parser
 
-_NUMBERS = ("--alpha", "--beta", "--gamma", "--default-alpha")
-_EXTRA = ("evaluate", "sklearn", "scipy", "jinja2", "plotly")  # what the package's extra `eval` brings
-_EXAMPLES = """examples:
-  python -m eval run ./llama-clas --tasks xnli,xquad --methods base,int-mean,clas --samples 200 --out runs/llama
-  python -m eval run ./llama-clas --tasks xnli --methods base,clas:alpha=-2,int:value=zero --out runs/methods
-  python -m eval grid ./llama-clas --task xnli --alpha=-4,-2,2,4 --beta 0.2,0.4 --samples 200 --out runs/grid
-  python -m eval tune ./llama-clas --task xquad --samples 200 --out runs/tune --write
-  python -m eval report runs/llama runs/grid
-  python -m eval card ./llama-clas runs/llama
+_NUMBERS = ("--alpha", "--beta", "--gamma", "--default-alpha", "--threshold")
+_EXTRA = ("evaluate", "sklearn", "scipy", "jinja2")  # what the package's extra `eval` brings
+_EXAMPLES = f"""examples:
+  {EVAL} run ./llama-clas --tasks xnli,xquad --methods base,int-mean,clas --samples 200 --out runs/llama
+  {EVAL} run ./llama-clas --tasks xnli --methods base,clas:alpha=-2,int:value=zero --out runs/methods
+  {EVAL} grid ./llama-clas --task xnli --alpha=-4,-2,2,4 --beta 0.2,0.4 --samples 200 --out runs/grid
+  {EVAL} tune ./llama-clas --task xquad --samples 200 --out runs/tune --write
+  {EVAL} report runs/llama runs/grid
+  {EVAL} layers ./llama-clas --table neurons --out neurons.csv
+  {EVAL} card ./llama-clas runs/llama
 """
 
 
@@ -43,7 +44,7 @@ def parse_numbers(text: str) -> tuple[float, ...]:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
-        prog="eval",
+        prog=EVAL,
         description="Does steering help a checkpoint, in which languages, at which strength, and does it do harm?",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -56,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("tune", "an alpha for each language that does no harm", _run_tune, _add_tune),
         ("report", "tables, figures and one HTML page", _report, _add_report),
         ("compare", "how many predictions of two runs differ, such as of two batch sizes", _compare, _add_compare),
+        ("layers", "layers, or neurons, of a steered checkpoint as CSV or JSON", _layers, _add_layers),
         ("card", "put the scores of runs into the model card of their checkpoint", _card, _add_card),
     ):
         command = commands.add_parser(name, help=what, allow_abbrev=False)
@@ -65,11 +67,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_run(add: Add) -> None:
-    add("model", metavar="MODEL", help="a folder or a Hub id of a checkpoint, steered or plain")
+    add("model", type=path_or_name, metavar="MODEL", help="a folder or a Hub id of a checkpoint, steered or plain")
     add("--tasks", type=parse_names, required=True, metavar="xnli,…", help="xnli, xquad, belebele, perplexity")
     add("--methods", metavar="base,…", help="base, clas, int-mean (default: base,clas; base for a "
-        "plain checkpoint); with options clas:alpha=-2,beta=0.4,gamma=0.2 or clas:alpha=de=-2/default=1, and "
-        "int:select=lape,value=mean,site=gate, which is int-mean; as=hi acts on all examples as on Hindi")  # fmt: skip
+        "plain checkpoint); with options clas:alpha=-2,beta=0.4,gamma=0.2 or clas:alpha=de=-2/default=1, "
+        "clas:masks=random,seed=1 (as many neurons, drawn at random), and int:select=lape,value=mean,site=gate, which "
+        "is int-mean; as=hi acts on all examples as on Hindi")  # fmt: skip
     add("--alpha", type=parse_alpha, metavar="A", help="of clas: a number, or by language as de=-2,default=0.5 "
         "(default: the checkpoint's)")  # fmt: skip
     add("--beta", type=float, metavar="B", help="of clas (default: the checkpoint's)")
@@ -78,7 +81,7 @@ def _add_run(add: Add) -> None:
 
 
 def _add_grid(add: Add) -> None:
-    add("model", metavar="MODEL", help="a folder or a Hub id of a steered checkpoint")
+    add("model", type=path_or_name, metavar="MODEL", help="a folder or a Hub id of a steered checkpoint")
     add("--task", required=True, metavar="NAME", help="xnli, xquad, belebele or perplexity")
     add("--alpha", type=parse_numbers, metavar="-2,2,…", help="(default: -8,-6,-4,-2,0,2,4)")
     add("--beta", type=parse_numbers, metavar="0.2,…", help="(default: the checkpoint's)")
@@ -87,7 +90,7 @@ def _add_grid(add: Add) -> None:
 
 
 def _add_tune(add: Add) -> None:
-    add("model", metavar="MODEL", help="a folder or a Hub id of a steered checkpoint")
+    add("model", type=path_or_name, metavar="MODEL", help="a folder or a Hub id of a steered checkpoint")
     add("--task", required=True, metavar="NAME", help="xnli, xquad, belebele or perplexity")
     add("--alpha", type=parse_numbers, metavar="-2,2,…", help="the candidates (default: -8,-6,-4,-2,0,2,4)")
     add("--write", action="store_true", help="put the alphas into the checkpoint, its config.json and its card")
@@ -98,15 +101,15 @@ def _add_tune(add: Add) -> None:
 
 def _add_common(add: Add, default_out: str | None = None) -> None:
     default = f" (default: {default_out})" if default_out else ""
-    add("--out", type=Path, required=not default_out, metavar="RUN", help="the run's folder; an interrupted run goes "
-        f"on in it, and more methods, tasks, languages or samples are added to it{default}")  # fmt: skip
+    add("--out", type=user_path, required=not default_out, metavar="RUN", help="the run's folder; an interrupted run "
+        f"goes on in it, and more methods, tasks, languages or samples are added to it{default}")  # fmt: skip
     _add_overwrite(add, "the predictions of a run with other settings in that folder")
     add("--samples", type=int, metavar="N", help="the first rows of every language (default: all)")
     add("--languages", type=parse_languages, metavar="de,th,…", help="(default: all that the data has)")
-    add("--data-dir", type=Path, metavar="DIR", help="folder with the published files (default: from the Hub)")
-    add("--corpus", metavar="SOURCE", help="of perplexity: builtin (default), xquad, xnli, FILE.jsonl or a Hub data "
-        "set")  # fmt: skip
-    add("--templates", type=Path, metavar="PATH", help="a file or a folder in place of the default templates")
+    add("--data-dir", type=user_path, metavar="DIR", help="folder with the published files (default: from the Hub)")
+    add("--corpus", type=path_or_name, metavar="SOURCE", help="of perplexity: builtin (default), xquad, xnli, "
+        "FILE.jsonl or a Hub data set")  # fmt: skip
+    add("--templates", type=user_path, metavar="PATH", help="a file or a folder in place of the default templates")
     add("--no-chat-template", dest="chat_template", action="store_false", help="prompts without the tokenizer's chat "
         "template")  # fmt: skip
     add("--max-length", type=int, default=512, metavar="N", help="tokens a prompt (default: %(default)s)")
@@ -123,28 +126,43 @@ def _add_overwrite(add: Add, what: str) -> None:
 
 
 def _add_report(add: Add) -> None:
-    add("runs", type=Path, nargs="+", metavar="RUN", help="folders of runs")
-    add("--out", type=Path, metavar="DIR", help="where the report goes (default: RUN/report of the first)")
+    add("runs", type=user_path, nargs="+", metavar="RUN", help="folders of runs")
+    add("--out", type=user_path, metavar="DIR", help="where the report goes (default: RUN/report of the first)")
     _add_overwrite(add, "a report on other runs, or files of yours with the names of its own")
 
 
 def _add_compare(add: Add) -> None:
-    add("first", type=Path, metavar="RUN", help="the folder of a run")
-    add("second", type=Path, metavar="OTHER", help="the folder of another")
+    add("first", type=user_path, metavar="RUN", help="the folder of a run")
+    add("second", type=user_path, metavar="OTHER", help="the folder of another")
+
+
+def _add_layers(add: Add) -> None:
+    add("model", type=path_or_name, metavar="CHECKPOINT", help="a folder or a Hub id of a steered checkpoint")
+    add("--table", choices=("layers", "neurons"), default="layers", help="a row for each layer: percentages of the "
+        "categories, and how many neurons are steered; or for each neuron: its category, its mask, the languages that "
+        "it is active in, its mean in each (default: %(default)s)")  # fmt: skip
+    add("--format", dest="form", choices=("csv", "json"), default="csv", help="(default: %(default)s)")
+    add("--out", type=user_path, metavar="FILE", help="(default: standard output)")
+    add("--statistic", default="mean", metavar="NAME", help="of the categories: mean (default), mean_abs or frequency")
+    add("--threshold", type=float, metavar="X", help="active means above it (default: as for the converter)")
 
 
 def _add_card(add: Add) -> None:
-    add("checkpoint", type=Path, metavar="CHECKPOINT", help="the folder of a steered checkpoint")
-    add("runs", type=Path, nargs="+", metavar="RUN", help="folders of `run` on it")
+    add("checkpoint", type=user_path, metavar="CHECKPOINT", help="the folder of a steered checkpoint")
+    add("runs", type=user_path, nargs="+", metavar="RUN", help="folders of `run` on it")
     _add_overwrite(add, "scores that are in the card and not in these runs")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    return read(sys.argv[1:] if argv is None else argv)()
+
+
+def read(argv: Sequence[str]) -> Callable[[], int]:
+    """What the arguments ask for, to be called; loads nothing heavy.  Ends the process for `--help` and mistakes."""
     parser = build_parser()
-    args = parser.parse_args(joined(arguments, _NUMBERS))
-    return guarded(lambda: _run(args), parser.prog)
+    args = parser.parse_args(joined(argv, _NUMBERS))
+    return lambda: guarded(lambda: _run(args), parser.prog)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -199,7 +217,7 @@ def _run_tune(given: dict[str, Any]) -> str:
     write, alphas = given.pop("write"), given.pop("alpha") or DEFAULT_ALPHAS
     default = given.pop("default_alpha")
     if given["out"] is None:
-        given["out"] = Path(f"{Path(given['model']).expanduser().resolve().name}-tune-{task}")
+        given["out"] = Path(f"{Path(given['model']).resolve().name}-tune-{task}")
     options = RunOptions(**given, tasks=(task,))
     tuned = run_tune(options, alphas, write, Progress(quiet), default)
     return str(options.out) if quiet else summarize_tune(tuned)
@@ -216,6 +234,12 @@ def _compare(given: dict[str, Any]) -> str:
     from .compare import compare_runs, summarize_agreement
 
     return summarize_agreement(compare_runs(given["first"], given["second"]))
+
+
+def _layers(given: dict[str, Any]) -> str:
+    from .neuron_tables import neuron_table
+
+    return neuron_table(**given)
 
 
 def _card(given: dict[str, Any]) -> str:

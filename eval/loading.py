@@ -11,21 +11,22 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
-from clas_models.conversion.copying import TOKENIZER_FILES
+from clas_models.conversion.companions import prompt_files
 from clas_models.conversion.loading import load_model, load_tokenizer, pick_device, pick_dtype
 from clas_models.conversion.source import Source, check_profile_fits, open_source
 from clas_models.conversion.weights import current_names, read_tensor
 from clas_models.errors import InputError
 from clas_models.modeling.configuration_clas import STRENGTHS
-from clas_models.modeling.language import language_id
+from clas_models.modeling.language_tags import matching
 from clas_models.modeling.tensor_names import DETECTOR_PREFIX, is_added
 from clas_models.profiling.neuron_profile import NeuronProfile
 
 # Fields of config.json that change no prediction: strengths are part of each method, languages are always named, and
 # what version 0.1 stored of overwritten neurons is not read.
 _IRRELEVANT = (
-    *STRENGTHS, "language", "detector_languages", "gate_languages", "overwrite_layers", "overwrite", "dtype",
-    "torch_dtype", "architectures", "auto_map", "clas_version", "transformers_version", "_name_or_path",
+    *STRENGTHS, "language", "detector_languages", "detector_floor", "detector_temperature", "detector_handicap",
+    "gate_languages", "overwrite_layers", "overwrite", "dtype", "torch_dtype", "architectures", "auto_map",
+    "clas_version", "transformers_version", "_name_or_path",
 )  # fmt: skip
 _DEFAULT_ANCHOR = "en"
 
@@ -67,13 +68,14 @@ class Checkpoint:
         values = alpha.values() if isinstance(alpha, Mapping) else (alpha,)
         return not any(values) and not (self.is_steered and self.config.vector_layers)
 
-    def is_profiled(self, language: str) -> bool:
-        """Whether the checkpoint was profiled for a language, or for a broader code that stands for it."""
-        return self.is_steered and language_id(language, self.config.languages) < len(self.config.languages)
+    def profiled_as(self, language: str) -> str | None:
+        """Which of the checkpoint's profiled languages a canonical tag stands for: itself, a broader one, or None."""
+        return matching(language, self.config.languages) if self.is_steered else None
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of the weights, masks and vectors, the tokenizer and the configuration without the strengths.
+        """A digest of the weights, masks and vectors, of what decides how text is read, and of the configuration
+        without the strengths.
 
         Two checkpoints with the same one give the same predictions under the same strengths.
         """
@@ -84,24 +86,18 @@ class Checkpoint:
                 digest.update(f"{name}|".encode() + table.numpy().tobytes())
         fields = {name: value for name, value in self.source.raw_config.items() if name not in _IRRELEVANT}
         digest.update(json.dumps([fields, sorted(self.eos_token_ids)], sort_keys=True).encode())
-        paths = {path for pattern in TOKENIZER_FILES for path in self.source.folder.glob(pattern) if path.is_file()}
-        for path in sorted(paths):
-            digest.update(f"{path.name}|".encode() + path.read_bytes())
+        folder = self.source.folder
+        for path in prompt_files(folder):
+            digest.update(f"{path.relative_to(folder).as_posix()}|".encode() + path.read_bytes())
         return digest.hexdigest()
 
     @cached_property
     def eos_token_ids(self) -> frozenset[int]:
-        """The tokens that end an answer: the tokenizer's, and those of the generation configuration.
-
-        Raises InputError: that configuration is damaged.
-        """
+        """The tokens that end an answer: the tokenizer's, and those of the generation configuration."""
         path = self.source.folder / "generation_config.json"
         found = self.config.eos_token_id
         if path.is_file():
-            try:
-                found = GenerationConfig.from_pretrained(self.source.folder).eos_token_id
-            except (OSError, ValueError) as error:
-                raise InputError(f"{path}: not a generation configuration ({error}); download it again") from error
+            found = GenerationConfig.from_pretrained(self.source.folder).eos_token_id
         listed = found if isinstance(found, (list, tuple)) else [found]
         return frozenset({self.tokenizer.eos_token_id, *listed} - {None})
 

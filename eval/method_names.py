@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from clas_models.command_line import strengths_by_language
 from clas_models.errors import InputError
-from clas_models.modeling.language import language_code
+from clas_models.profiling.corpora.languages import normalise_codes
 
 Reader: TypeAlias = Callable[[str], Any]  # the value of an option from its text; raises ValueError for what is none
 
@@ -96,8 +97,8 @@ def method_name(kind: str, options: Mapping[str, Any], syntax: Syntax, short_nam
 def written(value: Any) -> str:
     """A value as it stands in a name; the inverse of what reads it."""
     if isinstance(value, Mapping):
-        codes = sorted(set(value) - {"default"})
-        return "/".join(f"{code}={written(value[code])}" for code in (*codes, "default"))
+        codes = sorted(value, key=lambda code: (code == "default", code))
+        return "/".join(f"{code}={written(value[code])}" for code in codes)
     if isinstance(value, float):
         value += 0.0  # -0 is 0
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
@@ -112,20 +113,25 @@ def number(text: str) -> float:
         raise ValueError("write a number") from None
 
 
+def whole_number(text: str) -> int:
+    """A number such as a seed: 0 or more, below 2^63."""
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise ValueError("write a whole number, 0 or more")
+    return int(text)
+
+
 def by_language(text: str) -> float | dict[str, float]:
     """A strength: `-2`, or `de=-2/default=1`."""
-    if "=" not in text:
-        return number(text)
-    pairs = [part.partition("=") for part in text.split("/")]
-    values = {code.strip().lower(): number(value) for code, _, value in pairs}
-    if len(values) < len(pairs) or "default" not in values:
-        raise ValueError("name every language once, and default for all others, such as de=-2/default=1")
-    return values
+    try:
+        return strengths_by_language(text, "/")
+    except ValueError as error:
+        fault = str(error) if "twice" in str(error) else "write a number, or numbers by language as de=-2/default=1"
+        raise ValueError(fault) from None
 
 
 def language(text: str) -> str:
-    """A language code."""
-    return language_code(text, "language")
+    """A language, as its canonical tag."""
+    return normalise_codes([text], "language")[0]
 
 
 def one_of(names: Sequence[str]) -> Reader:

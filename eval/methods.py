@@ -2,7 +2,7 @@
 
 A kind of method is a line in `METHODS`: what can be written about it (`method_names.py`), and a function that says
 what it puts in force on a checkpoint.  That is strengths, which the engine sets, so that methods that differ in them
-alone are computed together; and at most one `Write`, for the length of a block.
+alone are computed together; and at most one `Write`, or masks in place of the checkpoint's, for the length of a block.
 """
 
 import hashlib
@@ -11,18 +11,22 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from clas_models.command_line import CONVERT
 from clas_models.errors import InputError
 from clas_models.modeling.configuration_clas import STRENGTHS
+from clas_models.modeling.language_tags import did_you_mean
 from clas_models.modeling.write import Write
 from clas_models.profiling.values import SITES, VALUES
 from clas_models.profiling.write_tables import SELECTIONS, WriteTables, write_tables
 
 from .engine.conditions import Condition
 from .loading import Checkpoint
-from .method_names import Syntax, by_language, language, method_name, number, one_of, read_method
+from .method_names import Syntax, by_language, language, method_name, number, one_of, read_method, whole_number
+from .random_masks import Masks, RandomMasks, temporary_masks
 from .run_folder import BASE, CLAS
 
 DEFAULT_METHODS = (BASE, CLAS)
+RANDOM = "random"
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,9 @@ class Writing:
     site: str
 
 
+Change: TypeAlias = Writing | RandomMasks | None
+
+
 @dataclass(frozen=True)
 class Method:
     """One way to run a model.
@@ -42,16 +49,16 @@ class Method:
         name: the one that `method_names.py` gives it.
         described: what is in force, for the run's settings; the key "kind" is always there.
         condition: what the engine sets, the language that the method acts as for among it; nothing on a plain model.
-        writing: what is written; None is nothing.
+        change: what is written, or which masks are in place of the checkpoint's; None is nothing.
     """
 
     name: str
     described: dict[str, Any]
     condition: Condition
-    writing: Writing | None = None
+    change: Change = None
 
 
-InForce: TypeAlias = tuple[dict[str, Any], Condition, Writing | None]  # as the fields of `Method`
+InForce: TypeAlias = tuple[dict[str, Any], Condition, Change]  # as the fields of `Method`
 
 
 def _base(checkpoint: Checkpoint, options: Mapping[str, Any]) -> InForce:
@@ -65,6 +72,11 @@ def _clas(checkpoint: Checkpoint, options: Mapping[str, Any]) -> InForce:
     except (TypeError, ValueError) as error:
         raise InputError(str(error)) from error
     in_force = {name: getattr(config, name) for name in strengths_of(checkpoint)}
+    seed = options.get("seed", 0)
+    if options.get("masks") == RANDOM:
+        return {**in_force, "masks": RANDOM, "seed": seed}, in_force, RandomMasks(seed)
+    if seed:
+        raise InputError(f"seed={seed} of {CLAS} is for masks={RANDOM}; give that, too, or leave it out")
     return in_force, in_force, None
 
 
@@ -87,7 +99,11 @@ def _unsteered(checkpoint: Checkpoint) -> Condition:
 METHODS: Mapping[str, tuple[Syntax, Callable[[Checkpoint, Mapping[str, Any]], InForce]]] = {
     BASE: (Syntax(), _base),
     CLAS: (
-        Syntax({"alpha": by_language, "beta": number, "gamma": number, "vector_strength": by_language, "as": language}),
+        Syntax(
+            {"alpha": by_language, "beta": number, "gamma": number, "vector_strength": by_language,
+             "masks": one_of(("own", RANDOM)), "seed": whole_number, "as": language},
+            defaults={"masks": "own", "seed": 0},
+        ),
         _clas,
     ),
     "int": (
@@ -141,18 +157,18 @@ def _method(name: str, kind: str, options: Mapping[str, Any], checkpoint: Checkp
     if kind != BASE and not checkpoint.is_steered:
         raise InputError(
             f"{checkpoint.name}: a plain checkpoint, which only {BASE} can be run with, not {name}; convert it first "
-            "with convert.py"
+            f"with {CONVERT}"
         )
-    described, condition, writing = METHODS[kind][1](checkpoint, options)
+    described, condition, change = METHODS[kind][1](checkpoint, options)
     described = {"kind": kind, **described}
     if acting := options.get("as"):
-        if not checkpoint.is_profiled(acting):
+        if (profiled := checkpoint.profiled_as(acting)) is None:
             raise InputError(
-                f"method {name!r}: {acting} is not among the profiled languages "
+                f"method {name!r}: {acting}{did_you_mean(acting)} is not among the profiled languages "
                 f"{', '.join(checkpoint.config.languages)}; act as for one of these"
             )
-        described, condition = {**described, "as": acting}, {**condition, "language": acting}
-    return Method(name, described, condition, writing)
+        described, condition = {**described, "as": profiled}, {**condition, "language": profiled}
+    return Method(name, described, condition, change)
 
 
 @dataclass(frozen=True)
@@ -162,10 +178,12 @@ class Group:
     Attributes:
         methods: at least one.
         tables: what is written and where; None is nothing.
+        masks: by layer the shared and the specific mask that are in place of the checkpoint's; None are its own.
     """
 
     methods: tuple[Method, ...]
     tables: WriteTables | None = None
+    masks: Masks | None = None
 
     @property
     def conditions(self) -> list[Condition]:
@@ -173,13 +191,18 @@ class Group:
 
     @property
     def digest(self) -> str | None:
-        """SHA-256 in hexadecimal of the tables; None without any."""
-        if self.tables is None:
+        """SHA-256 in hexadecimal of the tables, or of the masks; None without any."""
+        tensors = [mask for pair in (self.masks or {}).values() for mask in pair]
+        if self.tables is not None:
+            tensors += [self.tables.masks, self.tables.values]
+        if not tensors:
             return None
-        return hashlib.sha256(self.tables.masks.numpy().tobytes() + self.tables.values.numpy().tobytes()).hexdigest()
+        return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()
 
     def in_force(self, model: Any) -> AbstractContextManager[None]:
-        """The group's tables on the model for the length of a `with` block, or none; strengths are the engine's."""
+        """The group's tables or masks on the model for the length of a `with` block; strengths are the engine's."""
+        if self.masks is not None:
+            return temporary_masks(model, self.masks)
         if self.tables is None:
             return nullcontext()
         return model.intervening(Write(self.tables.masks, self.tables.values, self.tables.languages))
@@ -189,19 +212,21 @@ def grouped(methods: Sequence[Method], checkpoint: Checkpoint) -> list[Group]:
     """The methods as groups, in the order of their first methods.
 
     Raises InputError: a method needs the checkpoint's profile, and that is missing, of another model, without all
-    layers, or too old for the site.
+    layers, or too old for the site; or it needs masks, and those cannot be used.
     """
-    together: dict[Writing | None, list[Method]] = {}
+    together: dict[Change, list[Method]] = {}
     for method in methods:
-        together.setdefault(method.writing, []).append(method)
-    groups = []
-    for writing, alike in together.items():
-        tables = None
-        if writing is not None:
-            profile = checkpoint.profile()
-            how = {"value": writing.value, "site": writing.site}
-            selection = SELECTIONS[writing.select](profile)
-            anchor = checkpoint.anchor_language  # nothing is written over its neurons
-            tables = write_tables(profile, selection, checkpoint.config.languages, **how, leave_out=(anchor,))
-        groups.append(Group(tuple(alike), tables))
-    return groups
+        together.setdefault(method.change, []).append(method)
+    return [_group(tuple(alike), change, checkpoint) for change, alike in together.items()]
+
+
+def _group(methods: tuple[Method, ...], change: Change, checkpoint: Checkpoint) -> Group:
+    if isinstance(change, RandomMasks):
+        return Group(methods, masks=change.draw(checkpoint))
+    if change is None:
+        return Group(methods)
+    profile = checkpoint.profile()
+    how = {"value": change.value, "site": change.site}
+    selection = SELECTIONS[change.select](profile)
+    anchor = checkpoint.anchor_language  # nothing is written over its neurons
+    return Group(methods, write_tables(profile, selection, checkpoint.config.languages, **how, leave_out=(anchor,)))

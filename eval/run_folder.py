@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from clas_models.errors import InputError
+from clas_models.json_data import from_json, parse_json
 from clas_models.keeping import RUN_NAME
 
 FORMAT_VERSION = 1
@@ -56,9 +57,8 @@ class Record:
 
     @classmethod
     def from_json(cls, line: str) -> Self:
-        """Raises ValueError, TypeError or KeyError for a line that is none."""
-        values = json.loads(line)
-        return cls(**{**values, "gold": tuple(values["gold"])})
+        """Raises ValueError or TypeError for a line that is none."""
+        return from_json(cls, parse_json(line))
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ class Settings:
 
     def main_score(self, task: str) -> str | None:
         """The name of a task's main score, a line of `score_scale.SCALES`."""
-        return next(iter(self.other.get("metrics", {}).get(task, ())), None)
+        metrics = self.other.get("metrics")
+        named = metrics.get(task) if isinstance(metrics, dict) else None
+        return named[0] if isinstance(named, list) and named else None
 
 
 @dataclass(frozen=True)
@@ -113,11 +115,11 @@ class RunFolder:
         if not file.is_file():
             raise InputError(f"{path}: no {SETTINGS_NAME}, so not the folder of a run; give one written with --out")
         try:
-            values = json.loads(file.read_text(encoding="utf-8"))
+            values = parse_json(file.read_text(encoding="utf-8"))
             version = values.get("format_version")
             if version != FORMAT_VERSION:
                 raise InputError(f"{file}: format version {version}, this package reads {FORMAT_VERSION}")
-            return cls(path, Settings(**values))
+            return cls(path, from_json(Settings, values))
         except (ValueError, TypeError, AttributeError) as error:
             raise InputError(f"{file}: not the settings of a run ({error}); run again into another folder") from error
 
@@ -157,6 +159,6 @@ def parsed(path: Path, lines: list[bytes]) -> Iterator[Record]:
     for number, line in enumerate(lines, start=1):
         try:
             yield Record.from_json(line.decode())
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError) as error:
             fault = f"not a prediction ({error}); delete the file and run again"
             raise InputError(f"{path}, line {number}: {fault}") from None

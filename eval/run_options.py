@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from clas_models.conversion.options import DTYPES
+from clas_models.conversion.options import DTYPES, check_counts
 from clas_models.errors import InputError
 
 from .loading import Checkpoint, open_checkpoint
@@ -53,8 +53,7 @@ class RunOptions:
                 raise InputError(f"task {name!r} is given more than once: name every task once")
         if self.dtype not in DTYPES:
             raise InputError(f"dtype {self.dtype!r}: choose one of {', '.join(DTYPES)}")
-        if self.max_length < 1 or self.batch_size < 1:
-            raise InputError(f"max length {self.max_length}, batch size {self.batch_size}: both must be at least 1")
+        check_counts(self.max_length, self.batch_size, self.samples)
         if self.corpus is not None and Kind.PERPLEXITY not in kinds:
             raise InputError(f"corpus {self.corpus!r} is for the task perplexity, which is not asked for: leave it out")
 

@@ -11,6 +11,8 @@ from importlib.metadata import version
 from typing import Any, Self, TypeAlias
 
 from clas_models import __version__
+from clas_models.modeling.configuration_clas import STRENGTHS
+from clas_models.modeling.steering import negative_factors
 
 from .begin import begun
 from .engine.batches import plan_batches
@@ -97,7 +99,7 @@ class Plan:
     def remarks(self) -> Iterator[str]:
         """What a user should know before reading the scores, a line each."""
         languages = dict.fromkeys(language for job in self.jobs for language in job.languages)
-        others = [language for language in languages if not self.checkpoint.is_profiled(language)]
+        others = [language for language in languages if self.checkpoint.profiled_as(language) is None]
         if self.checkpoint.is_steered and others:
             yield (
                 f"not profiled: {', '.join(others)}; there clas takes the default alpha, and int equals base, unless "
@@ -110,8 +112,19 @@ class Plan:
                 for method in self.methods
                 if method.described["kind"] == CLAS and self.checkpoint.is_unsteered_at(method.described["alpha"])
             )
+        turning = [(method.name, turned) for method in self.methods if (turned := self._turned(method))]
+        if turning:
+            more = f"; and {len(turning) - 1} more" if len(turning) > 1 else ""
+            yield f"warning: {turning[0][0]}: {turning[0][1]}{more}"
         for each in self.profiled:
             yield from each.remarks()
+
+    def _turned(self, method: Method) -> str:
+        strengths = {name: value for name, value in method.condition.items() if name in STRENGTHS}
+        if not self.checkpoint.is_steered:
+            return ""
+        config = self.checkpoint.config.with_strengths(**strengths)
+        return negative_factors(config.scale_rule.strengths, config.languages)
 
 
 Tallies: TypeAlias = dict[tuple[str, str, str], Tally]  # by task, method and language
@@ -160,16 +173,16 @@ def execute(plan: Plan, progress: Progress) -> Outcome:
         InputError: the folder cannot be used, the model cannot be loaded, or an example is too long.
         OSError: the disk is full or not writable; the run can go on later.
     """
-    for remark in plan.remarks():
-        progress.say(remark)
     options, said = plan.options, progress.say
-    beginning = begun(options.out, plan.settings, said, overwrite=options.overwrite)
-    with beginning as folder, progress.predicting(plan.total) as meter:
-        work = _Work(plan, folder, progress, meter)
-        for job in plan.jobs:
-            for language in job.languages:
-                work.language(job, language)
-        return Outcome(folder, work.tallies, work.cut)
+    with begun(options.out, plan.settings, said, overwrite=options.overwrite) as folder:
+        for remark in plan.remarks():
+            said(remark)
+        with progress.predicting(plan.total) as meter:
+            work = _Work(plan, folder, progress, meter)
+            for job in plan.jobs:
+                for language in job.languages:
+                    work.language(job, language)
+            return Outcome(folder, work.tallies, work.cut)
 
 
 @dataclass

@@ -44,6 +44,8 @@ class ScoreScale:
         name: of the score in records and in `run.json`.
         shown_as: its name where it is shown without a unit.
         unit, difference: what stands beside a score, and beside a difference of two.
+        step: what a difference is counted in, in a sentence.
+        worth: the smallest difference that is worth knowing, as it is shown.
         factor: from the scale of the records to the one that is shown.
         digits: behind the point in tables.
         digits_in_terminal: in what the command line says.
@@ -58,6 +60,8 @@ class ScoreScale:
     shown_as: str
     unit: str
     difference: str
+    step: str = "points"
+    worth: float = 2.0
     factor: float = 100.0
     digits: int = 2
     digits_in_terminal: int = 1
@@ -70,6 +74,16 @@ class ScoreScale:
     @property
     def higher_is_better(self) -> bool:
         return self.sign > 0
+
+    @property
+    def heading(self) -> str:
+        """The unit, and which direction is better where that is not the usual one."""
+        return self.unit if self.higher_is_better else f"{self.unit}, lower is better"
+
+    @property
+    def largest(self) -> float:
+        """How far a single example can move a sum of scores, as it is shown; 0 where nothing bounds it."""
+        return self.factor if self.weight == "examples" else 0.0
 
     def values(self, records: Iterable[Record]) -> Array:
         """One score an example, float64 `[examples]`, as the records have it; NaN where one lacks it."""
@@ -108,6 +122,8 @@ NATS = ScoreScale(
     shown_as="nats_per_token",
     unit="nats a token",
     difference="difference in nats a token (lower is better)",
+    step="nats a token",
+    worth=0.02,  # 2 per cent of a perplexity
     factor=1.0,
     digits=4,
     digits_in_terminal=4,

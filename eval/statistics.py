@@ -33,8 +33,9 @@ class Interval:
     high: float
 
     def times(self, factor: float) -> "Interval":
-        """In another unit; `factor` is positive."""
-        return Interval(self.mean * factor, self.low * factor, self.high * factor)
+        """In another unit, or turned round where `factor` is negative."""
+        low, high = sorted((self.low * factor, self.high * factor))
+        return Interval(self.mean * factor, low, high)
 
 
 def resampled_means(values: Array, weights: Array, *, resamples: int = RESAMPLES, seed: int = 0) -> Array:
@@ -78,6 +79,26 @@ def percentile_interval(mean: float, draws: Array, *, examples: int) -> Interval
     tail = 50 * (1 - CONFIDENCE)
     low, high = np.nanpercentile(draws, [tail, 100 - tail])
     return Interval(mean, float(low), float(high))
+
+
+def smallest_visible(interval: Interval, *, examples: int, largest: float = 0.0) -> float:
+    """The smallest true difference that these examples could have shown: half the width of its interval.
+
+    Where few examples differ, the bootstrap's interval is too narrow, down to a point where none does: then it is the
+    rule of three, by which up to 3 of n examples may differ though none of n did.
+
+    Args:
+        interval: of the difference.
+        examples: that it was measured on.
+        largest: how far a single example can move the sum; 0 where nothing bounds it.
+    """
+    return max((interval.high - interval.low) / 2, largest * min(1.0, 3 / examples))
+
+
+def share_interval(right: int, examples: int) -> Interval:
+    """The share of right answers with Wilson's interval, which holds for few examples and for shares of 0 and 1."""
+    found = stats.binomtest(right, examples).proportion_ci(CONFIDENCE, method="wilson")
+    return Interval(right / examples, float(found.low), float(found.high))
 
 
 def mcnemar(base: ArrayLike, other: ArrayLike) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from clas_models.command_line import EVAL
 from clas_models.conversion.in_force import format_strength
 
 from .jobs import Job
@@ -96,7 +97,7 @@ def _decided(scale: ScoreScale, decision: Decision) -> list[str]:
 
 def _heading(job: Job) -> str:
     counts = sorted({len(examples) for examples in job.examples.values()})
-    return f"{job.task.name}: {job.task.scale.unit}, {'-'.join(map(str, counts))} examples a language"
+    return f"{job.task.name}: {job.task.scale.heading}, {'-'.join(map(str, counts))} examples a language"
 
 
 def _others(plan: Plan, job: Job) -> list[str]:
@@ -111,7 +112,7 @@ def _closing(plan: Plan, outcome: Outcome) -> list[str]:
     cut = [f"{name} {cut} of {count}" for name, (cut, count) in outcome.cut.items() if cut]
     lines = [f"Prompts cut to {plan.options.max_length} tokens: {', '.join(cut)}"] if cut else []
     lines += [remark for each in plan.profiled for remark in each.remarks()]
-    return [*lines, f"Tables, figures and outputs: python -m eval report {outcome.folder.path}"]
+    return [*lines, f"Tables, figures and outputs: {EVAL} report {outcome.folder.path}"]
 
 
 def aligned(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:

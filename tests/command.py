@@ -10,21 +10,16 @@ import pytest
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended.
-
-    `status` is minus the signal for one that was killed; `changes` is, for one in its own process that was not killed,
-    what it did to the files below the folder in which it was watched.
-    """
+    """How a run ended; `status` is minus the signal for one that was killed."""
 
     status: int
     out: str
     err: str
-    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Command:
-    """`run` takes arguments and returns the exit status; a refusal begins with a word of `prog`."""
+    """`run` takes arguments and returns the exit status; a refusal begins with `prog`."""
 
     capture: pytest.CaptureFixture[str]
     run: Callable[[Sequence[object]], int]
@@ -51,5 +46,5 @@ class Command:
         assert "\n" not in line, line
         assert "\r" not in line, "a progress bar: work was done in vain"
         head, _, said = line.partition(": error: ")
-        assert head.split()[0] == self.prog
+        assert f"{head} ".startswith(f"{self.prog} ")
         return said

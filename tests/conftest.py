@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from clas_models import FAMILIES
@@ -91,11 +91,12 @@ def steered(family: Any) -> Any:
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:
-    """Every byte is a token: any script, no training."""
+    """Every byte is a token: any script, no training; it reads alike in every family (Qwen2's normalises)."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocab = {symbol: index for index, symbol in enumerate(alphabet)}
     vocab |= {"<pad>": 256, "<s>": 257, "</s>": 258, "<unk>": 259}
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=[], unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(

@@ -165,3 +165,14 @@ def test_content_and_name_reach_the_disk(tmp_path: Path, monkeypatch: pytest.Mon
         partial.write_text("text")
         assert synced == []
     assert synced == [(tmp_path / "card.txt").stat().st_ino, tmp_path.stat().st_ino]
+
+
+def test_what_a_killed_process_left_of_the_same_file_goes(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left, running, other = (tmp_path / f".card.txt.{name}.partial" for name in (ended.pid, os.getppid(), "x"))
+    for path in (left, running, other):
+        path.touch()
+    with atomic_file(tmp_path / "card.txt") as partial:
+        partial.write_text("new")
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "card.txt", running, other])

@@ -210,6 +210,16 @@ PRIVATE_NAMES = (
         "the same",
     ),
     PrivateName(
+        "_actions",
+        "a test finds the options of the command lines that take a path",
+        "where argparse keeps the arguments of a parser",
+    ),
+    PrivateName(
+        "argparse:_SubParsersAction",
+        "the same, for the commands of the evaluation",
+        "how argparse keeps the parsers of commands",
+    ),
+    PrivateName(
         "transformers.initialization:no_init_weights",
         "a test makes a large model quickly",
         "how transformers makes a model without drawing its weights",

@@ -6,6 +6,7 @@ import re
 from importlib.metadata import requires, version
 from pathlib import Path
 
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -38,14 +39,15 @@ def test_versions_agree() -> None:
     assert clas_models.__version__ == version("clas-models")
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f"## {clas_models.__version__}" in changelog
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == clas_models.__version__
+    assert f"version = {{{clas_models.__version__}}}" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_modeling_imports_nothing_but_torch_transformers_and_its_own_files() -> None:
     allowed = ("torch", "transformers", "__future__")
+    library = {"re", "math", "copy", "difflib", "contextlib", "dataclasses", "collections", "numbers", "typing"}
     for path in (ROOT / "clas_models" / "modeling").glob("*.py"):
         for name in re.findall(r"^(?:from|import) (\.*\w+)", path.read_text(encoding="utf-8"), re.MULTILINE):
-            standard = name in {"re", "math", "copy", "contextlib", "dataclasses", "collections", "numbers", "typing"}
-            assert (name.startswith(".") and not name.startswith("..")) or name in allowed or standard, (
-                path.name,
-                name,
-            )
+            own = name.startswith(".") and not name.startswith("..")
+            assert own or name in allowed or name in library, (path.name, name)

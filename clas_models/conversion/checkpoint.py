@@ -17,10 +17,12 @@ from transformers.dynamic_module_utils import get_relative_import_files
 from ..errors import InputError
 from ..modeling.family import Family
 from ..modeling.language_detector import LanguageDetector
+from ..modeling.masks import check_masks
 from ..modeling.tensor_names import DETECTOR_PREFIX, MASKS, mask_name, vectors_name
 from ..modeling.version import VERSION
 from ..profiling.neuron_profile import NeuronProfile
 from .copying import copy_companions, place, write_json, write_text, write_weights
+from .reading import keep_reading
 from .source import PROFILE_NAME, Source
 
 
@@ -39,16 +41,11 @@ class SteeredCheckpoint:
     vectors: Mapping[int, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        neurons = self.source.num_neurons
         for layer, pair in self.masks.items():
-            for name, mask in zip(MASKS, pair, strict=True):
-                if tuple(mask.shape) != (neurons,):
-                    raise InputError(
-                        f"layer {layer}: {name} has {list(mask.shape)} entries, the model {neurons} neurons a layer; "
-                        "the profile is of another model"
-                    )
-            if bool((pair[0] & pair[1]).any()):
-                raise InputError(f"layer {layer}: shared_mask and specific_mask overlap; a neuron has one category")
+            try:
+                check_masks(layer, *pair, self.source.num_neurons)
+            except ValueError as error:
+                raise InputError(str(error)) from error
         steered_config(self.source, self.fields)
 
     def added_tensors(self) -> dict[str, Tensor]:
@@ -70,13 +67,14 @@ class SteeredCheckpoint:
         if not (folder / PROFILE_NAME).is_file():
             self.profile.save(folder / PROFILE_NAME)
         write_text(folder / "README.md", self.card)
+        copy_companions(self.source.folder, folder)
+        keep_reading(self.source, folder)
         for path in code_files(self.source.family):
             place(path, folder / path.name, link=False)
-        copy_companions(self.source.folder, folder)
 
 
 def steered_config(source: Source, fields: dict[str, Any]) -> dict[str, Any]:
-    """The base's `config.json` with the steering fields, as it goes to disk.
+    """The base's `config.json` with the steering fields, as it goes to disk: languages by their canonical tags.
 
     Raises InputError: a field cannot be used; the message names the field, the value and what is allowed.
     """
@@ -90,27 +88,13 @@ def steered_config(source: Source, fields: dict[str, Any]) -> dict[str, Any]:
         clas_version=VERSION,
     )
     try:
-        family.config.from_dict(dict(config))
+        checked = family.config.from_dict(dict(config))
     except (TypeError, ValueError) as error:
         raise InputError(str(error)) from error
-    return config
+    return {**config, **{name: getattr(checked, name) for name in fields}}
 
 
 def code_files(family: Family) -> list[Path]:
     """What a checkpoint carries: the file of a family's classes and what it imports from beside it, by their names."""
     first = Path(inspect.getfile(family.causal_lm))
     return sorted({first, *map(Path, get_relative_import_files(first))})
-
-
-def code_files_in(folder: Path, auto_map: Mapping[str, Any]) -> list[Path]:
-    """The modeling files that a checkpoint carries, of whatever version it is: those that its `auto_map` names, and all
-    that they import from beside them.  Raises InputError: one is missing.
-    """
-    modules = {str(place).partition(".")[0] for place in auto_map.values()}
-    named = sorted(path for path in folder.glob("*.py") if path.stem in modules)
-    try:
-        return sorted({*named, *(Path(found) for path in named for found in get_relative_import_files(path))})
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{error.filename}: missing, another file of the checkpoint imports it; convert it again"
-        ) from error

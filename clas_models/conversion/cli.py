@@ -7,40 +7,34 @@ Reads arguments; what becomes of a user's mistake is said in `command_line.py`. 
 import argparse
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from ..command_line import Parser, guarded, joined
-from .ranks import Ranks, on_all_ranks
+from ..command_line import CONVERT, Parser, guarded, joined, path_or_name, strengths_by_language, user_path
+
+if TYPE_CHECKING:
+    from .ranks import Ranks
 
 _NUMBERS = ("--alpha", "--beta", "--gamma", "--threshold")
-_EXAMPLES = """examples:
-  convert.py Qwen/Qwen2.5-0.5B-Instruct
-  convert.py ./Llama-3.1-8B-Instruct --corpus xquad --languages en,de,hi,th --out ./llama-clas
-  convert.py ./llama-clas --bridge-layers 24-29 --alpha de=-2,default=1 --out ./llama-clas-2    (no forward pass)
-  convert.py ./llama-clas --detector-corpus builtin --out ./llama-auto    (adds a language detector; no forward pass)
-  convert.py ./llama-clas --format folded --language de --out ./llama-de    (plain, steered as German for good)
-  convert.py ./llama-clas --format ia3 --out ./llama-ia3    (a PEFT adapter for each language)
-  convert.py ./Llama-3.1-8B-Instruct --out ./llama-clas --push-to-hub me/llama-clas
-  convert.py --out ./llama-clas --push-to-hub me/llama-clas    (uploads what is there, or goes on with an upload)
+_EXAMPLES = f"""examples:
+  {CONVERT} Qwen/Qwen2.5-0.5B-Instruct
+  {CONVERT} ./Llama-3.1-8B-Instruct --corpus xquad --languages en,de,hi,th --out ./llama-clas
+  {CONVERT} ./llama-clas --bridge-layers 24-29 --alpha de=-2,default=1 --out ./llama-clas-2    (no forward pass)
+  {CONVERT} ./llama-clas --detector-corpus builtin --out ./llama-auto    (adds a language detector; no forward pass)
+  {CONVERT} ./llama-clas --format folded --language de --out ./llama-de    (plain, steered as German for good)
+  {CONVERT} ./llama-clas --format ia3 --out ./llama-ia3    (a PEFT adapter for each language)
+  {CONVERT} ./Llama-3.1-8B-Instruct --out ./llama-clas --push-to-hub me/llama-clas
+  {CONVERT} --out ./llama-clas --push-to-hub me/llama-clas    (uploads what is there, or goes on with an upload)
 """
 
 
 def parse_alpha(text: str) -> float | dict[str, float]:
     """`1`, or `de=-2,zh=1,default=0.5`."""
     try:
-        if "=" not in text:
-            return float(text)
-        pairs = [item.partition("=") for item in text.split(",")]
-        alpha = {code.strip().lower(): float(value) for code, _, value in pairs}
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: write a number, or de=-2,zh=1,default=0.5") from None
-    if len(alpha) < len(pairs):
-        raise argparse.ArgumentTypeError(f"{text!r}: names a language twice")
-    if "default" not in alpha:
-        raise argparse.ArgumentTypeError(f"{text!r}: add default=…, the strength of all other languages")
-    return alpha
+        return strengths_by_language(text, ",")
+    except ValueError as error:
+        fault = str(error) if "twice" in str(error) else "write a number, or de=-2,zh=1,default=0.5"
+        raise argparse.ArgumentTypeError(f"{text!r}: {fault}") from None
 
 
 def parse_languages(text: str) -> tuple[str, ...]:
@@ -50,38 +44,41 @@ def parse_languages(text: str) -> tuple[str, ...]:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
-        prog="convert.py",
+        prog=CONVERT,
         description="Turn a plain checkpoint into one that steers its neurons by language.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", nargs="?", help="a Hub id, a folder with safetensors, or a .gguf file; a steered "
-        "checkpoint gets new masks from the profile that it carries")  # fmt: skip
-    add("--out", type=Path, metavar="DIR", help="where the checkpoint goes (default: ./NAME-clas)")
-    add("--corpus", metavar="CORPUS", help="builtin (default), xquad, xnli, FILE.jsonl with a language code a key, or "
-        "a Hub data set with a configuration for each language")  # fmt: skip
-    add("--data-dir", type=Path, metavar="DIR", help="folder with the published files of XQuAD or XNLI")
+    add("model", type=path_or_name, metavar="MODEL", nargs="?", help="a Hub id, a folder with safetensors, or a "
+        ".gguf file; a steered checkpoint gets new masks from the profile that it carries")  # fmt: skip
+    add("--out", type=user_path, metavar="DIR", help="where the checkpoint goes (default: ./NAME-clas)")
+    add("--corpus", type=path_or_name, metavar="CORPUS", help="builtin (default), xquad, xnli, FILE.jsonl with a "
+        "language code a key, or a Hub data set with a configuration for each language")  # fmt: skip
+    add("--data-dir", type=user_path, metavar="DIR", help="folder with the published files of XQuAD or XNLI")
     add("--languages", type=parse_languages, metavar="de,zh,…", help="languages to profile beside the anchor (default: "
         "all there are)")  # fmt: skip
-    add("--anchor", default="en", metavar="CODE", help="the language that is never steered (default: %(default)s)")
+    add("--anchor", default="en", metavar="LANGUAGE", help="the language that is never steered (default: %(default)s)")
     add("--samples", type=int, metavar="N", help="parallel samples to profile (default: 100, or all there are)")
     add("--max-length", type=int, default=512, metavar="N", help="tokens a sample (default: %(default)s)")
     add("--batch-size", type=int, default=8, metavar="N", help="samples a forward pass (default: %(default)s)")
     add("--statistic", default="mean", metavar="NAME", help="what decides whether a neuron is active: mean (default), "
         "mean_abs or frequency")  # fmt: skip
-    add("--threshold", type=float, default=0.0, metavar="X", help="active means above it (default: %(default)s)")
+    add("--threshold", type=float, metavar="X", help="active means above it (default: 0 for mean, 0.5 for frequency, "
+        "the median of the layer for mean_abs)")  # fmt: skip
     add("--bridge-layers", default="auto", metavar="SPEC", help="auto (default), 24-29, or 24,25")
     add("--alpha", type=parse_alpha, metavar="A", help="strength and direction: a number, or by language as "
-        "de=-2,zh=1,default=0.5 (default: that of a steered MODEL, else 0, the base model)")  # fmt: skip
+        "de=-2,zh=1,default=0.5 (default, and without default=: that of a steered MODEL, else 0)")  # fmt: skip
     add("--beta", type=float, metavar="B", help="boost of shared neurons (default: likewise, else 0.4)")
     add("--gamma", type=float, metavar="C", help="damping of specific neurons (default: likewise, else 0.2)")
-    add("--detector-corpus", metavar="CORPUS", help="what the language detector learns from (default: the profiled "
-        "corpus), or none for a checkpoint without a detector")  # fmt: skip
-    add("--language", metavar="CODE", help="language of inputs that come without one: auto (default where there is a "
-        "detector), a code, or none for an unnamed language that is not the anchor")  # fmt: skip
-    add("--profile", type=Path, metavar="FILE", help="use this finished profile instead of a corpus")
+    add("--detector-corpus", type=path_or_name, metavar="CORPUS", help="what the language detector learns from "
+        "(default: the profiled corpus), or none for a checkpoint without a detector")  # fmt: skip
+    add("--language", metavar="LANGUAGE", help="language of inputs that come without one: auto (default where there is "
+        "a detector), a language, or none for an unnamed language that is not the anchor")  # fmt: skip
+    add("--profile", type=user_path, metavar="FILE", help="use this finished profile instead of a corpus")
+    add("--masks", type=user_path, metavar="FILE", help="use these masks instead of the profile's: safetensors with "
+        "the names that masks have in a checkpoint")  # fmt: skip
     add("--dtype", default="auto", metavar="NAME", help="precision of the profiling pass: auto (the "
         "checkpoint's, float32 on a CPU), float32, bfloat16 or float16")  # fmt: skip
     add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps")
@@ -100,17 +97,24 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the converter, in one process or under a launcher; returns the exit status."""
-    return on_all_ranks(lambda ranks: _main(argv, ranks))
+    return read(sys.argv[1:] if argv is None else argv)()
 
 
-def _main(argv: Sequence[str] | None, ranks: Ranks | None) -> int:
-    arguments = list(sys.argv[1:] if argv is None else argv)
+def read(argv: Sequence[str]) -> Callable[[], int]:
+    """What the arguments ask for, to be called; loads nothing heavy.  Ends the process for `--help` and mistakes."""
+    arguments = joined(argv, _NUMBERS)
     parser = build_parser()
-    args = parser.parse_args(joined(arguments, _NUMBERS))
+    args = parser.parse_args(arguments)
     if fault := _fault(parser, args):
         parser.error(fault)
-    given = _given(parser, joined(arguments, _NUMBERS), vars(args))
-    return guarded(lambda: _run(args, given, ranks), parser.prog)
+    given = _given(parser, arguments, vars(args))
+    return lambda: _work(parser.prog, args, given)
+
+
+def _work(prog: str, args: argparse.Namespace, given: dict[str, Any]) -> int:
+    from .ranks import on_all_ranks
+
+    return on_all_ranks(lambda ranks: guarded(lambda: _run(args, given, ranks), prog))
 
 
 def _given(parser: argparse.ArgumentParser, arguments: Sequence[str], names: Iterable[str]) -> dict[str, Any]:
@@ -141,7 +145,7 @@ def _fault(parser: argparse.ArgumentParser, args: argparse.Namespace) -> str:
     return ""
 
 
-def _run(args: argparse.Namespace, given: dict[str, Any], ranks: Ranks | None) -> int:
+def _run(args: argparse.Namespace, given: dict[str, Any], ranks: "Ranks | None") -> int:
     from .conversion import convert, summarize
     from .demo import run_demo
     from .formats.export import export, summarize_export
@@ -159,7 +163,7 @@ def _run(args: argparse.Namespace, given: dict[str, Any], ranks: Ranks | None) -
         run_demo(model=chosen["model"], out=chosen["out"], overwrite=chosen["overwrite"], progress=progress)
         return 0
     if chosen["model"] is None:
-        print(upload_finished(chosen["out"].expanduser(), repository, private=private, quiet=quiet))
+        print(upload_finished(chosen["out"], repository, private=private, quiet=quiet))
         return 0
     exporting = chosen.pop("format") != "steered"
     options: ConversionOptions | ExportOptions = ExportOptions.of(given) if exporting else ConversionOptions(**chosen)

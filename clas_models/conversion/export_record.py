@@ -4,11 +4,11 @@ A folded checkpoint is a plain one to everything else, and an adapter folder is 
 converter knows them, to replace them when it is told to and to refuse them as a source.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
+from ..json_data import from_json, parse_json
 from ..modeling.version import VERSION
 
 EXPORT_NAME = "clas_export.json"
@@ -40,9 +40,8 @@ class ExportRecord:
 def read_record(folder: Path) -> ExportRecord | None:
     """The record of an exported folder; None for any other folder, also for one with a file that is not ours."""
     try:
-        values = json.loads((folder / EXPORT_NAME).read_text(encoding="utf-8"))
-        return ExportRecord(**{**values, "bridge_layers": tuple(values["bridge_layers"])})
-    except (OSError, ValueError, TypeError, KeyError):
+        return from_json(ExportRecord, parse_json((folder / EXPORT_NAME).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         return None
 
 
@@ -56,10 +55,10 @@ def refuse_folded(folder: Path, name: str) -> None:
         )
 
 
-def refuse_adapter(folder: Path) -> None:
+def refuse_adapter(folder: Path, name: str) -> None:
     """Raises InputError for a folder of adapters, or one adapter, where a checkpoint is wanted."""
     if read_record(folder) is not None or (folder / ADAPTER_CONFIG).is_file():
         raise InputError(
-            f"{folder}: an adapter, not a checkpoint; give the steered checkpoint that it was made from, or load it on "
+            f"{name}: an adapter, not a checkpoint; give the steered checkpoint that it was made from, or load it on "
             "its base model with PEFT"
         )

@@ -5,6 +5,7 @@ goes on where an earlier download stopped.
 """
 
 import errno
+from collections.abc import Callable
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, snapshot_download
@@ -18,8 +19,11 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import validate_repo_id
 
 from ..errors import InputError
+from .companions import PATTERNS
 
-WANTED = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt", "LICENSE*", "README.md")
+WANTED = ("*.safetensors", "*.json", "*.py", "README.md", *PATTERNS)
+# What tells what a model is, without its weights.
+_FIRST = ("*config*.json", "model_index.json", "params.json")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _SECONDS = 6.0
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -38,8 +42,10 @@ def is_hub_id(name: str) -> bool:
     return name.count("/") == 1
 
 
-def download_model(repo_id: str) -> Path:
+def download_model(repo_id: str, check: Callable[[Path, str], None] | None = None) -> Path:
     """The folder of a model's newest revision in the Hub's cache, downloaded where it is not there yet.
+
+    `check` is given a folder with the configuration, and the id, before any weights come; it raises InputError.
 
     Raises:
         HubUnreachableError: the Hub cannot be reached and the cache does not hold the model.
@@ -51,6 +57,8 @@ def download_model(repo_id: str) -> Path:
             raise OfflineModeIsEnabled("HF_HUB_OFFLINE is set")
         siblings = HfApi().model_info(repo_id, timeout=_SECONDS).siblings or []
         _refuse_pickles(repo_id, [file.rfilename for file in siblings])
+        if check is not None:
+            check(Path(snapshot_download(repo_id, allow_patterns=list(_FIRST))), repo_id)
         return Path(snapshot_download(repo_id, allow_patterns=list(WANTED)))
     except GatedRepoError as error:
         raise InputError(
@@ -89,4 +97,6 @@ def _refuse_pickles(repo_id: str, names: list[str]) -> None:
             f"{repo_id}: its weights are a pickle, which can run code when it is read and is refused; "
             "look for a revision or a copy of the model with safetensors weights"
         )
+    if any(name.endswith(".gguf") for name in names):
+        raise InputError(f"{repo_id}: holds GGUF files; download one of them and give the file")
     raise InputError(f"{repo_id}: no safetensors weights in this repository")

@@ -17,21 +17,18 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, Repository
 from huggingface_hub.utils import enable_progress_bars, validate_repo_id
 
 from ..atomic import atomic_file
+from ..command_line import CONVERT
 from ..errors import InputError
 from ..modeling.families import FAMILIES
-from .checkpoint import code_files_in
+from .companions import code_files_in, companions
 from .export_record import ADAPTER_CONFIG, EXPORT_NAME, read_record
 from .model_card import CARD_NAME, CARD_TAG, FIGURE_STEM, with_address
 from .source import PROFILE_NAME, read_config
 from .weights import INDEX_NAME, read_shards
 
 _FILES = (
-    "config.json", "generation_config.json", INDEX_NAME, PROFILE_NAME, EXPORT_NAME, CARD_NAME,
-    f"{FIGURE_STEM}.png", f"{FIGURE_STEM}.svg",
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
-    "vocab.txt", "merges.txt", "chat_template.json", "chat_template.jinja",
+    "config.json", INDEX_NAME, PROFILE_NAME, EXPORT_NAME, CARD_NAME, f"{FIGURE_STEM}.png", f"{FIGURE_STEM}.svg",
 )  # fmt: skip
-_PATTERNS = ("*.model", "tokenizer.model*", "LICENSE*", "NOTICE*", "USE_POLICY*")
 _ADAPTER_FILES = (ADAPTER_CONFIG, "adapter_model.safetensors")
 _WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
 _ANY_WEIGHTS = (".safetensors", ".bin", ".gguf")
@@ -112,7 +109,7 @@ def upload(folder: Path, repo_id: str, *, quiet: bool = False) -> str:
                 partial.write_text(after, encoding="utf-8")
     if not quiet:
         enable_progress_bars()
-    go_on = f"python convert.py --out {shlex.quote(str(folder))} --push-to-hub {repo_id}"
+    go_on = f"{CONVERT} --out {shlex.quote(str(folder))} --push-to-hub {repo_id}"
     try:
         api = HfApi()
         there = api.list_repo_files(repo_id)
@@ -146,8 +143,7 @@ def checkpoint_files(folder: Path) -> list[str]:
         found = _adapters(folder, record.languages)
     else:
         found = [*_code(folder), *(shard.path for shard in read_shards(folder))]
-    found += [folder / name for name in _FILES]
-    found += [path for pattern in _PATTERNS for path in folder.glob(pattern)]
+    found += [*(folder / name for name in _FILES), *companions(folder)]
     return sorted({path.relative_to(folder).as_posix() for path in found if path.is_file()})
 
 

@@ -40,8 +40,8 @@ def pick_dtype(name: str, device: torch.device) -> str:
 def load_tokenizer(source: Source) -> Any:
     """Raises InputError: it cannot be loaded."""
     try:
-        return AutoTokenizer.from_pretrained(source.folder)
-    except (OSError, ValueError, RuntimeError) as error:
+        return AutoTokenizer.from_pretrained(source.folder, trust_remote_code=False)
+    except Exception as error:  # whatever its readers find wrong with a user's files
         raise _unusable(source, error, "its tokenizer ") from error
 
 
@@ -54,7 +54,7 @@ def load_model(source: Source, dtype: str, device: torch.device, **overrides: An
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source.folder, dtype=dtype, device_map={"": device}, output_loading_info=True, **overrides
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # whatever transformers finds wrong with a user's files
         raise _unusable(source, error) from error
     model, info = loaded
     if missing := sorted(name for name in info["missing_keys"] if not is_added(name)):
@@ -63,7 +63,7 @@ def load_model(source: Source, dtype: str, device: torch.device, **overrides: An
 
 
 @contextmanager
-def on_disk(folder: Path, *, may_be_left: Callable[[str], bool] = is_added, **kwargs: Any) -> Iterator[Any]:
+def on_disk(folder: Path, *, may_be_left: Callable[[str], bool], **kwargs: Any) -> Iterator[Any]:
     """The causal language model in a folder, in eval mode.
 
     Its weights stay on disk and are read layer by layer, so that this needs no more memory than the largest of them.

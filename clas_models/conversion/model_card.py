@@ -14,6 +14,7 @@ from ..modeling.auto_language import AUTO
 from ..profiling.bridge_layers import BridgeLayers, format_layers
 from ..profiling.layer_table import LayerTable
 from ..profiling.neuron_profile import NeuronProfile
+from .chosen_masks import ChosenMasks
 from .detector import MadeDetector
 from .hub_models import is_hub_id
 from .in_force import card_lines, format_strength
@@ -22,7 +23,7 @@ from .source import Source
 FIGURE_STEM = "neuron_categories"
 CARD_NAME = "README.md"
 CARD_TAG = "clas"
-# What `python -m eval card` puts scores between.
+# What `clas-eval card` puts scores between.
 RESULTS_BEGIN, RESULTS_END = "<!-- results -->", "<!-- /results -->"
 PLACEHOLDER = "PATH_OR_ID"
 _ADDRESS = re.compile(r"\n<!-- address: (\S+) -->\n")
@@ -80,7 +81,9 @@ Without `language=` {default}. Strengths can be changed on a loaded model with
 {gamma}
 {vectors}| profiled languages | {languages} |
 | profiled on | {corpus}, {samples} samples in each language, {tokens:,} tokens in all, at most {max_length} a sample |
-| active means | {statistic} of the activation above {threshold:g} |
+| active means | {active_means} |
+| masks | {masks} |
+| stability | {stability} |
 | language detector | {detector} |
 
 A neuron that is active in none of the profiled languages is dead; in one, language-specific; in some, partial-shared;
@@ -121,8 +124,8 @@ Method: Pokharel, Agrawal, Nagar, *Cross-Lingual Activation Steering for Multili
 """
 
 NOT_MEASURED = "How likely plain text is with these strengths was not measured: there was no forward pass."
-_NO_RESULTS = """Nothing was evaluated when this checkpoint was made. `python -m eval run` compares it with its base
-model, and `python -m eval card` writes the scores here."""
+_NO_RESULTS = """Nothing was evaluated when this checkpoint was made. `clas-eval run` compares it with its base
+model, and `clas-eval card` writes the scores here."""
 
 
 def model_card(
@@ -131,15 +134,14 @@ def model_card(
     profile: NeuronProfile,
     table: LayerTable,
     bridge: BridgeLayers,
-    statistic: str,
-    threshold: float,
+    masks: ChosenMasks,
     detector: MadeDetector | None = None,
 ) -> str:
     """The card's text, metadata included.
 
-    `fields` are the steering fields of the configuration; `statistic` and `threshold` said whether a neuron is active.
+    `fields` are the steering fields of the configuration.
     """
-    rows = [row for row in table.rows if row.layer in bridge.layers]
+    shared, specific = masks.shares
     base = source.name if is_hub_id(source.name) and source.from_hub else None
     return _TEMPLATE.format(
         metadata=card_metadata(
@@ -154,8 +156,8 @@ def model_card(
         layers=format_layers(bridge.layers),
         num_layers=source.num_layers,
         reason=bridge.reason,
-        shared=sum(row.partial_shared for row in rows) / len(rows) / 100,
-        specific=sum(row.language_specific for row in rows) / len(rows) / 100,
+        shared=shared,
+        specific=specific,
         anchor=fields["anchor_language"],
         default=_default(fields["language"]),
         detector=_detector(detector),
@@ -166,8 +168,9 @@ def model_card(
         samples=profile.provenance.samples,
         tokens=int(profile.tokens.sum()),
         max_length=profile.provenance.max_length,
-        statistic=statistic,
-        threshold=threshold,
+        active_means=masks.active_means,
+        masks="the partial-shared and the language-specific neurons of the profile" if masks.own is None else masks.own,
+        stability=masks.stability,
         figure=FIGURE_STEM,
         table=table.to_markdown(bridge.layers),
         plain_text=NOT_MEASURED,

@@ -17,6 +17,7 @@ import torch
 
 from ..atomic import atomic_file
 from ..errors import InputError
+from ..json_data import parse_json
 from ..profiling.corpora import PROFILED_ROWS, ParallelCorpus, load_corpus
 from ..profiling.neuron_profile import FORMATS, NeuronProfile
 from ..profiling.profiler import profile_neurons
@@ -186,7 +187,7 @@ def _request(options: ConversionOptions, source: Source, corpus: ParallelCorpus,
 
 def _finished_profile(folder: Path, request: dict[str, Any]) -> NeuronProfile | None:
     try:
-        if json.loads((folder / REQUEST_NAME).read_text()) != request:
+        if parse_json((folder / REQUEST_NAME).read_text()) != request:
             return None
         return NeuronProfile.load(folder / PROFILE_NAME)
     except (OSError, ValueError):

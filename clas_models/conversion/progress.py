@@ -1,6 +1,6 @@
 """What a conversion tells while it runs: lines, and bars with rates and remaining time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,6 +12,14 @@ from ..command_line import Messages
 @dataclass(frozen=True)
 class Progress(Messages):
     """The lines and bars of a conversion."""
+
+    def tell_unused(self, name: str, tensors: Sequence[str]) -> None:
+        """Say which tensors of a source its model has no use for."""
+        if tensors:
+            more = ", …" if len(tensors) > 1 else ""
+            self.say(
+                f"note: {name}: {len(tensors)} of its tensors have no use there ({tensors[0]}{more}); they travel along"
+            )
 
     @contextmanager
     def profiling(self, rows: int) -> Iterator[Callable[[str, int, int], None]]:

@@ -4,24 +4,25 @@ Gives a `Source`: a folder with a configuration of a supported family and whole 
 from it is left to the caller.
 """
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from transformers import PreTrainedConfig
+from transformers import GenerationConfig, PreTrainedConfig
 
 from ..errors import InputError
+from ..json_data import parse_json
 from ..modeling.configuration_clas import OLD_FIELDS, STEERING_FIELDS
 from ..modeling.families import family_of
 from ..modeling.family import Family
-from ..modeling.tensor_names import is_mask, layer_weight, vectors_name
+from ..modeling.tensor_names import is_added, vectors_name
 from ..profiling.neuron_profile import NeuronProfile
 from . import gguf_source
-from .export_record import refuse_adapter
 from .hub_models import download_model, is_hub_id
+from .kinds import check_config, refuse_pointer, refuse_pointers, refuse_without_config
+from .tensor_check import unused_tensors
 from .weights import Shard, fingerprint, read_shards, read_tensor
 
 PROFILE_NAME = "neuron_profile.safetensors"
@@ -32,7 +33,7 @@ class Source:
     """A checkpoint to convert.
 
     `name` is what the user called it, `raw_config` its `config.json` as it stands, `from_hub` whether the folder is the
-    Hub's own cache, whose files never change.
+    Hub's own cache, whose files never change, `unused` the tensors that its model has no use for and that travel along.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Source:
     config: PreTrainedConfig
     shards: tuple[Shard, ...]
     from_hub: bool
+    unused: tuple[str, ...] = ()
 
     @property
     def is_steered(self) -> bool:
@@ -57,6 +59,10 @@ class Source:
         """`config.json` without the fields of steering, in this version and in older ones."""
         dropped = {*STEERING_FIELDS, *OLD_FIELDS, "auto_map"}
         return {name: value for name, value in self.raw_config.items() if name not in dropped}
+
+    def may_be_left(self, tensor: str) -> bool:
+        """Whether the plain model has no use for a tensor: one that steering added, or one that is unused anyway."""
+        return is_added(tensor) or tensor in self.unused
 
     @property
     def profile_path(self) -> Path | None:
@@ -88,7 +94,11 @@ class Source:
         if not self.has_vectors or config.languages != list(languages) or config.anchor_language != anchor:
             return {}
         shape = (len(languages), config.hidden_size)
-        return {layer: read_tensor(self.shards, vectors_name(layer), shape=shape) for layer in config.vector_layers}
+        vectors = {layer: read_tensor(self.shards, vectors_name(layer), shape=shape) for layer in config.vector_layers}
+        for layer, table in vectors.items():
+            if not (table.is_floating_point() and bool(table.isfinite().all())):
+                raise InputError(f"{self.folder}: {vectors_name(layer)!r} are not finite numbers; convert it again")
+        return vectors
 
 
 def open_source(model: str, scratch: Path, dtype: str = "auto", *, quiet: bool = False) -> Source:
@@ -97,7 +107,7 @@ def open_source(model: str, scratch: Path, dtype: str = "auto", *, quiet: bool =
     The weights of a GGUF file are written to `scratch` as safetensors, in the precision `dtype`, and kept for the next
     attempt; `quiet` shows no bar then.
 
-    Raises InputError: it is none of these, not a supported family, or damaged.
+    Raises InputError: it is none of these, not a supported family, another kind of model, or damaged.
     """
     path = Path(model).expanduser()
     if path.is_dir():
@@ -105,9 +115,11 @@ def open_source(model: str, scratch: Path, dtype: str = "auto", *, quiet: bool =
     if path.is_file() and gguf_source.is_gguf(path):
         return _from_folder(gguf_source.dequantize(path, scratch, dtype, quiet=quiet), model, from_hub=False)
     if path.is_file():
+        refuse_pointer(path)
+    if path.exists():
         raise InputError(f"{model}: a file, but not GGUF; give the folder of a checkpoint, a .gguf file or a Hub id")
     check_name(model)
-    return _from_folder(download_model(model), model, from_hub=True)
+    return _from_folder(download_model(model, _check_first), model, from_hub=True)
 
 
 def check_name(model: str) -> None:
@@ -117,29 +129,39 @@ def check_name(model: str) -> None:
 
 
 def _from_folder(folder: Path, name: str, *, from_hub: bool) -> Source:
+    refuse_pointers(folder)
     raw = read_config(folder)
-    try:
-        family = family_of(raw.get("model_type"))
-    except ValueError as error:
-        raise InputError(f"{folder}: {error}") from error
+    family = check_config(name, folder, raw)
     config_class = family.config if raw["model_type"] == family.model_type else family.base_config
+    shards = read_shards(folder)
+    layers, tensors = raw.get("num_hidden_layers"), sum(len(shard.tensors) for shard in shards)
+    if isinstance(layers, int) and layers > tensors:  # some configurations make a list of so many entries
+        raise InputError(f"{folder / 'config.json'}: num_hidden_layers is {layers}, the weights are {tensors} tensors")
     try:
         config = config_class.from_dict(dict(raw))
     except Exception as error:  # whatever the configuration class finds wrong with a user's file
         raise InputError(f"{folder / 'config.json'}: not a usable configuration: {error}") from error
-    source = Source(name, folder, family, raw, config, read_shards(folder), from_hub)
-    _check_neurons(source)
-    return source
+    _check_generation(folder / "generation_config.json")
+    source = Source(name, folder, family, raw, config, shards, from_hub)
+    plain = family.base_config.from_dict({**source.base_fields, "model_type": family.base})
+    return replace(source, unused=unused_tensors(name, plain, source.shards))
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The folder's `config.json` as a dictionary. Raises InputError: it is missing, or not a JSON object."""
+def _check_first(folder: Path, name: str) -> None:
+    """What a download of weights must not be wasted on."""
+    check_config(name, folder, read_config(folder, name))
+
+
+def read_config(folder: Path, name: str = "") -> dict[str, Any]:
+    """The folder's `config.json` as a dictionary; `name` is what the user calls the folder.
+
+    Raises InputError: it is missing, or not a JSON object.
+    """
     path = folder / "config.json"
     if not path.is_file():
-        refuse_adapter(folder)
-        raise InputError(f"{folder}: no config.json, so not a Transformers checkpoint")
+        refuse_without_config(folder, name or str(folder))
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error})") from error
     if not isinstance(raw, dict):
@@ -168,21 +190,10 @@ def check_profile_fits(profile: NeuronProfile, source: Source, place: Path) -> N
             )
 
 
-def _check_neurons(source: Source) -> None:
-    """Every layer's MLP is there under the names and in the shapes of a causal language model."""
-    tensors = {name: info for shard in source.shards for name, info in shard.tensors.items()}
-    hidden, neurons = int(source.config.hidden_size), source.num_neurons
-    shapes = {"gate_proj": (neurons, hidden), "up_proj": (neurons, hidden), "down_proj": (hidden, neurons)}
-    for layer in range(source.num_layers):
-        for part, shape in shapes.items():
-            name = layer_weight(layer, f"mlp.{part}")
-            if name not in tensors:
-                raise InputError(f"{source.folder}: no tensor {name!r}; only causal language models can be converted")
-            if tensors[name].shape != shape:
-                raise InputError(
-                    f"{source.folder}: tensor {name!r} has the shape {list(tensors[name].shape)}, but the "
-                    f"configuration says {list(shape)}"
-                )
-    for name, info in tensors.items():
-        if is_mask(name) and info.shape != (neurons,):
-            raise InputError(f"{source.folder}: mask {name!r} has the shape {list(info.shape)}, expected {[neurons]}")
+def _check_generation(path: Path) -> None:
+    """A file that goes into what is made, where a model could not be loaded with a damaged one."""
+    try:
+        if path.is_file():
+            GenerationConfig.from_pretrained(path.parent)
+    except Exception as error:  # whatever its reader finds wrong with a user's file
+        raise InputError(f"{path}: not a generation configuration ({error}); download it again") from error

@@ -1,12 +1,11 @@
 """A folder that appears under its final name whole or not at all, and keeps finished work for the next attempt."""
 
-import os
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..atomic import LOCK_NAME, folder_lock, fsync_path
+from ..atomic import LOCK_NAME, check_place, folder_lock, fsync_path
 from ..errors import InputError
 from ..keeping import refuse_loss, refuse_runs_within
 from ..modeling.families import FAMILIES
@@ -29,11 +28,7 @@ def check_target(out: Path, *, overwrite: bool) -> None:
         if not _is_replaceable(out):
             raise InputError(f"{out}: not a steered checkpoint, so --overwrite leaves it alone; give another --out")
         refuse_runs_within(out)
-    parent = out.parent
-    while not parent.exists():
-        parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise InputError(f"{out}: {parent} is not a folder that can be written; give another --out")
+    check_place(out.parent)
 
 
 def _is_replaceable(out: Path) -> bool:
@@ -87,8 +82,14 @@ def _publish(folder: Path, out: Path, *, overwrite: bool) -> None:
     check_target(out, overwrite=overwrite)  # somebody may have made it in the meantime
     old = out.with_name(f".{out.name}.replaced")
     shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
+    replaces = out.exists()
+    if replaces:
         out.rename(old)
-    folder.rename(out)
+    try:
+        folder.rename(out)
+    except OSError:
+        if replaces:
+            old.rename(out)
+        raise
     fsync_path(out.parent)
     shutil.rmtree(old, ignore_errors=True)

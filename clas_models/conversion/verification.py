@@ -8,6 +8,7 @@ import torch
 from ..errors import InputError, VerificationError
 from .checkpoint import SteeredCheckpoint
 from .loading import on_disk
+from .reading import check_reading
 from .weights import fingerprint, read_shards
 
 _TOKENS = 8
@@ -17,16 +18,18 @@ _TRIED_ALPHA = 1.0  # where the default is 0, that is whether the tables do what
 def verify(folder: Path, checkpoint: SteeredCheckpoint) -> None:
     """Load `folder` with `AutoModelForCausalLM` and compare it with what was to be written.
 
-    Checks that the base weights are the source's, that no tensor is missing or left over, that what steering added is
-    what was given, and that one forward pass steers a row of another language and no row of the anchor.
+    Checks that the base weights are the source's, that no tensor is missing, or left over but those of the source,
+    that what steering added is what was given, that text and chats are read as in the source, and that one forward pass
+    steers a row of another language and no row of the anchor.
 
     Raises:
-        InputError: the model's own logits, or the steered ones, are not finite.
+        InputError: text is read in another way; the model's own logits, or the steered ones, are not finite.
         VerificationError: something differs.
     """
     if fingerprint(read_shards(folder)) != checkpoint.source.fingerprint:
         raise VerificationError(f"{folder}: the weights written differ from those of {checkpoint.source.name}")
-    with on_disk(folder, may_be_left=lambda name: False) as model:
+    check_reading(checkpoint.source, folder)
+    with on_disk(folder, may_be_left=checkpoint.source.unused.__contains__) as model:
         _check_added(folder, model, checkpoint)
         _check_forward(folder, model, checkpoint.source.name)
 

@@ -4,7 +4,6 @@ Nothing here needs a model; what a checkpoint's folder means is `source.py`'s bu
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import InputError
+from ..json_data import parse_json
 from ..modeling.tensor_names import current_name, is_added
 
 INDEX_NAME = "model.safetensors.index.json"
@@ -59,7 +59,7 @@ def read_shard(path: Path) -> Shard:
         raw = file.read(length)
     data = 8 + length
     try:
-        header = json.loads(raw)
+        header = parse_json(raw)
         tensors = {name: _tensor(entry, data) for name, entry in header.items() if name != "__metadata__"}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: its header is damaged ({error}); download it again") from error
@@ -97,19 +97,20 @@ def read_shards(folder: Path) -> tuple[Shard, ...]:
                 f"{folder}: its weights are a pickle ({pickles[0]}), which can run code when it is read and is "
                 "refused; save the model again with safetensors (save_pretrained does)"
             )
+        if parts := sorted(path.name for path in folder.glob("model-*-of-*.safetensors")):
+            raise InputError(f"{folder}: shards ({parts[0]}) without {INDEX_NAME}; download that, too")
         raise InputError(f"{folder}: no weights; expected {SINGLE_NAME}, or shards with {INDEX_NAME}")
     try:
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        weight_map = parse_json(index.read_text(encoding="utf-8"))["weight_map"]
         names = sorted(map(str, set(weight_map.values())))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{index}: not a usable index ({error}); download it again") from error
-    shards = []
-    for name in names:
-        if Path(name).name != name:
-            raise InputError(f"{index}: the shard {name!r} is not a file of this folder")
-        if not (folder / name).is_file():
-            raise InputError(f"{folder / name}: the shard is missing, the index names it; download it again")
-        shards.append(read_shard(folder / name))
+    if outside := [name for name in names if Path(name).name != name]:
+        raise InputError(f"{index}: the shard {outside[0]!r} is not a file of this folder")
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        more = f", and so are {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise InputError(f"{folder / missing[0]}: the shard is missing, the index names it{more}; download it again")
+    shards = [read_shard(folder / name) for name in names]
     where = {tensor: shard.path.name for shard in shards for tensor in shard.tensors}
     if wrong := sorted(tensor for tensor, name in weight_map.items() if where.get(tensor) != name):
         raise InputError(f"{folder / weight_map[wrong[0]]}: tensor {wrong[0]!r} is missing, the index names it")

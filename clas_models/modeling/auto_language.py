@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .language_detector import UNNAMED_CLASSES, LanguageDetector
+from .language import Language, language_ids
+from .language_detector import LanguageDetector
 
 AUTO = "auto"
 OTHER = "other"
@@ -27,8 +28,8 @@ class DetectedLanguage:
         code: the language, "other" for one that the detector has no name for.
         language_id: what steers the row: the position among the profiled languages, or their number for any other.
         confidence: of `code`, 0 to 1.
-        confidences: of every language that the detector knows, the anchor and "other" included; they sum to 1.  They
-            follow the order of the evidence and are not calibrated.
+        confidences: of every language that the detector knows, the anchor and "other" included; they sum to 1.  The
+            converter calibrates them on sentences that it kept from the detector.
     """
 
     code: str
@@ -40,6 +41,35 @@ class DetectedLanguage:
 def is_auto(language: object) -> bool:
     """Whether a row's language is left to the detector."""
     return isinstance(language, str) and language.strip().lower() == AUTO
+
+
+def with_default(language: Language, default: Any) -> Any:
+    """What a caller names, with `default` where nothing is named: for the batch, or for a row of a list."""
+    if isinstance(language, (list, tuple)):
+        return [default if entry is None else entry for entry in language]
+    return default if language is None else language
+
+
+def asks_detector(language: object) -> bool:
+    """Whether the language of any row is left to the detector."""
+    return any(map(is_auto, language)) if isinstance(language, (list, tuple)) else is_auto(language)
+
+
+def fill_in(language: Any, decided: Tensor, languages: Sequence[str]) -> Tensor:
+    """The ids int64 `[batch]` of rows that are named and of rows that are left to the detector.
+
+    Args:
+        language: "auto", or a list with "auto" for some rows.
+        decided: ids `[batch]`, what holds for those.
+        languages: the profiled ones.
+
+    Raises TypeError, ValueError: an entry is no language, or there is not one for each row.
+    """
+    if isinstance(language, str):
+        return decided
+    named = [None if is_auto(entry) else entry for entry in language]
+    ids = language_ids(named, languages, len(decided), decided.device, check_values=False)
+    return torch.where(torch.tensor([is_auto(entry) for entry in language], device=decided.device), decided, ids)
 
 
 def decide(
@@ -60,7 +90,7 @@ def decide(
     if detector is None:
         raise ValueError(
             'language: "auto", but the checkpoint has no language detector; pass language= with a code such as "de", '
-            "or add a detector with convert.py"
+            "or add a detector with clas-convert"
         )
     if input_ids is None:
         raise ValueError('language: "auto" cannot be decided from inputs_embeds alone; pass language=')
@@ -99,18 +129,11 @@ def detect(
     detector: LanguageDetector, anchor_language: str, input_ids: Tensor, attention_mask: Tensor | None
 ) -> list[DetectedLanguage]:
     """What the detector says of every row of `[batch, tokens]`, for a person to read."""
-    ids, evidence, threshold = detector(input_ids, attention_mask)
-    shares = torch.cat([threshold[:, None], evidence], dim=1).softmax(dim=1)
-    names = (anchor_language, *detector.detector_languages, *[OTHER] * UNNAMED_CLASSES)
-    best = torch.where(ids == detector.anchor_id, 0, evidence.argmax(dim=1) + 1)
+    decision = detector(input_ids, attention_mask)
+    names = (anchor_language, *detector.detector_languages, OTHER)
     return [
-        _detected(names, names[place], language_id, row)
-        for place, language_id, row in zip(best.tolist(), ids.tolist(), shares.tolist(), strict=True)
+        DetectedLanguage(names[place], language_id, row[place], dict(zip(names, row, strict=True)))
+        for place, language_id, row in zip(
+            decision.names.tolist(), decision.language_ids.tolist(), decision.confidences.tolist(), strict=True
+        )
     ]
-
-
-def _detected(names: Sequence[str], code: str, language_id: int, shares: Sequence[float]) -> DetectedLanguage:
-    confidences = dict.fromkeys(names, 0.0)
-    for name, share in zip(names, shares, strict=True):
-        confidences[name] += share
-    return DetectedLanguage(code, language_id, confidences[code], confidences)

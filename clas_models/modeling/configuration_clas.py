@@ -19,11 +19,11 @@ from transformers.utils import logging
 
 from .add import Add
 from .auto_language import AUTO, is_auto
-from .language import language_code
+from .language_tags import language_code, matching, own_code
 from .name_tables import join_peft_tables
 from .positions import LAST, checked_positions
 from .scale import Scale
-from .steering import Strengths, by_language_id
+from .steering import Strengths, by_language_id, warn_of_negative_factors
 from .version import VERSION, check_version
 
 logger = logging.get_logger(__name__)
@@ -36,6 +36,7 @@ MODEL_CLASSES = {
     "AutoModelForQuestionAnswering": "ForQuestionAnswering",
 }
 STRENGTHS = ("alpha", "beta", "gamma", "vector_strength")
+_DEFAULT_STRENGTH = 1.0  # of alpha and vector_strength
 # Fields that version 0.1 had under another name, or has no use for any more.
 _RENAMED = {"gate_languages": "detector_languages"}
 _DROPPED = ("overwrite_layers", "overwrite")
@@ -47,11 +48,12 @@ class ClasConfigMixin:
     """The steering fields of a checkpoint, the same for every family.
 
     Args:
-        languages: ISO 639-1 codes of the profiled languages; a language's position here is its id.
+        languages: canonical tags of the profiled languages; a language's position here is its id.
         anchor_language: the language that is never steered, one of `languages`.
         bridge_layers: indices of the layers that CLAS steers, each in `0 .. num_hidden_layers - 1`.
         alpha: strength and direction of the blend: one number for every language but the anchor, or a mapping from
-            language to number with the key "default" for all that it does not name.
+            language to number with the key "default" for all that it does not name; without it the default is 1, and
+            where strengths are changed it stays as it was.
         beta: how much a shared neuron is boosted.
         gamma: how much a language-specific neuron is damped.
         vector_layers: indices of the layers after which a vector of the row's language is added.
@@ -61,6 +63,9 @@ class ClasConfigMixin:
             language that is not the anchor.
         detector_languages: the languages that the checkpoint's detector tells from the anchor, profiled or not; None is
             a checkpoint without a detector.
+        detector_floor: a row whose language the detector gives a lower confidence, 0 to 1, is taken for the anchor; 0
+            takes every answer.
+        detector_temperature, detector_handicap: how the converter calibrated the detector; see `DetectorCalibration`.
         clas_version: the version of this package that wrote the checkpoint.
 
     Raises TypeError, ValueError: a field cannot be used.
@@ -69,14 +74,17 @@ class ClasConfigMixin:
     languages: list[str] = field(default_factory=lambda: ["en"])
     anchor_language: str = "en"
     bridge_layers: list[int] = field(default_factory=list)
-    alpha: float | dict[str, float] = 1.0
+    alpha: float | dict[str, float] = _DEFAULT_STRENGTH
     beta: float = 0.4
     gamma: float = 0.2
     vector_layers: list[int] = field(default_factory=list)
-    vector_strength: float | dict[str, float] = 1.0
+    vector_strength: float | dict[str, float] = _DEFAULT_STRENGTH
     vector_positions: str = LAST
     language: str | None = None
     detector_languages: list[str] | None = None
+    detector_floor: float = 0.0
+    detector_temperature: float = 1.0
+    detector_handicap: float = 0.0
     clas_version: str = VERSION
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -96,10 +104,17 @@ class ClasConfigMixin:
                 "if saved after set_steering(overwrite=False). See model.intervening"
             )
         config_dict = {name: value for name, value in config_dict.items() if name not in _DROPPED}
+        kwargs = {name: _completed(name, value, config_dict.get(name)) for name, value in kwargs.items()}
         result = super().from_dict(config_dict, **kwargs)
         config = result[0] if isinstance(result, tuple) else result
         config.validate_steering()
         return result
+
+    def update(self, config_dict: dict[str, Any]) -> None:
+        """As in the base class; strengths by language that come without a default keep the one in force."""
+        super().update(
+            {name: _completed(name, value, getattr(self, name, None)) for name, value in config_dict.items()}
+        )
 
     @classmethod
     def code_map(cls) -> dict[str, str]:
@@ -135,11 +150,10 @@ class ClasConfigMixin:
         """Check all steering fields, alone and against each other, and bring codes into their normal form."""
         check_version(self.clas_version)
         self.languages = _languages(self.languages, "languages")
-        self.anchor_language = language_code(self.anchor_language, "anchor_language")
-        if self.anchor_language not in self.languages:
-            raise ValueError(
-                f"anchor_language: {self.anchor_language!r} is not among the languages {', '.join(self.languages)}"
-            )
+        anchor = language_code(self.anchor_language, "anchor_language", self.languages)
+        if (found := matching(anchor, self.languages)) is None:
+            raise ValueError(f"anchor_language: {anchor!r} is not among the languages {', '.join(self.languages)}")
+        self.anchor_language = found
         self.bridge_layers = _layers(self.bridge_layers, "bridge_layers", self.num_hidden_layers)
         self.vector_layers = _layers(self.vector_layers, "vector_layers", self.num_hidden_layers)
         self.vector_positions = checked_positions(self.vector_positions, "vector_positions")
@@ -150,6 +164,8 @@ class ClasConfigMixin:
             self.vector_strength, "vector_strength", self.languages, self.anchor_language
         )
         self._validate_language()
+        if self.bridge_layers:
+            warn_of_negative_factors(self.scale_rule.strengths, self.languages)
 
     def _validate_language(self) -> None:
         if self.detector_languages is not None:
@@ -159,18 +175,28 @@ class ClasConfigMixin:
                     f"detector_languages: {self.anchor_language!r} is the anchor language, which the detector tells "
                     "all others from; leave it out"
                 )
+        self.detector_floor = _strength(self.detector_floor, "detector_floor")
+        if not 0 <= self.detector_floor <= 1:
+            raise ValueError(f"detector_floor: {self.detector_floor:g} is no confidence; allowed is 0 to 1")
+        self.detector_temperature = _strength(self.detector_temperature, "detector_temperature")
+        if self.detector_temperature <= 0:
+            raise ValueError(f"detector_temperature: {self.detector_temperature:g}; allowed is a number above 0")
+        self.detector_handicap = _strength(self.detector_handicap, "detector_handicap")
+        if self.detector_handicap < 0:
+            raise ValueError(f"detector_handicap: {self.detector_handicap:g}; allowed is 0 or a number above it")
         if is_auto(self.language):
             self.language = AUTO
             if self.detector_languages is None:
                 raise ValueError(
                     'language: "auto", but the checkpoint has no language detector (detector_languages is None); name '
-                    'a language such as "de", or add a detector with convert.py'
+                    'a language such as "de", or add a detector with clas-convert'
                 )
         elif self.language is not None:
-            self.language = language_code(self.language, "language")
+            own = (*self.languages, *(self.detector_languages or ()))
+            self.language = language_code(self.language, "language", own)
 
     def with_strengths(self, **strengths: Any) -> Any:
-        """A copy with other strengths, checked; None leaves one as it is.
+        """A copy with other strengths, checked; None leaves one as it is, and a mapping without "default" its default.
 
         Args:
             strengths: any of STRENGTHS.
@@ -182,7 +208,7 @@ class ClasConfigMixin:
         config = deepcopy(self)
         for name, value in strengths.items():
             if value is not None:
-                setattr(config, name, dict(value) if isinstance(value, Mapping) else value)
+                setattr(config, name, _completed(name, value, getattr(self, name)))
         config.validate_steering()
         return config
 
@@ -206,13 +232,17 @@ STEERING_FIELDS = tuple(field.name for field in fields(ClasConfigMixin))
 def _languages(value: object, name: str) -> list[str]:
     if not isinstance(value, (list, tuple)):
         raise TypeError(f"{name}: {value!r} is of type {type(value).__name__}; allowed is a list of language codes")
-    codes = [language_code(code, f"{name}[{position}]") for position, code in enumerate(value)]
-    if not codes:
+    written: dict[str, str] = {}
+    for position, text in enumerate(value):
+        if not isinstance(text, str) or (code := own_code(text, shortest=2)) is None:
+            code = language_code(text, f"{name}[{position}]")
+        if code in written:
+            both = code if written[code] == text else f"{written[code]} and {text}, both {code},"
+            raise ValueError(f"{name}: {both} more than once in {list(value)}; each may stand there once")
+        written[code] = text
+    if not written:
         raise ValueError(f"{name}: the list is empty; it must hold at least one language")
-    if len(set(codes)) < len(codes):
-        repeated = sorted({code for code in codes if codes.count(code) > 1})
-        raise ValueError(f"{name}: {', '.join(repeated)} more than once in {codes}; each may stand there once")
-    return codes
+    return list(written)
 
 
 def _layers(value: object, name: str, num_layers: int) -> list[int]:
@@ -250,16 +280,27 @@ def _by_language(value: object, name: str, languages: list[str], anchor: str) ->
         return _strength(value, name)
     by_code: dict[str, float] = {}
     for key, number in value.items():
-        code = key if key == "default" else language_code(key, name)
+        code = key if key == "default" else _named(key, name, languages)
         if code in by_code:
             raise ValueError(f"{name}: {code!r} more than once in {value!r}; each language may stand there once")
         by_code[code] = _strength(number, f"{name}[{code!r}]")
-        if code not in (*languages, "default"):
-            raise ValueError(
-                f"{name}: {code!r} is not among the languages {', '.join(languages)}, nor the key 'default'"
-            )
-    if "default" not in by_code:
-        raise ValueError(f"{name}: {value!r} lacks the key 'default', the strength of languages that it does not name")
+    by_code.setdefault("default", _DEFAULT_STRENGTH)
     if by_code.get(anchor):
         raise ValueError(f"{name}: the anchor language {anchor!r} is never steered; allowed is 0, or leave it out")
     return by_code
+
+
+def _named(key: object, name: str, languages: list[str]) -> str:
+    """The profiled language that has a strength of its own."""
+    tag = language_code(key, name, languages)
+    if (code := matching(tag, languages)) is None:
+        raise ValueError(f"{name}: {tag!r} is not among the languages {', '.join(languages)}, nor the key 'default'")
+    return code
+
+
+def _completed(name: str, value: Any, before: Any) -> Any:
+    """A strength by language with the default of the one before, where it has none of its own."""
+    if name not in ("alpha", "vector_strength") or not isinstance(value, Mapping) or "default" in value:
+        return value
+    default = before.get("default") if isinstance(before, Mapping) else before
+    return {**value, "default": _DEFAULT_STRENGTH if default is None else default}

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
-from .auto_language import decide, is_auto, remember, remembered
-from .language import Language, language_code, resolve_language
+from .auto_language import asks_detector, decide, fill_in, is_auto, remember, remembered, with_default
+from .language import Language, resolve_language
+from .language_tags import language_code
 from .positions import ALL, PromptEnd, checked_positions
 
 
@@ -29,7 +30,7 @@ class ClasGenerationMixin:
         """As in the base class, with `language` as in `ClasModelMixin.forward`, one entry for each prompt.
 
         Without it, an entry `language` of `generation_config` holds, which is how a request to a server names one;
-        then one of the model's own `generation_config`; then `config.language`.
+        then one of the model's own `generation_config`; then `config.language`.  The same holds for None in a list.
 
         Beams and returned sequences follow their prompt's language.  What "auto" decides from the prompt holds for
         the whole generation, and for later ones that continue with its cache.
@@ -41,9 +42,9 @@ class ClasGenerationMixin:
         rows = prompt if prompt is not None else kwargs.get("inputs_embeds")
         kwargs |= self._prompt_end(positions, prompt, kwargs.get("inputs_embeds"))
         for source in (generation_config, self.generation_config, self.config):
-            language = getattr(source, "language", None) if language is None else language
-        if is_auto(language):
-            language = self._auto_language(prompt, rows, kwargs)
+            language = with_default(language, getattr(source, "language", None))
+        if asks_detector(language):
+            language = fill_in(language, self._auto_language(prompt, rows, kwargs), self.config.languages)
             remember(kwargs.get("past_key_values"), language, len(language))
             output = super().generate(inputs, generation_config, *args, language=language, **kwargs)
             if not isinstance(output, Tensor):
@@ -135,6 +136,9 @@ class ClasGenerationMixin:
         self._check_shared_rows(getattr(self.generation_config, "language", None))
         return super().init_continuous_batching(generation_config, *args, **kwargs)
 
+    def _code(self, language: str) -> str:
+        return language_code(language, "language", self.config.languages)
+
     def _check_shared_rows(self, named: Language) -> None:
         if self.config.add_rule.acts and self.config.vector_positions != ALL:
             raise ValueError(
@@ -142,7 +146,7 @@ class ClasGenerationMixin:
                 'batching, where requests share a row; set vector_positions="all", vector_strength=0, or use generate()'
             )
         fixed = self.config.language
-        same = isinstance(named, str) and not is_auto(named) and language_code(named, "language") == fixed
+        same = isinstance(named, str) and not is_auto(named) and self._code(named) == fixed
         if is_auto(fixed) or not (named is None or same):
             raise ValueError(
                 f"language: {fixed if named is None else named!r} cannot be kept for each request in continuous "

@@ -1,45 +1,34 @@
-"""Languages as users name them, and the ids that travel through the layers.
+"""The languages of a batch as ids, which are what travels through the layers.
 
-Ids are the positions in `config.languages`; one more id stands for every language that was not profiled.
+Ids are the positions in `config.languages`; one more id stands for every language that was not profiled.  What a user's
+word for a language means is said in `language_tags.py`.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
+from transformers.utils import logging
 
-Language: TypeAlias = str | Sequence[str] | Tensor | None
+from .language_tags import language_code, matching
 
-_CODE = re.compile(r"[a-z]{2,3}(-[a-z0-9]+)*")
+logger = logging.get_logger(__name__)
+
+Language: TypeAlias = str | Sequence[str | None] | Tensor | None
+
 ALLOWED = 'a code such as "de", a list of codes (one a row of the batch), or a LongTensor of ids (one a row)'
-
-
-def language_code(value: object, field: str) -> str:
-    """`value` as a lower-case language code, with `_` read as `-`.
-
-    Raises:
-        TypeError: it is not a string.
-        ValueError: it is not an ISO 639 code with optional subtags, such as "de", "zh-hans" or "sw".
-    """
-    if not isinstance(value, str):
-        raise TypeError(f'{field}: {value!r} is of type {type(value).__name__}; allowed is a code such as "de"')
-    code = value.strip().lower().replace("_", "-")
-    if not _CODE.fullmatch(code):
-        raise ValueError(f'{field}: {value!r} is not a language code; write an ISO 639-1 code such as "de" or "zh"')
-    return code
 
 
 def language_id(code: str, languages: Sequence[str], field: str = "language") -> int:
     """The id of a language: its position in `languages`, or `len(languages)` if it was not profiled.
 
-    A code that was not profiled itself stands for the nearest broader one that was: "en-us" is "en".
+    A tag that was not profiled itself stands for the nearest broader one that was: "en-US" is "en".
     """
-    code = language_code(code, field)
-    while code not in languages and "-" in code:
-        code = code[: code.rindex("-")]
-    return languages.index(code) if code in languages else len(languages)
+    if code in languages:
+        return languages.index(code)
+    found = matching(language_code(code, field, languages), languages)
+    return len(languages) if found is None else languages.index(found)
 
 
 def language_ids(
@@ -48,7 +37,7 @@ def language_ids(
     """The id of every row: int64 `[batch_size]` on `device`.
 
     Args:
-        language: what the caller gave; None is an unnamed language that is not the anchor.
+        language: what the caller gave; None, also in a list, is an unnamed language that is not the anchor.
         check_values: look at the values of a tensor, too.  On an accelerator that waits for the device, and a graph
             that is being compiled cannot do it; `generate` does it once for all its steps.
 
@@ -59,13 +48,16 @@ def language_ids(
     if language is None:
         return torch.full((batch_size,), len(languages), dtype=torch.long, device=device)
     if isinstance(language, str):
-        return torch.full((batch_size,), language_id(language, languages), dtype=torch.long, device=device)
+        return torch.full((batch_size,), told_language_id(language, languages), dtype=torch.long, device=device)
     if isinstance(language, Tensor):
         return _checked_ids(language, len(languages), batch_size, check_values).to(device=device, dtype=torch.long)
     if not isinstance(language, (list, tuple)):
         raise TypeError(f"language: {language!r} is of type {type(language).__name__}; allowed is {ALLOWED}")
     _check_length(len(language), batch_size)
-    ids = [language_id(code, languages, f"language[{row}]") for row, code in enumerate(language)]
+    ids = [
+        len(languages) if code is None else told_language_id(code, languages, f"language[{row}]")
+        for row, code in enumerate(language)
+    ]
     return torch.tensor(ids, dtype=torch.long, device=device)
 
 
@@ -74,6 +66,22 @@ def resolve_language(config: Any, language: Language, rows: Tensor, check_values
     if check_values is None:
         check_values = rows.device.type == "cpu" and not torch.compiler.is_compiling()
     return language_ids(language, config.languages, rows.shape[0], rows.device, check_values)
+
+
+def not_profiled(language: str, languages: Sequence[str]) -> str:
+    """What to warn of where rows are in a language that was not profiled."""
+    return (
+        f"language {language!r} was not profiled (profiled are {', '.join(languages)}); rows in it are steered with "
+        "the default alpha"
+    )
+
+
+def told_language_id(code: str, languages: Sequence[str], field: str = "language") -> int:
+    """As `language_id`; that a language was not profiled is said once."""
+    id_ = language_id(code, languages, field)
+    if id_ == len(languages) and not torch.compiler.is_compiling():
+        logger.warning_once(not_profiled(language_code(code, field, languages), languages))
+    return id_
 
 
 def _check_length(length: int, batch_size: int) -> None:

@@ -131,7 +131,14 @@ class PreNormLayerMixin(ClasDecoderLayerMixin):
 
 def put_write(layer: ClasDecoderLayerMixin, write: nn.Module | None) -> None:
     """Fill or empty the slot `write` of a layer; a rule goes to the device on which the layer computes."""
-    if write is not None:
-        down_proj = layer.mlp.down_proj
-        write = write.to(device_of(down_proj, down_proj.weight)).train(layer.training)
-    layer.mlp.write = write
+    layer.mlp.write = None if write is None else _placed(layer, write)
+
+
+def put_scale(layer: ClasDecoderLayerMixin, scale: nn.Module) -> None:
+    """Fill the slot `scale` of a layer, likewise: it becomes a bridge layer."""
+    layer.mlp.scale = _placed(layer, scale)
+
+
+def _placed(layer: ClasDecoderLayerMixin, rule: nn.Module) -> Any:
+    down_proj = layer.mlp.down_proj
+    return rule.to(device_of(down_proj, down_proj.weight)).train(layer.training)

@@ -1,11 +1,13 @@
 """The decoder that every steered family shares: how a row's language reaches the layers."""
 
+from copy import deepcopy
 from typing import Any
 
 from torch import Tensor, nn
 from transformers.cache_utils import Cache
 
-from .auto_language import decide, is_auto, is_packed
+from .auto_language import asks_detector, decide, fill_in, is_packed, with_default
+from .configuration_clas import STRENGTHS
 from .language import Language, resolve_language
 from .language_detector import LanguageDetector
 from .layers_clas import ClasDecoderLayerMixin
@@ -24,11 +26,8 @@ class ClasModelMixin(ClasPreTrainedMixin):
         super().__init__(config)
         self.layers = nn.ModuleList(self.layer_class(config, index) for index in range(config.num_hidden_layers))
         self.writes: tuple[Write, ...] = ()
-        self.language_detector = None
-        if config.detector_languages is not None:
-            self.language_detector = LanguageDetector(
-                config.vocab_size, config.detector_languages, config.languages, config.anchor_language
-            )
+        self.loaded_strengths = {name: deepcopy(getattr(config, name)) for name in STRENGTHS}
+        self.language_detector = LanguageDetector.of(config)
         self.post_init()
 
     def forward(
@@ -46,8 +45,9 @@ class ClasModelMixin(ClasPreTrainedMixin):
         """As in the base class.
 
         Args:
-            language: a code, a list of codes (one a row), int64 ids `[batch]`, or "auto": decided by the detector from
-                `input_ids`, which must then be the whole sequence; by default `config.language`.
+            language: a code, a list of codes (one a row), int64 ids `[batch]`, or "auto", also in a list: decided by
+                the detector from `input_ids`, which must then be the whole sequence; by default, and where a list has
+                None, `config.language`.
             positions: bool `[batch, tokens]`, the tokens that the checkpoint's vectors are added to.  It may be left
                 out where there are none, or where they act on all tokens; `generate` makes it from `vector_positions`.
 
@@ -57,14 +57,15 @@ class ClasModelMixin(ClasPreTrainedMixin):
             IndexError: an id outside the vocabulary.
         """
         rows = input_ids if input_ids is not None else inputs_embeds
-        language = self.config.language if language is None else language
-        if rows is not None and is_auto(language):
+        language = with_default(language, self.config.language)
+        if rows is not None and asks_detector(language):
             if is_packed(attention_mask, position_ids, kwargs):
                 raise ValueError(
                     'language: "auto" cannot be decided where several sequences share a row; name the one language of '
                     "the row, with language= or model.config.language"
                 )
-            language = decide(self.language_detector, input_ids, attention_mask, past_key_values)
+            decided = decide(self.language_detector, input_ids, attention_mask, past_key_values)
+            language = fill_in(language, decided, self.config.languages)
         if rows is not None:  # else the base class says what is missing
             kwargs["language_ids"] = resolve_language(self.config, language, rows)
             kwargs["positions"] = self._checked_positions(positions, rows)

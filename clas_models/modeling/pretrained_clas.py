@@ -15,6 +15,7 @@ from .auto_language import DetectedLanguage, detect
 from .configuration_clas import STRENGTHS
 from .language_detector import LanguageDetector
 from .layers_clas import put_write
+from .masks import ClasMasksMixin
 from .rule import Rule
 from .scale import ScaleInLayer
 from .tensor_names import DETECTOR_PREFIX, MASKS, OVERWRITE_TABLES, RENAMED
@@ -57,7 +58,7 @@ class Steering:
         return f"{scaled}; vectors in layers {layers} ({self.vector_positions}): {_listed(self.vector_strength)}"
 
 
-class ClasPreTrainedMixin:
+class ClasPreTrainedMixin(ClasMasksMixin):
     """Before any class of a family: how strengths are read and changed, and how the buffers come to life."""
 
     _keys_to_ignore_on_load_unexpected = [OVERWRITE_TABLES]
@@ -84,11 +85,12 @@ class ClasPreTrainedMixin:
         Reads what version 0.1 wrote.
 
         Raises ValueError: the checkpoint has no masks for a bridge layer, no vectors or no detector, that the
-        configuration or an override asks for.
+        configuration or an override asks for; or masks that overlap.
         """
         mapping = {**RENAMED, **(key_mapping or {})}
         model, info = super().from_pretrained(*args, output_loading_info=True, key_mapping=mapping, **kwargs)
         _check_missing(model.config, info["missing_keys"])
+        model.check_masks()
         return (model, info) if output_loading_info else model
 
     def save_pretrained(self, *args: Any, **kwargs: Any) -> Any:
@@ -136,10 +138,6 @@ class ClasPreTrainedMixin:
             vector_positions=config.vector_positions if adds else None,
         )
 
-    def _in_layers(self, kind: type[nn.Module]) -> list[Any]:
-        """A rule in every layer that has it, in the order of the layers."""
-        return [module for module in self.base_model.layers.modules() if isinstance(module, kind)]
-
     def set_steering(
         self,
         *,
@@ -164,6 +162,13 @@ class ClasPreTrainedMixin:
                 module.set_strengths(wanted.scale_rule.strengths)
             elif isinstance(module, AddInLayer):
                 module.set_strengths(wanted.add_rule.strengths)
+
+    def reset_steering(self) -> None:
+        """Put the strengths back that the model was loaded or built with, overrides in `from_pretrained` included.
+
+        Masks stay as they are, those of `set_masks`, too.
+        """
+        self.set_steering(**self.base_model.loaded_strengths)
 
     @contextmanager
     def temporary_steering(
@@ -220,7 +225,7 @@ class ClasPreTrainedMixin:
         """
         detector = self.base_model.language_detector
         if detector is None:
-            raise ValueError("the checkpoint has no language detector; convert.py adds one to a steered checkpoint")
+            raise ValueError("the checkpoint has no language detector; clas-convert adds one to a steered checkpoint")
         return detect(detector, self.config.anchor_language, input_ids, attention_mask)
 
     def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> Any:
@@ -243,13 +248,13 @@ def _check_missing(config: Any, missing_keys: Iterable[str]) -> None:
         (
             detector,
             f"detector_languages: {config.detector_languages}",
-            "convert.py adds a detector to a steered checkpoint",
+            "clas-convert adds a detector to a steered checkpoint",
         ),
         ((".add.vectors",), f"vector_layers: {config.vector_layers}", "allowed are layers with vectors"),
         (
             masks,
             f"bridge_layers: {config.bridge_layers}",
-            "allowed are layers with masks, and convert.py makes masks for other layers from the profile that it "
+            "allowed are layers with masks, and clas-convert makes masks for other layers from the profile that it "
             "carries",
         ),
     ):

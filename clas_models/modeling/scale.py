@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .derived import DerivedTable
-from .offloading import in_memory
+from .offloading import in_memory, keep_in_memory
 from .rule import NEURONS
 from .steering import Strengths, neuron_factors
 
@@ -94,6 +94,17 @@ class ScaleInLayer(nn.Module):
         """How many neurons are shared, and how many specific."""
         with in_memory(self):
             return int(self.shared_mask.sum()), int(self.specific_mask.sum())
+
+    def masks(self) -> tuple[Tensor, Tensor]:
+        """Copies of the shared and the specific mask, bool `[neurons]` on the CPU."""
+        with in_memory(self):
+            return self.shared_mask.to("cpu", copy=True), self.specific_mask.to("cpu", copy=True)
+
+    def set_masks(self, shared_mask: Tensor, specific_mask: Tensor) -> None:
+        """Put other masks in force, bool `[neurons]`, checked before.  In place: a compiled graph stays valid."""
+        keep_in_memory(self)
+        self.shared_mask.copy_(shared_mask)
+        self.specific_mask.copy_(specific_mask)
 
     def set_strengths(self, strengths: Strengths) -> None:
         """Put other strengths in force.  In place: a compiled graph stays valid."""

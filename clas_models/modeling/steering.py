@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
 
 
 def by_language_id(
@@ -41,6 +44,24 @@ class Strengths:
         """float64 `[ids, 2]`: the factor of a shared neuron, 1 + alpha beta, and of a specific one, 1 - alpha gamma."""
         alpha = torch.tensor(self.alpha, dtype=torch.float64, device="cpu")
         return torch.stack((1 + alpha * self.beta, 1 - alpha * self.gamma), dim=1)
+
+
+def negative_factors(strengths: Strengths, languages: Sequence[str]) -> str:
+    """What to warn of: the languages in which a factor is below 0, so that neurons change their sign; "" if none."""
+    codes = (*languages, "default")
+    told = [
+        f"{code} (alpha {alpha:g}): {factor:g} for {which} neurons"
+        for code, alpha, factors in zip(codes, strengths.alpha, strengths.scales().tolist(), strict=True)
+        for which, factor in zip(("shared", "specific"), factors, strict=True)
+        if factor < 0
+    ]
+    return f"strengths turn the sign of neurons, with factors below 0: {'; '.join(told)}" if told else ""
+
+
+def warn_of_negative_factors(strengths: Strengths, languages: Sequence[str]) -> None:
+    """Says it once for the same strengths."""
+    if negative := negative_factors(strengths, languages):
+        logger.warning_once(negative)
 
 
 def neuron_factors(shared_mask: Tensor, specific_mask: Tensor, scales: Tensor) -> Tensor:

@@ -2,13 +2,19 @@
 
 One decision, made once over the whole corpus ("CLAS", section 2.3: a dataset-level view): a neuron is active in a
 language when a statistic of its activations there exceeds a threshold, and the number of languages that it is active in
-gives its category.  The sums that a statistic is read from are `neuron_profile`'s business, percentages are
+gives its category.
+
+A threshold is of use where about half of the neurons lie above it.  The paper's statistic, the mean, is about as often
+above 0 as below; so is the frequency with 0.5.  Absolute values have no such number: how large they are differs from
+layer to layer and from model to model, so there the default is the median of the layer (docs/results/layers.md).
+
+The sums that a statistic is read from are `neuron_profile`'s business, percentages are
 `layer_table`'s, which layers to steer is `bridge_layers`'.
 """
 
 import enum
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -51,6 +57,10 @@ tokens with h > 0.
 """
 
 
+DEFAULT_THRESHOLDS: dict[str, float | None] = {"mean": 0.0, "mean_abs": None, "frequency": 0.5}
+"""Name of a statistic -> its threshold; None is the median over the neurons of the layer and all languages."""
+
+
 @dataclass(frozen=True, eq=False)
 class NeuronCategories:
     """The category of every profiled neuron, and the languages that it is active in.
@@ -88,27 +98,45 @@ class NeuronCategories:
         return row == Category.PARTIAL_SHARED, row == Category.LANGUAGE_SPECIFIC
 
 
-def categorize(profile: NeuronProfile, statistic: str = "mean", threshold: float = 0.0) -> NeuronCategories:
+def categorize(profile: NeuronProfile, statistic: str = "mean", threshold: float | None = None) -> NeuronCategories:
     """Give every neuron of a profile its one category.
 
-    A neuron is active in a language when `statistic` (a key of STATISTICS) lies strictly above `threshold`.  Works a
-    layer at a time, so that beside the result only one layer's float64 `[languages, neurons]` is held.
+    A neuron is active in a language when `statistic` (a key of STATISTICS) lies strictly above `threshold`, by default
+    the one in DEFAULT_THRESHOLDS.  Works a layer at a time, so that beside the result only one layer's float64
+    `[languages, neurons]` is held.
 
     Raises InputError: an unknown statistic, a threshold that is NaN or infinite, fewer than two languages, or a
     language without tokens.
     """
+    return categorize_at(profile, statistic, layer_thresholds(profile, statistic, threshold))
+
+
+def layer_thresholds(profile: NeuronProfile, statistic: str, threshold: float | None = None) -> tuple[float, ...]:
+    """The threshold of each of a profile's layers. Raises InputError: as `categorize`."""
     if statistic not in STATISTICS:
         raise InputError(f"unknown statistic {statistic!r}: choose one of {', '.join(STATISTICS)}")
+    if threshold is None:
+        threshold = DEFAULT_THRESHOLDS[statistic]
+    check_comparable(profile, "categories")
+    rows = range(len(profile.layers))
+    if threshold is None:
+        return tuple(float(STATISTICS[statistic](profile, row).median()) for row in rows)
     if not math.isfinite(threshold):
         raise InputError(f"activation threshold {threshold} is not a finite number: give one, such as 0")
+    return (float(threshold),) * len(rows)
+
+
+def categorize_at(profile: NeuronProfile, statistic: str, thresholds: Sequence[float]) -> NeuronCategories:
+    """`categorize` with a threshold for each layer of the profile. Raises InputError: as `categorize`."""
     check_comparable(profile, "categories")
     num_languages, num_layers = len(profile.languages), len(profile.layers)
     active = torch.empty((num_languages, num_layers, profile.num_neurons), dtype=torch.bool)
     categories = torch.empty((num_layers, profile.num_neurons), dtype=torch.uint8)
-    for row in range(num_layers):
+    for row, threshold in enumerate(thresholds):
         active[:, row] = STATISTICS[statistic](profile, row) > threshold
         categories[row] = _category_of_count(active[:, row].sum(dim=0), num_languages)
-    origin = Origin("categorize", {"statistic": statistic, "threshold": float(threshold)}, profile.provenance)
+    told = thresholds[0] if len(set(thresholds)) == 1 else list(thresholds)
+    origin = Origin("categorize", {"statistic": statistic, "threshold": told}, profile.provenance)
     return NeuronCategories(categories, Selection(profile.languages, profile.layers, active, origin))
 
 

@@ -5,7 +5,7 @@ reads categories from it.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,14 +13,29 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .tensor_file import check_axes, check_names, check_tensor, described_tensors, save_described
+from ..json_data import from_json
+from ..modeling.language_tags import did_you_mean, matching, own_code
+from .tensor_file import check_axes, check_names, check_tensor, described_tensors, save_described, stored_languages
 
 METADATA_KEY = "clas_profile"
 SUMS = ("sum", "sum_abs", "sum_sq", "gate_sum", "act_sum")
 COUNTS = ("positive", "gate_positive")
 TOTALS = (*SUMS, *COUNTS)
-FORMATS: dict[int, frozenset[str]] = {1: frozenset(TOTALS) - {"act_sum"}, 2: frozenset(TOTALS)}
-"""Version of the file format -> the totals in its files."""
+HALF_SUMS, HALF_COUNTS = ("half_sum", "half_sum_abs"), ("half_positive",)
+HALVES = ("half_tokens", *HALF_SUMS, *HALF_COUNTS)
+FORMATS: dict[int, frozenset[str]] = {
+    1: frozenset(TOTALS) - {"act_sum"},
+    2: frozenset(TOTALS),
+    3: frozenset(TOTALS) | frozenset(HALVES),
+}
+"""Version of the file format -> the tensors in its files beside `tokens`."""
+_DTYPES = {
+    **dict.fromkeys(SUMS, torch.float64),
+    **dict.fromkeys(COUNTS, torch.int64),
+    **dict.fromkeys(HALF_SUMS, torch.float32),
+    **dict.fromkeys(HALF_COUNTS, torch.int32),
+    "half_tokens": torch.int64,
+}
 
 
 @dataclass(frozen=True)
@@ -41,13 +56,6 @@ class Provenance:
     digests: tuple[str, ...]
     versions: dict[str, str]
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        known = {field.name for field in fields(cls)}
-        if set(values) != known:
-            raise InputError(f"provenance has the fields {sorted(values)}, expected {sorted(known)}")
-        return cls(**{**values, "corpus": tuple(values["corpus"]), "digests": tuple(values["digests"])})
-
 
 @dataclass(frozen=True, eq=False)
 class NeuronProfile:
@@ -64,6 +72,11 @@ class NeuronProfile:
         gate_positive: int64, same shape, tokens with that output > 0.
         act_sum: float64, same shape, of act(gate), after the nonlinearity; None in a profile from a file of format
             version 1, or in a sum with one.  `total` gives it or says what to do.
+        half_tokens: int64 `[languages]`, how many of the tokens are in the first half of the samples, which is the same
+            half in every language.  This and the next three are None where nobody summed the halves apart.
+        half_sum, half_sum_abs: float32, the shape of the sums, over that half alone; they are compared, not added up
+            to means, so the file need not hold more digits.
+        half_positive: int32, the same.
         lines: hashes of the lines of the text, see `seen_text.py`; None in a profile from a file of version 0.1, or in
             a sum with one.
     """
@@ -80,6 +93,10 @@ class NeuronProfile:
     gate_positive: Tensor
     provenance: Provenance
     act_sum: Tensor | None = None
+    half_tokens: Tensor | None = None
+    half_sum: Tensor | None = None
+    half_sum_abs: Tensor | None = None
+    half_positive: Tensor | None = None
     lines: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
@@ -88,11 +105,14 @@ class NeuronProfile:
         check_tensor("tokens", self.tokens, torch.int64, (languages,))
         neurons = self.sum.shape[-1] if self.sum.dim() else 0
         for name, tensor in self.tensors.items():
-            dtype = torch.float64 if name in SUMS else torch.int64
-            check_tensor(name, tensor, dtype, (languages, layers, neurons))
-            if dtype == torch.float64 and not bool(tensor.isfinite().all()):
-                raise InputError(f"tensor {name!r} holds values that are not finite")
-            if dtype == torch.int64 and bool(((tensor < 0) | (tensor > self.tokens[:, None, None])).any()):
+            shape = (languages,) if name == "half_tokens" else (languages, layers, neurons)
+            check_tensor(name, tensor, _DTYPES[name], shape)
+            if tensor.is_floating_point():
+                if not bool(tensor.isfinite().all()):
+                    raise InputError(f"tensor {name!r} holds values that are not finite")
+                continue
+            counted = self.half_tokens if name in HALF_COUNTS and self.half_tokens is not None else self.tokens
+            if bool(((tensor < 0) | (tensor > counted.view(-1, *[1] * (len(shape) - 1)))).any()):
                 raise InputError(f"tensor {name!r} holds counts below 0 or above the number of tokens")
 
     @property
@@ -102,8 +122,8 @@ class NeuronProfile:
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """The totals that this profile has, by name."""
-        held = {name: getattr(self, name) for name in TOTALS}
+        """The totals that this profile has, and what it has of the first half of the samples, by name."""
+        held = {name: getattr(self, name) for name in (*TOTALS, *HALVES)}
         return {name: tensor for name, tensor in held.items() if tensor is not None}
 
     def total(self, name: str) -> Tensor:
@@ -116,10 +136,18 @@ class NeuronProfile:
             )
         return tensors[name]
 
+    @property
+    def has_halves(self) -> bool:
+        """Whether the first half of the samples was summed apart, and both halves have tokens in every language."""
+        held = self.tensors
+        if not set(HALVES) <= set(held):
+            return False
+        return bool(((held["half_tokens"] > 0) & (held["half_tokens"] < self.tokens)).all())
+
     def __add__(self, other: Self) -> Self:
         """The profile of both corpora together, so that a corpus can be split over machines.
 
-        It has the totals that both of them have.
+        It has the totals that both of them have; its first half is the two first halves.
 
         Raises InputError: the two are not of the same model, languages, layers and settings, or share a part.
         """
@@ -141,7 +169,7 @@ class NeuronProfile:
             raise InputError(
                 f"both profiles hold the same part of the corpus ({min(shared)[:12]}): it would count twice"
             )
-        totals: dict[str, Any] = dict.fromkeys(TOTALS)
+        totals: dict[str, Any] = dict.fromkeys((*TOTALS, *HALVES))
         totals |= {name: total + other.tensors[name] for name, total in self.tensors.items() if name in other.tensors}
         provenance = replace(
             mine,
@@ -154,18 +182,32 @@ class NeuronProfile:
 
     def select(self, languages: Sequence[str]) -> Self:
         """The profile of these languages only, in this order. Raises InputError: one is not in it, or none is given."""
-        if missing := [code for code in languages if code not in self.languages]:
+        found = [matching(own_code(code, shortest=2) or code, self.languages) for code in languages]
+        if missing := [
+            code + did_you_mean(code) for code, known in zip(languages, found, strict=True) if known is None
+        ]:
             raise InputError(
                 f"languages {', '.join(missing)} are not in the profile; it has {', '.join(self.languages)}"
             )
-        rows = torch.tensor([self.languages.index(code) for code in languages], dtype=torch.int64)
+        codes = tuple(code for code in found if code is not None)
+        rows = torch.tensor([self.languages.index(code) for code in codes], dtype=torch.int64)
         chosen: dict[str, Any] = {name: tensor[rows] for name, tensor in self.tensors.items()}
-        return replace(self, languages=tuple(languages), tokens=self.tokens[rows], **chosen)
+        return replace(self, languages=codes, tokens=self.tokens[rows], **chosen)
+
+    def of_layers(self, layers: Sequence[int]) -> Self:
+        """The profile of these of its layers only, ascending. Raises InputError: one is not in it, or none is given."""
+        if missing := [layer for layer in layers if layer not in self.layers]:
+            raise InputError(f"layers {missing} are not in the profile; it has {list(self.layers)}")
+        rows = [self.layers.index(layer) for layer in layers]
+        chosen: dict[str, Any] = {name: held[:, rows] for name, held in self.tensors.items() if name != "half_tokens"}
+        return replace(self, layers=tuple(layers), **chosen)
 
     def save(self, path: Path) -> None:
-        """Write a safetensors file, whole or not at all; in the oldest format that holds all its totals."""
+        """Write a safetensors file, whole or not at all; in the newest format whose tensors it has."""
+        held = self.tensors
+        version = max(version for version, names in FORMATS.items() if names <= set(held))
         described = {
-            "format_version": min(version for version, names in FORMATS.items() if names >= set(self.tensors)),
+            "format_version": version,
             "languages": self.languages,
             "layers": self.layers,
             "num_model_layers": self.num_model_layers,
@@ -173,7 +215,8 @@ class NeuronProfile:
         }
         if self.lines is not None:
             described["lines"] = sorted(self.lines)
-        save_described(path, METADATA_KEY, described, {"tokens": self.tokens, **self.tensors})
+        tensors = {name: tensor for name, tensor in held.items() if name in FORMATS[version]}
+        save_described(path, METADATA_KEY, described, {"tokens": self.tokens, **tensors})
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -182,10 +225,10 @@ class NeuronProfile:
         with described_tensors(path, METADATA_KEY, "neuron profile", remedy, *FORMATS) as (described, tensors):
             check_names(tensors, FORMATS[described["format_version"]] | {"tokens"})
             return cls(
-                languages=tuple(described["languages"]),
+                languages=stored_languages(described["languages"]),
                 layers=tuple(described["layers"]),
                 num_model_layers=described["num_model_layers"],
-                provenance=Provenance.from_dict(described["provenance"]),
+                provenance=from_json(Provenance, described["provenance"]),
                 lines=None if described.get("lines") is None else frozenset(described["lines"]),
                 **tensors,
             )

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..json_data import from_json
+from ..modeling.language_tags import matching, own_code
 from .neuron_profile import Provenance
-from .tensor_file import check_axes, check_names, check_tensor, described_tensors, save_described
+from .tensor_file import check_axes, check_names, check_tensor, described_tensors, save_described, stored_languages
 
 _METADATA_KEY = "clas_selection"
 _FORMAT = 1
@@ -28,10 +30,6 @@ class Origin:
     made_by: str
     arguments: dict[str, Any]
     profile: Provenance
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        return cls(values["made_by"], dict(values["arguments"]), Provenance.from_dict(values["profile"]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +58,13 @@ class Selection:
 
     def indices(self, language: str) -> tuple[Tensor, ...]:
         """A language's neurons in each layer: int64 `[neurons]`, ascending. Raises InputError: an unknown language."""
-        if language not in self.languages:
+        found = matching(own_code(language, shortest=2) or language, self.languages)
+        if found is None:
             raise InputError(
                 f"language {language!r} is not among those that neurons were selected for: choose one of "
                 f"{', '.join(self.languages)}, or profile it too"
             )
-        return tuple(row.nonzero().flatten() for row in self.masks[self.languages.index(language)])
+        return tuple(row.nonzero().flatten() for row in self.masks[self.languages.index(found)])
 
     def save(self, path: Path) -> None:
         """Write a safetensors file, whole or not at all."""
@@ -82,5 +81,5 @@ class Selection:
         """Read a file of `save`. Raises InputError: no such file, one of another kind, or one that is damaged."""
         with described_tensors(path, _METADATA_KEY, "selection", "save one first", _FORMAT) as (described, tensors):
             check_names(tensors, {"masks"})
-            languages, layers = tuple(described["languages"]), tuple(described["layers"])
-            return cls(languages, layers, tensors["masks"], Origin.from_dict(described["origin"]))
+            languages, layers = stored_languages(described["languages"]), tuple(described["layers"])
+            return cls(languages, layers, tensors["masks"], from_json(Origin, described["origin"]))

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..json_data import from_json
 from .categories import Category, categorize
 from .lape import lape
 from .neuron_profile import NeuronProfile
 from .recorder import GATE
 from .selection import Origin, Selection
-from .tensor_file import check_axes, check_names, check_tensor, described_tensors, save_described
+from .tensor_file import check_axes, check_names, check_tensor, described_tensors, save_described, stored_languages
 from .values import language_values
 
 _METADATA_KEY = "clas_write"
@@ -81,7 +82,7 @@ class WriteTables:
                 raise InputError(f"tensor 'indices' must ascend between 0 and {masks.numel() - 1}")
             values = torch.zeros(described["shape"])
             masks.view(-1)[indices], values.view(-1)[indices] = True, tensors["values"]
-            return cls(tuple(described["languages"]), masks, values, Origin.from_dict(described["origin"]))
+            return cls(stored_languages(described["languages"]), masks, values, from_json(Origin, described["origin"]))
 
 
 def write_tables(
@@ -105,6 +106,7 @@ def write_tables(
 
     Raises InputError: the profile and the selection are of different models, or `language_values` does.
     """
+    languages, leave_out = stored_languages(languages), stored_languages(tuple(leave_out))
     mine, theirs = profile.provenance, selection.origin.profile
     if (
         not set(selection.layers) <= set(profile.layers)
@@ -127,4 +129,4 @@ def write_tables(
     made_by, made_with = selection.origin.made_by, selection.origin.arguments
     made = {"made_by": made_by, "arguments": made_with, "digests": list(theirs.digests)}
     arguments = {"selection": made, "value": value, "site": site, "leave_out": sorted(leave_out)}
-    return WriteTables(tuple(languages), masks, values, Origin("write_tables", arguments, mine))
+    return WriteTables(languages, masks, values, Origin("write_tables", arguments, mine))

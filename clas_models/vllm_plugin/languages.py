@@ -16,7 +16,7 @@ from vllm.forward_context import get_forward_context
 
 from ..errors import InputError
 from ..modeling.auto_language import is_auto
-from ..modeling.language import language_id
+from ..modeling.language import told_language_id
 from ..modeling.language_detector import LanguageDetector
 
 _PLACE = "clas_models.request_languages"
@@ -38,12 +38,8 @@ class RequestRows:
     def put(cls, vllm_config: VllmConfig, device: torch.device) -> Self:
         """Make it, and leave it where the model of the same worker finds it: among vLLM's layers by name."""
         config = vllm_config.model_config.hf_config
-        detector = None
-        if config.detector_languages is not None:
-            with torch.device("cpu"):
-                detector = LanguageDetector(
-                    config.vocab_size, config.detector_languages, config.languages, config.anchor_language
-                )
+        with torch.device("cpu"):
+            detector = LanguageDetector.of(config)
         ids = torch.zeros(vllm_config.scheduler_config.max_num_seqs, dtype=torch.long, device=device)
         rows = vllm_config.compilation_config.static_forward_context[_PLACE] = cls(ids, detector)
         return rows
@@ -99,4 +95,4 @@ class TokenLanguages(nn.Module):
 
 def default_id(config: Any) -> int:
     """The id of `config.language`, which is a code or None: an unnamed language that is not the anchor."""
-    return len(config.languages) if config.language is None else language_id(config.language, config.languages)
+    return len(config.languages) if config.language is None else told_language_id(config.language, config.languages)

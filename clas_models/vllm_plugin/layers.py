@@ -4,13 +4,13 @@
 Source: "Cross-Lingual Activation Steering for Multilingual Language Models", sections 2.4 and 2.5.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..modeling.masks import check_masks
 from ..modeling.steering import Strengths, neuron_factors
 from .languages import TokenLanguages
 
@@ -49,19 +49,19 @@ class SteeredMLP(nn.Module):
         out, _ = self.down_proj(h)
         return out
 
-    def fill_factors(self, masks: Sequence[Tensor]) -> None:
+    def fill_factors(self, layer: int, shared_mask: Tensor, specific_mask: Tensor) -> None:
         """Make the table from the shared and the specific mask, bool `[neurons]`; in place, so that graphs stay valid.
 
-        Raises InputError: a mask has another dtype or shape.
+        Raises InputError: a mask has another dtype or shape, or the two overlap.
         """
-        size, part = self.down_proj.input_size, self.factors.shape[1]
-        for mask in masks:
-            if mask.dtype != torch.bool or mask.shape != (size,):
-                raise InputError(
-                    f"a mask of {mask.dtype} and shape {list(mask.shape)} in the checkpoint; masks are torch.bool and "
-                    f"[{size}]; convert the model again"
-                )
-        shared, specific = (mask.cpu().narrow(0, self.down_proj.tp_rank * part, part) for mask in masks)
+        part = self.factors.shape[1]
+        try:
+            check_masks(layer, shared_mask, specific_mask, self.down_proj.input_size)
+        except ValueError as error:
+            raise InputError(f"{error}; or convert the model again") from error
+        shared, specific = (
+            mask.cpu().narrow(0, self.down_proj.tp_rank * part, part) for mask in (shared_mask, specific_mask)
+        )
         # Rounded as on a model of transformers: through float32, whatever the dtype of the activations.
         scales = self.strengths.scales().to(torch.float32).to(self.factors.dtype)
         self.factors.copy_(neuron_factors(shared, specific, scales))

@@ -48,7 +48,7 @@ class SteeredForCausalLM:
         """As in the base class, and what steering added. Raises InputError: masks or the detector are missing."""
         loaded = super().load_weights(self._base_weights(weights))
         for layer, mlp in self.steered.items():
-            mlp.fill_factors([self._added(mask_name(layer, mask), "bridge_layers") for mask in MASKS])
+            mlp.fill_factors(layer, *(self._added(mask_name(layer, mask), "bridge_layers") for mask in MASKS))
         if self.languages.rows is not None and self.languages.rows.detector is not None:
             for name, buffer in self.languages.rows.detector.named_buffers():
                 buffer.copy_(self._added(DETECTOR_PREFIX + name, "detector_languages"))
@@ -66,7 +66,7 @@ class SteeredForCausalLM:
         if name not in self.added:
             raise InputError(
                 f"{field}: {getattr(self.config, field)}, but the checkpoint has no {name!r}; leave out what it lacks, "
-                "or add it with convert.py"
+                "or add it with clas-convert"
             )
         return self.added[name]
 

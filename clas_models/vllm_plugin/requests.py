@@ -19,7 +19,8 @@ from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDi
 from ..errors import InputError
 from ..modeling.auto_language import is_auto
 from ..modeling.configuration_clas import ClasConfigMixin
-from ..modeling.language import language_code, language_id
+from ..modeling.language import told_language_id
+from ..modeling.language_tags import language_code
 from .languages import RequestRows, default_id
 
 logger = init_logger(f"vllm.{__name__}")
@@ -73,7 +74,7 @@ class RequestLanguages(LogitsProcessor):
         if language is None:
             return default_id(self.config)
         if not is_auto(language):
-            return language_id(language, self.config.languages)
+            return told_language_id(language, self.config.languages)
         if self.rows.detector is None or prompt is None:
             # An engine cannot refuse a request any more once it is in a batch; in doubt it is not steered.
             logger.warning(
@@ -92,7 +93,7 @@ def _check(vllm_config: VllmConfig) -> None:
     if not isinstance(config, ClasConfigMixin):
         raise InputError(
             f"RequestLanguages: the model type is {config.model_type!r}, which is not steered; convert the model with "
-            "convert.py, or leave --logits-processors away"
+            "clas-convert, or leave --logits-processors away"
         )
     if vllm_config.cache_config.enable_prefix_caching or vllm_config.kv_transfer_config is not None:
         raise InputError(

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias
 
+from clas_models.command_line import CONVERT
 from clas_models.errors import InputError
 from clas_models.modeling.add import Add
 from clas_models.modeling.language import language_id
@@ -30,7 +31,7 @@ def in_force(decoder: SplitDecoder, condition: Condition) -> AbstractContextMana
         return nullcontext()
     if not decoder.is_steered:
         raise InputError(
-            f"{', '.join(strengths)}: {type(decoder.model).__name__} is not steered; convert it first with convert.py"
+            f"{', '.join(strengths)}: {type(decoder.model).__name__} is not steered; convert it first with {CONVERT}"
         )
     return decoder.model.temporary_steering(**strengths)
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from clas_models.command_line import user_path
 from clas_models.errors import InputError
 from clas_models.modeling.auto_language import is_auto
+from clas_models.modeling.language_tags import did_you_mean, own_code
 
 _TOKENIZER_KEYS = ("tokenizer", "pretrained", "model")  # the first that is given; the model's folder has its tokenizer
 
@@ -65,15 +67,16 @@ class HarnessSettings:
 
 
 def _path(value: object) -> Path | None:
-    return None if value is None else Path(str(value)).expanduser()
+    return None if value is None else user_path(str(value))
 
 
 def _check_language(told: object, task: str, language: str) -> None:
     """A group has many languages and `--model_args` one: the others would be steered as what they are not."""
     if not isinstance(told, str) or is_auto(told):
         return
-    if told.strip().lower().replace("_", "-").partition("-")[0] != language:
+    if (own_code(told) or told).partition("-")[0] != language:
         raise InputError(
-            f"{task}: --model_args has language={told}, which would steer its {language} prompts as {told}; run the "
-            f"tasks of one language at a time, or leave language= out where the checkpoint has a language detector"
+            f"{task}: --model_args has language={told}{did_you_mean(told)}, which would steer its {language} prompts "
+            f"as {told}; run the tasks of one language at a time, or leave language= out where the checkpoint has a "
+            "language detector"
         )

@@ -13,7 +13,7 @@ From run folders (`collect`) over numbers (`scores`, `comparison`, `grid`) to wh
 from collections.abc import Sequence
 from pathlib import Path
 
-from clas_models.atomic import atomic_file
+from clas_models.atomic import atomic_file, check_place
 from clas_models.errors import InputError
 from clas_models.keeping import refuse_loss
 
@@ -32,12 +32,13 @@ def write_report(runs: Sequence[Path], out: Path, *, overwrite: bool = False) ->
     The same runs give the same Markdown, CSV and JSON, byte for byte.  Each file appears whole or not at all.
 
     Raises:
-        InputError: a folder that is not a run's or has no predictions, runs that cannot be compared, or `out` is a
-            file, or holds what is not of these runs, and `overwrite` is not given.
+        InputError: a folder that is not a run's or has no predictions, runs that cannot be compared, or `out` cannot be
+            written, or holds what is not of these runs, and `overwrite` is not given.
         OSError: a file cannot be written.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: a file is in the way; give another folder for the report")
+    check_place(out)
     results = collect([Path(run) for run in runs])
     document = assemble(results)
     texts = {

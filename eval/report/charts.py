@@ -1,6 +1,6 @@
 """What the report's figures show, as plain values: lines, dots with intervals, heat maps.
 
-`figures.py` draws them as PNG and SVG, `interactive.py` for the page, so that both show the same.
+`figures.py` draws them as PNG and SVG, `places.py` lays them out for the page, so that both show the same.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 from ..statistics import Interval
 from .comparison import Comparison
-from .grid_tables import GridPoint, by_strengths, grid_points
-from .tables import heading, slug
+from .grid_tables import GridPoint, best_on_average, by_strengths, grid_points
+from .words import heading, slug
 
 
 @dataclass(frozen=True)
@@ -72,17 +72,41 @@ class HeatMap:
 Chart: TypeAlias = LineChart | DotChart | HeatMap
 
 
-def charts(comparison: Comparison) -> list[Chart]:
-    """The figures of one task: differences for a plain run; Figures 5 and 6 and heat maps for a grid."""
-    if not comparison.task.is_grid:
-        return [differences_chart(comparison)] if comparison.across else []
-    points = grid_points(comparison)
-    found: list[Chart] = []
+@dataclass(frozen=True)
+class Choice:
+    """Charts that share one place on the page.
+
+    Attributes:
+        charts: by what a reader chooses them.
+        first: what is shown before.
+    """
+
+    name: str
+    charts: Mapping[str, Chart]
+    first: str
+
+    @property
+    def shown(self) -> Chart:
+        return self.charts[self.first]
+
+
+def choices(comparison: Comparison) -> list[Choice]:
+    """The figures of one task: differences for a plain run; Figures 5 and 6 and heat maps, in one place, for a grid."""
+    task = comparison.task
+    if not task.is_grid:
+        found: dict[str, Chart] = {"differences": differences_chart(comparison)} if comparison.across else {}
+        return [Choice(slug(task.run, task.task, "figure"), found, "differences")] if found else []
+    points, best = grid_points(comparison), best_on_average(comparison)
+    found, first = {}, ""
     for group in by_strengths(points).values():
         if len(group) > 1 and comparison.across:
-            found += [alpha_chart(comparison, group), heat_map(comparison, group)]
-    beta_gamma = beta_gamma_chart(comparison, points)
-    return [*found, beta_gamma] if beta_gamma else found
+            name = f"scores, {group[0].strengths}"
+            found[name] = alpha_chart(comparison, group)
+            found[f"differences, {group[0].strengths}"] = heat_map(comparison, group)
+            first = name if not first or any(point.method == best for point in group) else first
+    if beta_gamma := beta_gamma_chart(comparison, points):
+        found["β alone and γ alone"] = beta_gamma
+    return [Choice(slug(task.run, task.task, "figure"), found, first or next(iter(found)))] if found else []
 
 
 def differences_chart(comparison: Comparison) -> DotChart:
@@ -120,7 +144,7 @@ def alpha_chart(comparison: Comparison, points: Sequence[GridPoint]) -> LineChar
         name=slug(task.run, task.task, f"alpha-beta{points[0].beta:g}-gamma{points[0].gamma:g}"),
         title=f"{heading(task)}: α, with {points[0].strengths}",
         x_label="α",
-        y_label=task.scale.unit,
+        y_label=task.scale.heading,
         lines=tuple(lines),
         level=comparison.base_mean,
         level_label=f"{task.base}, avg.",
@@ -142,7 +166,7 @@ def beta_gamma_chart(comparison: Comparison, points: Sequence[GridPoint]) -> Lin
         name=slug(task.run, task.task, "beta-gamma"),
         title=f"{heading(task)}: β alone and γ alone, with α = 1",
         x_label="β or γ",
-        y_label=f"{task.scale.unit}, avg. without {task.anchor}",
+        y_label=f"{task.scale.heading}, avg. without {task.anchor}",
         lines=tuple(lines),
         level=comparison.base_mean,
         level_label=task.base or "",

@@ -36,7 +36,7 @@ class Difference:
         base, score: of these examples.
         interval: `score - base`, with its bootstrap interval.
         gained, lost: examples with a higher and with a lower score than the base's.
-        changed: examples with another prediction.
+        changed: examples with another prediction; None where predictions are numbers, such as nats.
         p: of McNemar's exact test for a choice, of the sign-flip test otherwise; None where it was not asked for.
         p_holm: adjusted for the number of languages; None for the anchor, which takes no part.
     """
@@ -47,7 +47,7 @@ class Difference:
     interval: Interval
     gained: int
     lost: int
-    changed: int
+    changed: int | None
     p: float | None = None
     p_holm: float | None = None
 
@@ -81,6 +81,7 @@ class Across:
             once, since the same example in two languages is not two independent ones.
         base, score: means over the languages without the anchor.
         spread: standard deviation of the scores across these languages.
+        examples, changed: sums over these languages; `changed` as in `Difference`.
         t_test, equal_variance: p values; None where undefined.
         better, worse: codes of the languages with a significant difference (Holm) for and against the method.
     """
@@ -90,6 +91,8 @@ class Across:
     base: float | None
     score: float | None
     spread: float | None
+    examples: int
+    changed: int | None
     t_test: float | None
     equal_variance: float | None
     better: tuple[str, ...]
@@ -183,9 +186,15 @@ def _difference(task: TaskResults, method: str, language: str, keys: list[str], 
         interval=percentile_interval(high - low, draws, examples=len(keys)),
         gained=int((after > before).sum()),
         lost=int((after < before).sum()),
-        changed=sum(one.prediction != two.prediction for one, two in zip(base, other, strict=True)),
+        changed=_changed(base, other),
         p=None if task.is_grid else _p_value(task.scale, before, after),
     )
+
+
+def _changed(base: Sequence[Record], other: Sequence[Record]) -> int | None:
+    if any(isinstance(record.prediction, float) for record in base):
+        return None
+    return sum(one.prediction != two.prediction for one, two in zip(base, other, strict=True))
 
 
 def _p_value(scale: ScoreScale, before: Array, after: Array) -> float:
@@ -205,6 +214,7 @@ def _across(
     cells = {row.language: row.differences[method] for row in rows if method in row.differences}
     others = {code: cell for code, cell in cells.items() if code != task.anchor}
     base, score = ([getattr(cell, name) for cell in others.values()] for name in ("base", "score"))
+    changes = [cell.changed for cell in others.values()]
     interval = None
     if others:
         mean = float(np.mean([cell.interval.mean for cell in others.values()]))
@@ -217,6 +227,8 @@ def _across(
         base=float(np.mean(base)) if others else None,
         score=float(np.mean(score)) if others else None,
         spread=spread(score),
+        examples=sum(cell.examples for cell in others.values()),
+        changed=None if None in changes else sum(change or 0 for change in changes),
         t_test=paired_t_test(base, score) if others else None,
         equal_variance=equal_variance_test(base, score) if others else None,
         better=tuple(code for code, higher in significant.items() if higher == task.scale.higher_is_better),

@@ -1,4 +1,4 @@
-"""What a report holds, in order: an overview, a section for each task of each run, settings and versions.
+"""What a report holds, in order: the verdict, an overview, a section for each task of each run, settings and versions.
 
 And its Markdown form; `page.py` makes the HTML form of the same.
 """
@@ -9,16 +9,20 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from ..run_folder import TUNE_NAME
-from .charts import Chart, charts
+from .charts import Chart, Choice, choices
 from .collect import TaskResults
 from .comparison import Comparison, compare
-from .grid_tables import best_table, scores_table, settings_table, tuning_table
+from .grid_tables import best_table, scores_table, settings_table
 from .outputs import SideBySide, side_by_side
+from .overview import overview_table
 from .table import Cell, Column, Table, escape_markdown, markdown_rows
-from .tables import differences_table, heading, metrics_table, overview_table, slug
+from .tables import answers_table, differences_table, metrics_table
+from .tuning import Tuned, read_tuning, tuning_table
+from .verdict import UNDECIDED, Verdict, tried_strengths, verdict_table, verdicts
+from .words import heading, made_with, slug
 
-_PACKAGES = ("clas-models", "numpy", "scipy", "scikit-learn", "matplotlib", "plotly", "jinja2")
+_PACKAGES = ("clas-models", "numpy", "scipy", "scikit-learn", "matplotlib", "jinja2")
+QUESTION = "Does steering help?"
 _COLUMNS = (Column("setting", numeric=False), Column("value", numeric=False))
 
 
@@ -30,7 +34,7 @@ class Section:
     title: str
     notes: tuple[str, ...]
     tables: tuple[Table, ...]
-    charts: tuple[Chart, ...]
+    choices: tuple[Choice, ...]
     outputs: tuple[SideBySide, ...]
     details: tuple[Table, ...]
 
@@ -46,6 +50,8 @@ class Facts:
 @dataclass(frozen=True)
 class Document:
     title: str
+    verdicts: tuple[Verdict, ...]
+    by_language: Table
     overview: Table | None
     sections: tuple[Section, ...]
     facts: tuple[Facts, ...]
@@ -53,22 +59,24 @@ class Document:
     @property
     def tables(self) -> list[Table]:
         shown = [table for section in self.sections for table in (*section.tables, *section.details)]
-        return [self.overview, *shown] if self.overview else shown
+        return [self.by_language, *([self.overview] if self.overview else []), *shown]
 
     @property
     def charts(self) -> list[Chart]:
-        return [chart for section in self.sections for chart in section.charts]
+        return [chart for section in self.sections for choice in section.choices for chart in choice.charts.values()]
 
     def to_markdown(self) -> str:
         """Figures and long tables are named by their places beside the file."""
-        parts = [f"# {escape_markdown(self.title)}", ""]
-        if self.overview:
-            parts.append(self.overview.to_markdown())
+        parts = [f"# {escape_markdown(self.title)}", "", f"## {QUESTION}", ""]
+        for verdict in self.verdicts:
+            parts += [f"**{escape_markdown(verdict.sentence)}**", ""]
+            parts += [f"- {escape_markdown(line)}" for line in verdict.lines()] + [""]
+        parts += [table.to_markdown() for table in (self.overview, self.by_language) if table]
         for section in self.sections:
             parts += [f"## {escape_markdown(section.title)}", ""]
             parts += [f"{escape_markdown(note)}\n" for note in section.notes]
             parts += [table.to_markdown() for table in section.tables]
-            parts += [f"![{escape_markdown(chart.title)}](figures/{chart.name}.png)\n" for chart in section.charts]
+            parts += [_figures(choice) for choice in section.choices]
             parts += [output.to_markdown() for output in section.outputs]
             parts += [table.to_markdown() for table in section.details]
         for facts in self.facts:
@@ -77,12 +85,21 @@ class Document:
         return "\n".join(parts).rstrip("\n") + "\n"
 
     def to_json(self) -> str:
-        """All tables and settings as plain values."""
+        """The verdict, all tables and settings as plain values."""
         values = {
+            "verdict": [verdict.to_json() for verdict in self.verdicts],
             "tables": [table.to_json() for table in self.tables],
             "settings": [{"title": facts.title, **dict(facts.rows)} for facts in self.facts],
         }
         return json.dumps(values, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def _figures(choice: Choice) -> str:
+    """The first figure, and where the others are."""
+    shown = choice.shown
+    parts = [f"![{escape_markdown(shown.title)}](figures/{shown.name}.png)\n"]
+    others = [f"[{name}](figures/{chart.name}.png)" for name, chart in choice.charts.items() if chart is not shown]
+    return "\n".join([*parts, *([f"More figures: {'; '.join(others)}.\n"] if others else [])])
 
 
 def assemble(results: Sequence[TaskResults]) -> Document:
@@ -91,22 +108,25 @@ def assemble(results: Sequence[TaskResults]) -> Document:
     Raises InputError: a `tune.json` that cannot be read.
     """
     compared = {index: compare(task) for index, task in enumerate(results)}
-    plain = [found for found in compared.values() if found and not found.task.is_grid]
+    tunings = {index: read_tuning(task) for index, task in enumerate(results)}
+    found = verdicts(results, compared, tunings)
     models = dict.fromkeys(task.model_name for task in results)
     tasks = dict.fromkeys(task.task for task in results)
     runs = {task.run: task for task in reversed(results)}
     return Document(
         title=f"{', '.join(models)}: {', '.join(tasks)}",
-        overview=overview_table(plain) if any(found.across for found in plain) else None,
-        sections=tuple(_section(task, compared[index]) for index, task in enumerate(results)),
+        verdicts=tuple(found),
+        by_language=verdict_table(found),
+        overview=overview_table(results, compared, tunings),
+        sections=tuple(_section(task, compared[index], tunings[index]) for index, task in enumerate(results)),
         facts=(*(_settings(runs[number]) for number in sorted(runs)), _versions()),
     )
 
 
-def _section(task: TaskResults, comparison: Comparison | None) -> Section:
-    tables: list[Table | None] = []
-    details = [metrics_table(task)]
-    notes = []
+def _section(task: TaskResults, comparison: Comparison | None, tuning: tuple[Tuned, ...] | None) -> Section:
+    tables: list[Table] = []
+    details = [metrics_table(task), *([answers] if (answers := answers_table(task)) else [])]
+    notes = [_methods(task)]
     if comparison is None:
         notes.append(
             "The unsteered base was not run, so there is nothing to compare with; run with --methods base too."
@@ -116,19 +136,27 @@ def _section(task: TaskResults, comparison: Comparison | None) -> Section:
         details.insert(0, scores_table(comparison))
     else:
         tables.append(differences_table(comparison))
-    if task.settings.command == "tune":
-        tables.insert(0, tuning_table(task))
-        if not (task.path / TUNE_NAME).is_file():
-            notes.append("This search has not decided yet; start it again with the same --out, it goes on.")
+    if tuning is not None:
+        tables.insert(0, tuning_table(task, tuning))
+    elif task.settings.command == "tune":
+        notes.append(f"{UNDECIDED}.")
     return Section(
         anchor=slug("section", task.run, task.task),
         title=f"{heading(task)} ({task.settings.command})",
         notes=tuple(notes),
-        tables=tuple(table for table in tables if table),
-        charts=tuple(charts(comparison)) if comparison else (),
+        tables=tuple(tables),
+        choices=tuple(choices(comparison)) if comparison else (),
         outputs=tuple(side_by_side(comparison)) if comparison else (),
         details=tuple(details),
     )
+
+
+def _methods(task: TaskResults) -> str:
+    """What was in force under each name; of a grid the strengths that were tried."""
+    if task.is_grid:
+        return f"Tried: {tried_strengths(task)}."
+    told = [f"{name} ({made_with(values)})" for name, values in task.settings.methods.items()]
+    return f"Methods: {'; '.join(told)}."
 
 
 def _settings(task: TaskResults) -> Facts:

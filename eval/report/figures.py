@@ -124,12 +124,12 @@ def _plot(axes: Axes, line: Line, colour: str, marker: str, dash: str) -> None:
         zorder=4 if line.emphasis else 3,
     )
     if line.intervals:
-        ends = [_ends(interval, y) for interval, y in zip(line.intervals, line.y, strict=True)]
+        ends = [bounds(interval, y) for interval, y in zip(line.intervals, line.y, strict=True)]
         low, high = np.array(ends).T
         axes.fill_between(line.x, low, high, color=colour, alpha=0.15, linewidth=0, zorder=2)
 
 
-def _ends(interval: Interval | None, middle: float) -> tuple[float, float]:
+def bounds(interval: Interval | None, middle: float) -> tuple[float, float]:
     """Of a bar; no bar, but a point, where nothing bounds it."""
     if interval is None or not math.isfinite(interval.low) or not math.isfinite(interval.high):
         return middle, middle
@@ -145,7 +145,7 @@ def _(chart: DotChart) -> Figure:
         offset = (index - (len(chart.series) - 1) / 2) * step
         shown = [(row, interval) for row, interval in enumerate(intervals) if interval]
         means = [interval.mean for _, interval in shown]
-        ends = [_ends(interval, interval.mean) for _, interval in shown]
+        ends = [bounds(interval, interval.mean) for _, interval in shown]
         axes.errorbar(
             means,
             [row + offset for row, _ in shown],
@@ -175,7 +175,7 @@ def _(chart: DotChart) -> Figure:
 def _(chart: HeatMap) -> Figure:
     from matplotlib import colormaps
 
-    figure, axes = _figure(max(5.5, 2.6 + 0.62 * len(chart.columns)), 1.6 + 0.3 * len(chart.rows))
+    figure, axes = _figure(max(5.5, 2.6 + 0.62 * len(chart.columns)), max(3.4, 1.6 + 0.3 * len(chart.rows)))
     limit = heat_limit(chart)
     values = [[math.nan if value is None else value for value in row] for row in chart.values]
     colours = colormaps["PuOr" if chart.higher_is_better else "PuOr_r"].with_extremes(bad="#DDDDDD")

@@ -1,23 +1,30 @@
-"""Grids: which strengths were tried, how the score follows alpha, beta and gamma, what was best, what `tune` decided.
+"""Grids: which strengths were tried, how the score follows alpha, beta and gamma, and what was best.
 
-Behind Figures 5 and 6 of "CLAS" (section 4.4); drawing is the business of `charts.py`.
+Behind Figures 5 and 6 of "CLAS" (section 4.4); drawing is the business of `charts.py`, what `tune`
+decided that of `tuning.py`.
 """
 
-import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
-from clas_models.errors import InputError
-
-from ..run_folder import CLAS, TUNE_NAME
-from ..statistics import Interval
-from .collect import TaskResults
+from ..run_folder import CLAS
 from .comparison import Comparison, Difference
-from .table import MISSING, Cell, Table, Value, columns, count, difference, interval_cells, interval_data, score
-from .tables import heading, slug
+from .table import (
+    CHANGED,
+    MISSING,
+    Cell,
+    Table,
+    Value,
+    changed,
+    columns,
+    count,
+    difference,
+    interval_cells,
+    interval_data,
+    score,
+)  # fmt: skip
+from .words import heading, slug
 
 STRENGTHS = ("α", "β", "γ")
 CAUTION = (
@@ -38,6 +45,10 @@ class GridPoint:
     @property
     def strengths(self) -> str:
         return f"β = {self.beta:g}, γ = {self.gamma:g}"
+
+    @property
+    def all_strengths(self) -> str:
+        return f"α = {self.alpha:g}, {self.strengths}"
 
     @property
     def cells(self) -> list[Cell]:
@@ -84,19 +95,19 @@ def settings_table(comparison: Comparison) -> Table:
             continue
         up, down = _moved(comparison, point.method)
         shown = score(across.score, places), *interval_cells(across.interval, places), count(up), count(down)
-        body.append((*point.cells, *shown))
+        body.append((*point.cells, *shown, changed(across)))
         values = point.data | {"score": across.score} | interval_data(across.interval)
-        data.append(values | {"gains": up, "losses": down})
-    better = "" if task.scale.higher_is_better else " Lower is better."
-    titles = (task.scale.unit, f"difference to {task.base}", "95 % interval", "gains", "losses")
+        data.append(values | {"gains": up, "losses": down, "changed": across.changed})
+    titles = (task.scale.heading, f"difference to {task.base}", "95 % interval", "gains", "losses", CHANGED)
     return Table(
         name=slug(task.run, task.task, "settings"),
         title=f"{heading(task)}: average of {len(task.others)} languages without {task.anchor}, by setting",
         columns=columns(*STRENGTHS, *titles),
         body=tuple(body),
         notes=(
-            f"{task.base}: {score(comparison.base_mean, places).text}.{better} Gains and losses: languages without "
-            f"{task.anchor} whose own 95 % interval lies above or below zero, not corrected for their number.",
+            f"{task.base}: {score(comparison.base_mean, places).text}. Gains and losses: languages without "
+            f"{task.anchor} whose own 95 % interval lies on the better or worse side of zero, not corrected for their "
+            "number.",
             CAUTION,
         ),
         data=tuple(data),
@@ -121,16 +132,21 @@ def best_table(comparison: Comparison) -> Table:
             continue
         values: dict[str, Value] = {"language": row.language, "examples": row.examples, "base": row.base}
         cells = [Cell(row.language), count(row.examples), score(row.base, places)]
-        if point := _best(tried, task.scale.sign):
-            found = tried[point].interval
-            cells += [*point.cells, *interval_cells(found, places)]
-            values |= {name: value for name, value in point.data.items() if name != "method"} | interval_data(found)
+        point = best_point(tried, task.scale.sign)
+        best = tried[point]
+        if task.scale.sign * best.interval.mean > 0:
+            shown = score(best.score, places), *interval_cells(best.interval, places), changed(best)
+            cells += [*point.cells, *shown]
+            values |= {name: value for name, value in point.data.items() if name != "method"}
+            values |= {"score": best.score} | interval_data(best.interval) | {"changed": best.changed}
         else:
-            cells += [Cell("0", 0.0), Cell(MISSING), Cell(MISSING), difference(0.0, places), Cell(MISSING)]
-            values |= {"alpha": 0.0, "beta": None, "gamma": None, "difference": 0.0}
+            cells += [Cell("0", 0.0), *[Cell(MISSING)] * 2, score(row.base, places), difference(0.0, places)]
+            cells += [Cell(MISSING)] * 2
+            values |= {"alpha": 0.0, "beta": None, "gamma": None, "score": row.base, "difference": 0.0}
         body.append(tuple(cells))
         data.append(values)
-    titles = ("language", "examples", f"{task.base} ({task.scale.unit})", *STRENGTHS, "difference", "95 % interval")
+    titles = ["language", "examples", f"{task.base} ({task.scale.heading})", *STRENGTHS]
+    titles += ["score", "difference", "95 % interval", CHANGED]
     return Table(
         name=slug(task.run, task.task, "best"),
         title=f"{heading(task)}: best setting of each language",
@@ -141,12 +157,11 @@ def best_table(comparison: Comparison) -> Table:
     )
 
 
-def _best(tried: Mapping[GridPoint, Difference], sign: int) -> GridPoint | None:
-    """The largest gain, of equal ones the weakest steering; None where nothing gains."""
-    point = max(
+def best_point(tried: Mapping[GridPoint, Difference], sign: int) -> GridPoint:
+    """The largest gain, of equal ones the weakest steering; it may be a loss."""
+    return max(
         tried, key=lambda point: (sign * tried[point].interval.mean, -abs(point.alpha), -point.beta, -point.gamma)
     )
-    return point if sign * tried[point].interval.mean > 0 else None
 
 
 def scores_table(comparison: Comparison) -> Table:
@@ -157,79 +172,15 @@ def scores_table(comparison: Comparison) -> Table:
         for point in grid_points(comparison):
             if cell := row.differences.get(point.method):
                 shown = score(cell.score, places), *interval_cells(cell.interval, places), count(cell.examples)
-                body.append((Cell(row.language), *point.cells, *shown))
+                body.append((Cell(row.language), *point.cells, *shown, changed(cell)))
                 values = {"language": row.language} | point.data | {"score": cell.score}
-                data.append(values | interval_data(cell.interval) | {"examples": cell.examples})
+                values |= interval_data(cell.interval) | {"examples": cell.examples, "changed": cell.changed}
+                data.append(values)
     return Table(
         name=slug(task.run, task.task, "grid"),
         title=f"{heading(task)}: every language at every setting",
-        columns=columns("language", *STRENGTHS, task.scale.unit, "difference", "95 % interval", "examples"),
+        columns=columns("language", *STRENGTHS, task.scale.heading, "difference", "95 % interval", "examples", CHANGED),
         body=tuple(body),
         data=tuple(data),
         long=True,
     )
-
-
-def tuning_table(task: TaskResults) -> Table | None:
-    """One row for each language: the alpha that was chosen on one half of the data, and what it does on the other.
-
-    Returns:
-        None for another task than the tuned one, and while `tune` has not decided yet.
-
-    Raises InputError: the file is not what `tune` writes.
-    """
-    file = task.path / TUNE_NAME
-    if not file.is_file():
-        return None
-    try:
-        decided = json.loads(file.read_text(encoding="utf-8"))
-        if decided["task"] != task.task:
-            return None
-        rows = [_row(task, code, decision) for code, decision in decided["languages"].items()]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{file}: not what `tune` writes ({error!r}); run `tune` again with the same --out") from error
-    titles = ["language", "α", "chosen on", "gain there", "95 % interval"]
-    titles += ["held out", f"base ({task.scale.unit})", "tuned", "gain", "95 % interval", "reason"]
-    return Table(
-        name=slug(task.run, task.task, "tune"),
-        title=f"{heading(task)}: alpha chosen for each language",
-        columns=columns(*titles, words=("language", "reason")),
-        body=tuple(cells for cells, _ in rows),
-        notes=(
-            "α is chosen on one half of the examples and kept only where the gain's interval excludes zero, else it is "
-            "0; base, tuned and gain are of the other half, which had no part in the choice.",
-        ),
-        data=tuple(values for _, values in rows),
-        summary=decided,
-    )
-
-
-def _row(task: TaskResults, language: str, decision: Mapping[str, Any]) -> tuple[tuple[Cell, ...], dict[str, Value]]:
-    places, scale = task.scale.digits, task.scale.factor
-    selection, held_out = decision["selection"], decision["held_out"]
-    gains = [_interval(half["gain"], scale) for half in (selection, held_out)]
-    base, tuned = (float(held_out[name]) * scale for name in ("base", "tuned"))
-    alpha = float(decision["chosen"])
-    cells = (
-        Cell(language),
-        Cell(f"{alpha:g}" if decision["kept"] else f"{alpha:g} (not kept)" if alpha else "0", alpha),
-        count(int(selection["n"])),
-        *interval_cells(gains[0], places),
-        count(int(held_out["n"])),
-        *(score(base, places), score(tuned, places)),
-        *interval_cells(gains[1], places),
-        Cell(str(decision["reason"]) or MISSING),
-    )
-    values: dict[str, Value] = {"language": language, "alpha": alpha, "kept": bool(decision["kept"])}
-    for name, half, gain in zip(("selection", "held out"), (selection, held_out), gains, strict=True):
-        values |= {f"{name} examples": int(half["n"]), f"{name} base": float(half["base"]) * scale}
-        values |= {f"{name} {end}": value for end, value in interval_data(gain, "gain").items()} if gain else {}
-    return cells, values | {"held out tuned": tuned, "reason": str(decision["reason"])}
-
-
-def _interval(values: Mapping[str, float | None] | None, scale: float) -> Interval | None:
-    """None where it was not computed; an end may be null where there were too few examples."""
-    if values is None or values["mean"] is None:
-        return None
-    low, high = (math.nan if (end := values[name]) is None else float(end) for name in ("low", "high"))
-    return Interval(float(values["mean"]), low, high).times(scale)

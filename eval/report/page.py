@@ -1,24 +1,23 @@
-"""The report as one HTML page that opens without a network: the library, the data and the styles are in it.
+"""The report as one HTML page that opens without a network: data, script and styles are in it.
 
-Everything that comes from a run (names, predictions) is escaped: by the template's autoescaping in the text, by
-`tojson` in the figures' data, and in the texts of the figures by `interactive.py`.
+Everything that comes from a run (names, predictions) is escaped by the template's autoescaping.
 """
 
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
-from .document import Document
-from .interactive import plotly_figure
+from .document import QUESTION, Document
+from .places import laid_out
 from .table import difference
 
 TEMPLATE = "report.html.j2"
+MOST_ROWS = 500  # of a table; the CSV file has them all
 
 
 def to_html(document: Document) -> str:
-    """The whole page; plotly's script stands in it once, and only where there is a figure."""
+    """The whole page."""
     package = __package__ or ""
     environment = Environment(
         loader=PackageLoader(package),
@@ -29,12 +28,10 @@ def to_html(document: Document) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["signed"] = lambda value: difference(value, 0).text
+    environment.filters["laid_out"] = laid_out
+    environment.filters["kind"] = lambda chart: type(chart).__name__
     folder = files(package) / "templates"
     style, script = (Markup((folder / name).read_text(encoding="utf-8")) for name in ("report.css", "report.js"))
     return environment.get_template(TEMPLATE).render(
-        document=document,
-        figures={chart.name: plotly_figure(chart) for chart in document.charts},
-        style=style,
-        script=script,
-        library=Markup(get_plotlyjs()) if document.charts else "",
+        document=document, question=QUESTION, most_rows=MOST_ROWS, style=style, script=script
     )

@@ -3,17 +3,23 @@
 What stands in it is decided by `tables.py` and `grid_tables.py`; the HTML form is the page's template.
 """
 
+from __future__ import annotations
+
 import csv
 import io
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..statistics import Interval
 
+if TYPE_CHECKING:
+    from .comparison import Across, Difference
+
 MISSING = "–"
+CHANGED = "outputs changed"
 # What Markdown, or the HTML within it, would take for markup: the underscore of a name and the brackets of an interval
 # are none.
 _MARKUP = re.compile(r"[\\`*|$~]|(?<!\w)_|_(?!\w)|\](?=[(\[:])|<(?=[\w/!?])|&(?=[\w#]+;)")
@@ -58,6 +64,21 @@ class Table:
     data: tuple[Mapping[str, Value], ...] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
     long: bool = False
+
+    def trimmed(self) -> Table:
+        """Without the columns and the last rows in which nothing is known."""
+        foot = tuple(row for row in self.foot if any(cell.text not in ("", MISSING) for cell in row[1:]))
+        rows = (*self.body, *foot)
+        kept = [
+            number
+            for number in range(len(self.columns))
+            if not rows or any(row[number].text not in ("", MISSING) for row in rows)
+        ]
+
+        def pick(row: Sequence[Any]) -> tuple[Any, ...]:
+            return tuple(row[number] for number in kept)
+
+        return replace(self, columns=pick(self.columns), body=tuple(map(pick, self.body)), foot=tuple(map(pick, foot)))
 
     def to_markdown(self) -> str:
         lines = [f"### {escape_markdown(self.title)}", ""]
@@ -125,6 +146,11 @@ def count(value: int) -> Cell:
 
 def score(value: float | None, decimals: int) -> Cell:
     return Cell(MISSING) if value is None or not math.isfinite(value) else Cell(f"{value:.{decimals}f}", value)
+
+
+def changed(of: Difference | Across) -> Cell:
+    """How many outputs are not the base's, of how many; missing where outputs are numbers."""
+    return Cell(MISSING) if of.changed is None else Cell(f"{of.changed} of {of.examples}", of.changed)
 
 
 def difference(value: float | None, decimals: int, *, marked: bool = False) -> Cell:

@@ -1,12 +1,11 @@
 """The paper's Tables 1 and 2 with intervals and tests: every method as a difference to the base, by language.
 
-And two tables beside: all metrics of every method, and an overview of all plain runs.  Only wording and layout; the
+And two tables beside: all metrics of every method, and how often each class was answered.  Only wording and layout; the
 numbers come from `comparison.py` and `score_scale.py`.
 """
 
 import math
-import re
-from collections.abc import Sequence
+from collections import Counter
 from itertools import chain
 
 import numpy as np
@@ -15,10 +14,12 @@ from ..score_scale import summaries
 from .collect import TaskResults
 from .comparison import LEVEL, Comparison, Difference, LanguageRow
 from .table import (
+    CHANGED,
     MISSING,
     Cell,
     Table,
     Value,
+    changed,
     columns,
     count,
     difference,
@@ -28,21 +29,18 @@ from .table import (
     p_value,
     score,
 )  # fmt: skip
+from .words import heading, slug
 
-
-def slug(*parts: object) -> str:
-    """A file name's stem, of letters, digits, dots and hyphens."""
-    return "-".join(re.sub(r"[^a-z0-9.]+", "-", str(part).lower()).strip("-.") or "x" for part in parts)
-
-
-def heading(task: TaskResults) -> str:
-    return f"{task.task}, {task.model_name}"
+_COLUMNS = 5  # of each method
+RIGHT = "right answers"
 
 
 def differences_table(comparison: Comparison) -> Table:
-    """One row for each language: the base's score, then every method as a difference (Tables 1 and 2)."""
+    """One row for each language: the base's score, then every method's and the difference (Tables 1 and 2)."""
     task, places, methods = comparison.task, comparison.task.scale.digits, comparison.methods
-    titles = chain.from_iterable((method, "95 % interval", "p (Holm)") for method in methods)
+    titles = chain.from_iterable(
+        (method, f"{method} − {task.base}", "95 % interval", "p (Holm)", CHANGED) for method in methods
+    )
     body = []
     for row in comparison.rows:
         cells = [cell for method in methods for cell in _difference_cells(row.differences.get(method), places)]
@@ -50,56 +48,66 @@ def differences_table(comparison: Comparison) -> Table:
     return Table(
         name=slug(task.run, task.task),
         title=f"{heading(task)}: difference to {task.base} by language",
-        columns=columns("language", "examples", f"{task.base} ({task.scale.unit})", *titles),
+        columns=columns("language", "examples", f"{task.base} ({task.scale.heading})", *titles),
         body=tuple(body),
         foot=_foot(comparison),
         notes=(*_test_notes(comparison), *_data_notes(task)),
         data=tuple(map(_data, comparison.rows)),
         summary=_summary(comparison),
-    )
+    ).trimmed()
 
 
 def _difference_cells(cell: Difference | None, places: int) -> list[Cell]:
     if cell is None:
-        return [Cell(MISSING)] * 3
-    return [*interval_cells(cell.interval, places, marked=cell.significant), p_value(cell.p_holm)]
+        return [Cell(MISSING)] * _COLUMNS
+    shown = interval_cells(cell.interval, places, marked=cell.significant)
+    return [score(cell.score, places), *shown, p_value(cell.p_holm), changed(cell)]
 
 
 def _foot(comparison: Comparison) -> tuple[tuple[Cell, ...], ...]:
-    """Averages and standard deviation; the p of an average is the t-test's, that of sigma the equal-variance test's."""
+    """Averages and the scores' standard deviation; the p of an average is the t-test's, that of the deviation the
+    equal-variance test's.
+    """
     task, places = comparison.task, comparison.task.scale.digits
     average = [Cell("Avg."), Cell(""), score(comparison.base_mean_of_all, places)]
     others = [Cell(f"Avg. (without {task.anchor})"), Cell(""), score(comparison.base_mean, places)]
-    deviation = [Cell(f"σ (without {task.anchor})"), Cell(""), score(comparison.base_spread, places)]
+    deviation = [Cell(f"σ of the scores (without {task.anchor})"), Cell(""), score(comparison.base_spread, places)]
     for method in comparison.methods:
         across = comparison.across.get(method)
         if across is None:
-            average, others, deviation = ([*row, *[Cell(MISSING)] * 3] for row in (average, others, deviation))
+            average, others, deviation = ([*row, *[Cell(MISSING)] * _COLUMNS] for row in (average, others, deviation))
             continue
+        empty = Cell("")
         marked = across.t_test is not None and across.t_test < LEVEL
-        average += [difference(across.mean_of_all, places), Cell(""), Cell("")]
-        others += [*interval_cells(across.interval, places, marked=marked), p_value(across.t_test)]
-        deviation += [score(across.spread, places), Cell(""), p_value(across.equal_variance)]
-    return tuple(average), tuple(others), tuple(deviation)
+        average += [empty, difference(across.mean_of_all, places), empty, empty, empty]
+        shown = interval_cells(across.interval, places, marked=marked)
+        others += [score(across.score, places), *shown, _defined(across.t_test), changed(across)]
+        deviation += [score(across.spread, places), empty, empty, _defined(across.equal_variance), empty]
+    return tuple(average), *((tuple(others), tuple(deviation)) if task.others else ())
+
+
+def _defined(p: float | None) -> Cell:
+    return Cell("") if p is None else p_value(p)
 
 
 def _test_notes(comparison: Comparison) -> list[str]:
     task = comparison.task
     test = "McNemar's exact test" if task.scale.is_binary else "a paired permutation test"
-    better = "" if task.scale.higher_is_better else " Lower is better."
     notes = [
-        f"Differences are to {task.base}, with the paired bootstrap's 95 % interval over examples.{better} p: {test}, "
+        f"Differences are to {task.base}, with the paired bootstrap's 95 % interval over examples. p: {test}, "
         f"adjusted (Holm) for {len(task.others)} languages without {task.anchor}; * is p < {LEVEL}."
     ]
     for method, across in comparison.across.items():
         better, worse = (", ".join(codes) or "none" for codes in (across.better, across.worse))
-        notes.append(
-            f"{method}, across the languages without {task.anchor} (rows Avg. and σ): paired t-test "
-            f"{p_sentence(across.t_test)}; equal variances (Levene's test, centred at the median) "
-            f"{p_sentence(across.equal_variance)}. Significantly better: {better}; significantly worse: {worse}."
-        )
+        tests = {
+            "paired t-test": across.t_test,
+            "equal variances (Levene's test, centred at the median)": across.equal_variance,
+        }
+        defined = [f"{name} {p_sentence(p)}" for name, p in tests.items() if p is not None]
+        told = [*defined, f"significantly better: {better}; significantly worse: {worse}"]
+        notes.append(f"{method}, across the languages without {task.anchor} (rows Avg. and σ): {'; '.join(told)}.")
         anchor = next((row.differences.get(method) for row in comparison.rows if row.language == task.anchor), None)
-        if anchor:
+        if anchor and anchor.changed is not None:
             notes.append(f"{method} changes {anchor.changed} of {anchor.examples} predictions in {task.anchor}.")
     return notes
 
@@ -140,7 +148,10 @@ def _summary(comparison: Comparison) -> dict[str, object]:
         name: {
             "average of all": across.mean_of_all,
             **interval_data(across.interval, "average"),
-            "sigma": across.spread,
+            "average score": across.score,
+            "sigma of the scores": across.spread,
+            "examples": across.examples,
+            "changed": across.changed,
             "paired t-test p": across.t_test,
             "equal variance p": across.equal_variance,
             "better": across.better,
@@ -155,7 +166,7 @@ def _summary(comparison: Comparison) -> dict[str, object]:
         "anchor": task.anchor,
         "base average of all": comparison.base_mean_of_all,
         "base average": comparison.base_mean,
-        "base sigma": comparison.base_spread,
+        "base sigma of the scores": comparison.base_spread,
         "methods": methods,
     }
 
@@ -181,7 +192,7 @@ def metrics_table(task: TaskResults) -> Table:
             foot.append((Cell(f"Avg. (without {task.anchor})"), Cell(method), Cell(""), *shown, Cell("")))
     return Table(
         name=slug(task.run, task.task, "metrics"),
-        title=f"{heading(task)}: all metrics",
+        title=f"{heading(task)}: all metrics{'' if task.scale.higher_is_better else ' (lower is better)'}",
         columns=columns("language", "method", "examples", *names, "prompts cut", words=("language", "method")),
         body=tuple(body),
         foot=() if task.is_grid else tuple(foot),
@@ -191,38 +202,33 @@ def metrics_table(task: TaskResults) -> Table:
     )
 
 
-def overview_table(comparisons: Sequence[Comparison]) -> Table:
-    """One row for every method of every plain run: does it help, where, and does it harm?"""
-    body = []
-    data: list[dict[str, Value]] = []
-    for comparison in comparisons:
-        task, places = comparison.task, comparison.task.scale.digits
-        for method, across in comparison.across.items():
-            names = {"model": task.model_name, "task": task.task, "method": method}
-            languages = sum(method in row.differences and row.language != task.anchor for row in comparison.rows)
-            body.append(
-                (
-                    *(count(task.run), *map(Cell, names.values()), count(languages), Cell(task.scale.unit)),
-                    *(score(across.base, places), *interval_cells(across.interval, places), p_value(across.t_test)),
-                    *(Cell(", ".join(codes) or MISSING) for codes in (across.better, across.worse)),
-                )
-            )
-            data.append(
-                {"run": task.run, **names, "languages": languages, "score": task.scale.unit, "base": across.base}
-                | interval_data(across.interval)
-                | {"p": across.t_test, "better": " ".join(across.better), "worse": " ".join(across.worse)}
-            )
-    titles = ("run", "model", "task", "method", "languages", "score", "base", "difference", "95 % interval")
+def answers_table(task: TaskResults) -> Table | None:
+    """How often each class was answered, and how often it was right; None for a task that is no choice."""
+    counts: dict[tuple[str, str], Counter[int]] = {}
+    for code in task.languages:
+        for method in task.methods:
+            records = task.records.get((method, code), {}).values()
+            if not all(isinstance(record.prediction, int) for record in records):
+                return None
+            if records:
+                counts[code, method] = Counter(int(record.prediction) for record in records)
+                counts[code, RIGHT] = Counter(int(record.gold[0]) for record in records)
+        if (code, RIGHT) in counts:
+            counts[code, RIGHT] = counts.pop((code, RIGHT))  # behind the methods
+    classes = sorted({answer for found in counts.values() for answer in found})
     return Table(
-        name="overview",
-        title="Overview: averages without the anchor language",
+        name=slug(task.run, task.task, "answers"),
+        title=f"{heading(task)}: how often each class was answered",
         columns=columns(
-            *titles, "p (t-test)", "better", "worse", words=("model", "task", "method", "score", "better", "worse")
+            "language", "method", *(f"answer {answer}" for answer in classes), words=("language", "method")
         ),
-        body=tuple(body),
-        notes=(
-            "Better and worse: languages whose difference is significant after Holm's correction (p < "
-            f"{LEVEL}). The t-test is paired across languages.",
+        body=tuple(
+            (Cell(code), Cell(method), *(count(found[answer]) for answer in classes))
+            for (code, method), found in counts.items()
         ),
-        data=tuple(data),
+        data=tuple(
+            {"language": code, "method": method} | {f"answer {answer}": found[answer] for answer in classes}
+            for (code, method), found in counts.items()
+        ),
+        long=task.is_grid,
     )

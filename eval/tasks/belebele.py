@@ -1,5 +1,8 @@
 """Belebele: multiple choice on passages of FLORES-200, the same 900 questions in 122 language variants.
 
+A variant is named as in FLORES-200, `deu_Latn`; of two scripts the plain code has the usual one, Simplified for
+Chinese.
+
 Source: Bandarkar et al. 2024, The Belebele Benchmark.
 """
 
@@ -11,26 +14,11 @@ from typing import Any
 
 from clas_models.errors import InputError
 from clas_models.profiling.corpora.hub_table import HubTable, check_reachable, config_names
-from clas_models.profiling.corpora.languages import pick_languages
+from clas_models.profiling.corpora.languages import by_language, pick_languages
 from clas_models.profiling.corpora.parallel_corpus import corpus_folder, join_text
 from clas_models.profiling.corpora.text_file import json_objects
 
 from .task import Example, ExampleSource, Kind, Task, language_codes, parallel_examples, score_choice
-
-# ISO 639-1 by the ISO 639-3 codes that Belebele uses.  Where it has a variety of a macrolanguage, such as Tosk Albanian
-# or North Azerbaijani, the code is the macrolanguage's, once for each; other varieties keep their own three letters.
-_CODES = """
-afr:af als:sq amh:am arb:ar asm:as azj:az bam:bm ben:bn bod:bo bul:bg cat:ca ces:cs ckb:ku dan:da deu:de ell:el
-eng:en est:et eus:eu fin:fi fra:fr fuv:ff gaz:om grn:gn guj:gu hat:ht hau:ha heb:he hin:hi hrv:hr hun:hu hye:hy
-ibo:ig ind:id isl:is ita:it jav:jv jpn:ja kan:kn kat:ka kaz:kk khk:mn khm:km kin:rw kir:ky kor:ko lao:lo lin:ln
-lit:lt lug:lg lvs:lv mal:ml mar:mr mkd:mk mlt:mt mri:mi mya:my nld:nl nob:nb npi:ne nya:ny ory:or pan:pa pbt:ps
-pes:fa plt:mg pol:pl por:pt ron:ro rus:ru sin:si slk:sk slv:sl sna:sn snd:sd som:so sot:st spa:es srp:sr ssw:ss
-sun:su swe:sv swh:sw tam:ta tel:te tgk:tg tgl:tl tha:th tir:ti tsn:tn tso:ts tur:tr ukr:uk urd:ur uzn:uz vie:vi
-wol:wo xho:xh yor:yo zho:zh zsm:ms zul:zu
-"""
-ISO_639_1: Mapping[str, str] = dict(pair.split(":") for pair in _CODES.split())
-# Of two scripts the plain code has the usual one (Simplified for Chinese); these are the others, as `hi-latn`.
-OTHER_SCRIPTS = ("arb_Latn", "ben_Latn", "hin_Latn", "npi_Latn", "sin_Latn", "urd_Latn", "zho_Hant")
 
 _REPO = "facebook/belebele"
 _REMEDY = "give the folder with the files such as deu_Latn.jsonl as --data-dir"
@@ -55,16 +43,10 @@ def load_belebele(languages: Sequence[str] | None, source: ExampleSource) -> dic
     return parallel_examples(examples, BELEBELE.name, source.samples)
 
 
-def language_of(variant: str) -> str:
-    """The language code for a variant as Belebele names them: `deu_Latn` is de, `zho_Hant` zh-hant, `ceb_Latn` ceb."""
-    base, _, script = variant.partition("_")
-    code = ISO_639_1.get(base, base)
-    return f"{code}-{script.lower()}" if variant in OTHER_SCRIPTS else code
-
-
 def _hub_rows(languages: tuple[str, ...] | None) -> dict[str, Iterator[Row]]:
     check_reachable(_REPO, _REMEDY)
-    variants = {language_of(name): name for name in config_names(_REPO, _REMEDY) if _VARIANT.fullmatch(name)}
+    names = [name for name in config_names(_REPO, _REMEDY) if _VARIANT.fullmatch(name)]
+    variants = by_language(names, BELEBELE.name)
     picked = pick_languages(languages, sorted(variants), BELEBELE.name)
     return {language: _table_rows(variants[language]) for language in picked}
 
@@ -76,7 +58,8 @@ def _table_rows(variant: str) -> Iterator[Row]:
 
 def _file_rows(languages: tuple[str, ...] | None, data_dir: Path) -> dict[str, Iterator[Row]]:
     folder = corpus_folder(data_dir, ["belebele", "Belebele"], ["[a-z][a-z][a-z]_????.jsonl"], BELEBELE.name)
-    files = {language_of(path.stem): path for path in folder.glob("*.jsonl") if _VARIANT.fullmatch(path.stem)}
+    paths = {path.stem: path for path in sorted(folder.glob("*.jsonl")) if _VARIANT.fullmatch(path.stem)}
+    files = {tag: paths[variant] for tag, variant in by_language(paths, f"{folder}").items()}
     picked = pick_languages(languages, sorted(files), f"{BELEBELE.name} in {folder}")
     return {language: json_objects(files[language], "download the file again") for language in picked}
 

@@ -67,7 +67,7 @@ class ExampleSource:
 
 
 def language_codes(languages: Sequence[str] | None) -> tuple[str, ...] | None:
-    """The codes in lower case, None as it is.
+    """The languages as canonical tags, None as it is.
 
     Raises InputError: no code, something that is not a code, or the same code twice.
     """
@@ -141,3 +141,8 @@ class Task:
     def scale(self) -> ScoreScale:
         """Of the main score."""
         return scale_of(self.metrics[0])
+
+    @property
+    def chance(self) -> float | None:
+        """The accuracy of guessing; None where answers are no choice."""
+        return 1 / len(self.choices) if self.choices else None

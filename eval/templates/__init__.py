@@ -14,6 +14,8 @@ from string import Formatter
 from typing import Self
 
 from clas_models.errors import InputError
+from clas_models.modeling.language_tags import matching
+from clas_models.profiling.corpora.languages import by_language
 
 _DEFAULTS = Path(__file__).parent
 
@@ -79,7 +81,8 @@ class Templates:
     by_language: Mapping[str, Template]
 
     def of(self, language: str) -> Template:
-        return self.by_language.get(language, self.default)
+        found = matching(language, list(self.by_language))
+        return self.default if found is None else self.by_language[found]
 
     def digest(self, languages: Sequence[str]) -> str:
         """SHA-256 in hexadecimal of what is in force for these languages; two with the same digest prompt the same."""
@@ -105,7 +108,8 @@ def find_templates(name: str, path: Path | None = None) -> Templates:
     if not path.is_dir():
         raise InputError(f"template {path} does not exist: give a file, or a folder with {name}.txt or {name}.LANG.txt")
     plain = path / f"{name}.txt"
-    native = {file.name[len(name) + 1 : -4].lower(): file for file in sorted(path.glob(f"{name}.*.txt"))}
+    files = {file.name[len(name) + 1 : -4]: file for file in sorted(path.glob(f"{name}.*.txt"))}
+    native = {tag: files[spelt] for tag, spelt in by_language(files, f"template folder {path}").items()}
     if not native and not plain.is_file():
         raise InputError(f"template folder {path} has no {name}.txt and no {name}.LANG.txt: add one of them")
     return Templates(

@@ -13,7 +13,7 @@ from .support import run_main, save_plain, write_corpus
 
 @pytest.fixture
 def converter(capfd: pytest.CaptureFixture[str]) -> Command:
-    return Command(capfd, run_main, "convert.py")
+    return Command(capfd, run_main, "python convert.py")
 
 
 @pytest.fixture

@@ -51,9 +51,14 @@ _CODE = {
     "generation_clas.py",
     "heads_clas.py",
     "language.py",
+    "language_tags.py",
     "language_detector.py",
+    "language_names.py",
     "layers_clas.py",
+    "masks.py",
     "modeling_clas.py",
+    "name_tables.py",
+    "offloading.py",
     "positions.py",
     "pretrained_clas.py",
     "rule.py",
@@ -179,23 +184,6 @@ class _Watched:
         return getattr(self._stream, name)
 
 
-_CHANGES = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.chmod")
-
-
-def _watch_changes(folder: Path, fatal: int | None) -> list[str]:
-    """Every time that Python opens, makes, moves or removes a file below `folder`; the `fatal`-th does not happen."""
-    changes: list[str] = []
-
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if event in _CHANGES and str(folder) in str(arguments[0]):
-            if len(changes) == fatal:
-                _die()
-            changes.append(f"{event} {arguments[0]}")
-
-    sys.addaudithook(hook)
-    return changes
-
-
 def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -223,13 +211,11 @@ def wait_for(condition: Callable[[], bool]) -> None:
 class Fate:
     """What befalls a converter in its own process.
 
-    It is killed just before its `change`-th change (from 0) to files below `folder`; or it is killed, interrupted or
-    paused (`then`) when it writes `words` to standard error; or no file that it writes may grow beyond `largest_file`
-    bytes.
+    It is killed, interrupted or paused (`then`) when it writes `words` to standard error; or no file that it writes may
+    grow beyond `largest_file` bytes.  What it says goes to files in `folder`.
     """
 
     folder: Path
-    change: int | None = None
     words: str | None = None
     then: str = "die"
     largest_file: int | None = None
@@ -241,7 +227,6 @@ def _meet(fate: Fate, arguments: Sequence[str], log: Path) -> None:
         os.dup2(os.open(log.with_suffix(suffix), os.O_CREAT | os.O_WRONLY | os.O_TRUNC), stream)
     if fate.largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (fate.largest_file, fate.largest_file))
-    changes = _watch_changes(fate.folder, fate.change)
     if fate.words is not None:
         actions: dict[str, Callable[[], Any]] = {
             "die": _die,
@@ -249,9 +234,7 @@ def _meet(fate: Fate, arguments: Sequence[str], log: Path) -> None:
             "pause": lambda: _pause(fate.folder),
         }
         sys.stderr = _Watched(sys.stderr, fate.words, actions[fate.then])
-    status = run_main(arguments)
-    log.with_suffix(".changes").write_text("\n".join(changes))
-    sys.exit(status)
+    sys.exit(run_main(arguments))
 
 
 @contextmanager
@@ -267,9 +250,8 @@ def converter_running(arguments: Sequence[object], fate: Fate) -> Any:
     def end() -> Ended:
         process.join(DEADLINE)
         assert process.exitcode is not None, "the converter does not end"
-        out, err, changes = (log.with_suffix(suffix) for suffix in (".out", ".err", ".changes"))
-        said = out.read_text(), err.read_text()
-        return Ended(process.exitcode, *said, tuple(changes.read_text().splitlines()) if changes.exists() else ())
+        said = (log.with_suffix(suffix).read_text() for suffix in (".out", ".err"))
+        return Ended(process.exitcode, *said)
 
     try:
         yield end

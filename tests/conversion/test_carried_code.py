@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from clas_models.conversion.checkpoint import code_files, code_files_in
+from clas_models.conversion.checkpoint import code_files
+from clas_models.conversion.companions import code_files_in
 from clas_models.errors import InputError
 
 

@@ -137,13 +137,13 @@ def test_header_with_its_tensors_in_any_order(
 
 @pytest.mark.parametrize("neurons", [47, 49, 1])
 def test_masks_of_the_wrong_length(checkpoint: SteeredCheckpoint, neurons: int) -> None:
-    with pytest.raises(InputError, match=rf"layer 1: shared_mask has \[{neurons}\] entries, the model 48 neurons"):
+    with pytest.raises(InputError, match=rf"layer 1: shared_mask is torch.bool \[{neurons}\]; allowed is .* \[48\]"):
         replace(checkpoint, masks=masks(neurons))
 
 
 def test_second_mask_of_the_wrong_length(checkpoint: SteeredCheckpoint) -> None:
     pair = masks()[1][0], torch.zeros(40, dtype=torch.bool)
-    with pytest.raises(InputError, match=r"layer 3: specific_mask has \[40\] entries"):
+    with pytest.raises(InputError, match=r"layer 3: specific_mask is torch.bool \[40\]"):
         replace(checkpoint, masks={1: masks()[1], 3: pair})
 
 
@@ -158,7 +158,7 @@ def test_masks_that_overlap(checkpoint: SteeredCheckpoint) -> None:
     [
         ("bridge_layers", [6], "bridge_layers[0]: 6 is out of range; layers are 0 to 5"),
         ("beta", float("nan"), "beta: nan is not finite"),
-        ("alpha", {"de": 1.0}, "lacks the key 'default'"),
+        ("alpha", {"fr": 1.0}, "alpha: 'fr' is not among the languages"),
         ("languages", ["de"], "anchor_language: 'en' is not among the languages de"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import runpy
 import shutil
@@ -38,6 +39,7 @@ CONVERT = Path(__file__).parents[2] / "convert.py"
         ("1e-1", 0.1),
         ("default=1", {"default": 1.0}),
         ("de=-2,zh=1,default=0.5", {"de": -2.0, "zh": 1.0, "default": 0.5}),
+        ("ger=-2,Chinese=1", {"de": -2.0, "zh": 1.0}),
         (" DE = -2 , default = 0", {"de": -2.0, "default": 0.0}),
     ],
 )
@@ -53,7 +55,7 @@ def test_alpha(text: str, alpha: object) -> None:
         ("de=x,default=1", "write a number, or de=-2"),
         ("de=1,", "write a number, or de=-2"),
         ("de=1,DE=2,default=0", "names a language twice"),
-        ("de=1", "add default="),
+        ("de=1,ger=2", "names a language twice, de"),
     ],
 )
 def test_alpha_that_cannot_be_read(text: str, fault: str) -> None:
@@ -94,7 +96,7 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
         (["a", "b"], "unrecognized arguments: b"),
         (["a", "--over"], "unrecognized arguments: --over"),
         (["a", "--samples", "many"], "--samples: invalid int value"),
-        (["a", "--alpha", "de=1"], "argument --alpha: 'de=1': add default="),
+        (["a", "--alpha", "de=x"], "argument --alpha: 'de=x': write a number, or de=-2"),
         (["a", "--alpha"], "argument --alpha: expected one argument"),
         (["a", "--threshold", "high"], "--threshold: invalid float value"),
     ],
@@ -130,7 +132,7 @@ def test_script_exits_with_the_status(monkeypatch: pytest.MonkeyPatch, capfd: py
     with pytest.raises(SystemExit, match="2"):
         runpy.run_path(str(CONVERT), run_name="__main__")
     assert capfd.readouterr().err == (
-        "convert.py: error: nowhere: no such folder or file, and not a Hub id of the form owner/name\n"
+        "python convert.py: error: nowhere: no such folder or file, and not a Hub id of the form owner/name\n"
     )
 
 
@@ -159,12 +161,12 @@ def test_script_exits_with_the_status(monkeypatch: pytest.MonkeyPatch, capfd: py
         (["--samples", "-3"], "samples -3: must be at least 1"),
         (["--samples", "9"], "has only 4 rows"),
         (["--max-length", "0"], "max length 0"),
-        (["--batch-size", "0"], "batch size 0: both must be at least 1"),
+        (["--batch-size", "0"], "batch size 0: must be at least 1"),
         (["--anchor", "fr"], "anchor language 'fr' is not among the languages en, de, zh"),
-        (["--anchor", "English"], "anchor: 'English' is not a language code"),
+        (["--anchor", "Englisch"], "anchor: 'Englisch' is not a language code (did you mean 'en' (English)"),
         (["--languages", "en"], "languages en: one language alone has no shared neurons; give at least two"),
         (["--languages", "en,fr"], "has no fr: choose among en, de, zh"),
-        (["--languages", "en,en"], "'en' is given more than once"),
+        (["--languages", "en,en"], "'en' given more than once"),
         (["--languages", ""], "'' is not a language code"),
         (["--data-dir", "."], "data_dir . is of no use with corpus"),
         (["--profile", "p.safetensors"], "--profile and --corpus exclude each other"),
@@ -232,7 +234,10 @@ def test_corpus_that_cannot_be_used(
 @pytest.mark.parametrize(
     ("corpus", "fault"),
     [
-        ("flores", "unknown corpus 'flores': choose one of builtin, xquad, xnli, a FILE.jsonl, or a Hub id"),
+        (
+            "flores",
+            "unknown corpus 'flores': choose one of builtin, neighbours, xquad, xnli, a FILE.jsonl, or a Hub id",
+        ),
         ("gone.jsonl", "gone.jsonl does not exist"),
     ],
 )
@@ -240,13 +245,24 @@ def test_corpus_of_no_known_name(plain_folder: Path, converter: Command, corpus:
     assert fault in converter.refused(plain_folder, "--corpus", corpus, "--out", plain_folder / "out")
 
 
+def test_what_a_user_may_not_have_meant_is_told(plain_folder: Path, tmp_path: Path, converter: Command) -> None:
+    corpus = write_corpus(tmp_path / "rows.jsonl", ROWS)
+    options = ("--corpus", corpus, "--bridge-layers", "2", "--out", tmp_path / "out")
+    ended = converter.made(plain_folder, *options, "--alpha", "ger=-4", "--language", "swh")
+    assert ended.err.count("warning: ") == 2
+    assert "factors below 0: de (alpha -4): -0.6 for shared neurons\n" in ended.err
+    assert "warning: language 'sw' was not profiled (profiled are en, de, zh); rows in it are steered with" in ended.err
+    written = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert (written["alpha"], written["language"]) == ({"de": -4.0, "default": 1.0}, "sw")
+
+
 def test_language_without_a_usable_token(plain_folder: Path, tmp_path: Path, converter: Command) -> None:
     """All of it is special tokens to this tokenizer."""
-    corpus = write_corpus(tmp_path / "rows.jsonl", [{**row, "xx": "<unk><pad>"} for row in ROWS])
+    corpus = write_corpus(tmp_path / "rows.jsonl", [{**row, "qaa": "<unk><pad>"} for row in ROWS])
     ended = converter(plain_folder, "--corpus", corpus, "--out", tmp_path / "out", "--quiet")
     assert ended.status == 2
     assert ended.err == (
-        "convert.py: error: language 'xx': no usable token in corpus 'rows.jsonl' for this tokenizer\n"
+        "python convert.py: error: language 'qaa': no usable token in corpus 'rows.jsonl' for this tokenizer\n"
     )
     assert names(tmp_path) == {"plain", "rows.jsonl"}
 

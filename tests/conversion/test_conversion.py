@@ -150,8 +150,12 @@ def test_every_file_of_a_checkpoint_is_there_and_no_other(converted: Converted) 
     assert found - shards == checkpoint_files(converted.family) | {"LICENSE", "chat_template.jinja"}
     count = len(list(converted.plain.glob("model*.safetensors"))) + 1
     assert shards == {f"model-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)}
-    for name in ("LICENSE", "chat_template.jinja", "tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+    for name in ("LICENSE", "chat_template.jinja", "tokenizer.json", "generation_config.json"):
         assert (converted.out / name).read_bytes() == converted.before[name]
+    # For a Qwen2 transformers takes no class but its own; see test_reading.py.
+    named = {"tokenizer_class": "Qwen2Tokenizer"} if converted.family.base == "qwen2" else {}
+    expected = {**json.loads(converted.before["tokenizer_config.json"]), **named}
+    assert json.loads((converted.out / "tokenizer_config.json").read_text()) == expected
     assert (converted.out / "neuron_categories.png").read_bytes().startswith(b"\x89PNG")
     assert "</svg>" in (converted.out / "neuron_categories.svg").read_text()
     modes = {path.stat().st_mode for path in converted.out.iterdir()}
@@ -212,7 +216,7 @@ def expected_masks(profile: NeuronProfile, layers: list[int], *settings: Any) ->
 def test_steered_checkpoint_gets_new_masks_from_its_profile(
     steered_folder: Path, converter: Command, tmp_path: Path
 ) -> None:
-    options = ["--bridge-layers", "0,2-3", "--statistic", "mean_abs", "--threshold", "0.06", "--languages", "zh"]
+    options = ["--bridge-layers", "0,2-3", "--statistic", "mean_abs", "--threshold", "0.5", "--languages", "zh"]
     options += ["--alpha", "zh=-1,default=0", "--beta", "-0.5", "--gamma", "1e-1"]
     ended = converter.made(steered_folder, "--out", tmp_path / "again", *options)
     assert f"profile: {steered_folder / PROFILE_NAME}, no forward pass needed" in ended.err
@@ -223,7 +227,7 @@ def test_steered_checkpoint_gets_new_masks_from_its_profile(
     before, after = read_weights(steered_folder), read_weights(tmp_path / "again")
     assert_same_bits(base_only(after), base_only(before))
     profile = NeuronProfile.load(steered_folder / PROFILE_NAME).select(["en", "zh"])
-    assert_same_bits(masks_only(after), expected_masks(profile, [0, 2, 3], "mean_abs", 0.06))
+    assert_same_bits(masks_only(after), expected_masks(profile, [0, 2, 3], "mean_abs", 0.5))
     assert NeuronProfile.load(tmp_path / "again" / PROFILE_NAME).languages == ("en", "zh")
 
 
@@ -370,7 +374,7 @@ def test_one_of_the_last_two_layers_is_warned_of(
     steered_folder: Path, converter: Command, tmp_path: Path, layers: str, warned: bool
 ) -> None:
     ended = converter.made(steered_folder, "--bridge-layers", layers, "--out", tmp_path / "out")
-    warnings = [line for line in ended.err.splitlines() if line.startswith("warning: ")]
+    warnings = [line for line in ended.err.splitlines() if line.startswith("warning: bridge layers")]
     assert bool(warnings) == warned
     assert all("of the last two of 6 layers" in line for line in warnings)
 

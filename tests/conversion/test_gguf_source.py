@@ -41,8 +41,10 @@ def tiny(family: Any = LLAMA, **overrides: Any) -> Any:
     return tiny_plain(family, vocab_size=262, **overrides)
 
 
-def write_gguf(path: Path, model: Any, architecture: str, leave_out: str = "") -> Path:
-    """The model in float32 with the byte tokenizer, as llama.cpp writes it."""
+def write_gguf(
+    path: Path, model: Any, architecture: str, leave_out: str = "", more: Callable[[GGUFWriter], Any] | None = None
+) -> Path:
+    """The model in float32 with the byte tokenizer, as llama.cpp writes it; `more` adds to it."""
     config, writer = model.config, GGUFWriter(path, architecture)
     writer.add_name("tiny")
     writer.add_context_length(config.max_position_embeddings)
@@ -69,6 +71,8 @@ def write_gguf(path: Path, model: Any, architecture: str, leave_out: str = "") -
     for name, tensor in model.state_dict().items():
         if name != leave_out:
             writer.add_tensor(_gguf_name(name), _gguf_layout(name, tensor, config, architecture).numpy())
+    if more is not None:
+        more(writer)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -179,6 +183,53 @@ def test_other_architecture(converter: Command, corpus_file: Path, tmp_path: Pat
     message = converter.refused(gguf, "--corpus", corpus_file, "--out", tmp_path / "out")
     assert "tiny.gguf: GGUF architecture 'gptneox' is not supported; supported are llama, qwen2" in message
     assert names(tmp_path) == {"tiny.gguf", "rows.jsonl"}
+
+
+TEMPLATES = [{"name": "default", "template": "{{ messages }}"}, {"name": "tool_use", "template": "tools {{ tools }}"}]
+
+
+def test_every_chat_template_comes_along(converter: Command, corpus_file: Path, tmp_path: Path) -> None:
+    gguf = write_gguf(tmp_path / "tiny.gguf", tiny(), "llama", more=lambda writer: writer.add_chat_template(TEMPLATES))
+    converter.made(gguf, "--corpus", corpus_file, "--out", tmp_path / "out", "--quiet")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert tokenizer.chat_template == {each["name"]: each["template"] for each in TEMPLATES}
+    chat = [{"role": "user", "content": "x"}]
+    assert tokenizer.apply_chat_template(chat, chat_template="tool_use", tokenize=False) == "tools None"
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "fault"),
+    [
+        ("tiny-00001-of-00003.gguf", None, "one part of a GGUF file that is split into 3; join them"),
+        ("tiny.gguf", lambda w: w.add_uint16("split.count", 2), "one part of a GGUF file that is split into 2; join"),
+        ("tiny.gguf", lambda w: w.add_type("adapter"), "a GGUF file of the type 'adapter', not a model; give the"),
+        ("tiny.gguf", lambda w: w.add_expert_count(8), "a mixture of experts, which is not supported"),
+        ("tiny.gguf", lambda w: w.add_tensor("cls.output.weight", torch.ones(2, 32).numpy()), "a classifier; give"),
+    ],
+)
+def test_something_else_is_refused_by_its_header(
+    converter: Command, tmp_path: Path, name: str, more: Callable[[GGUFWriter], Any] | None, fault: str
+) -> None:
+    gguf = write_gguf(tmp_path / name, tiny(), "llama", more=more)
+    message = converter.refused(gguf, "--out", tmp_path / "out")
+    assert message.startswith(f"{gguf}: {fault}")
+    assert names(tmp_path) == {name}
+
+
+def test_whole_file_may_say_that_it_is_one_of_one(converter: Command, corpus_file: Path, tmp_path: Path) -> None:
+    whole = write_gguf(
+        tmp_path / "tiny-00001-of-00001.gguf", tiny(), "llama", more=lambda w: w.add_uint16("split.count", 1)
+    )
+    converter.made(whole, "--corpus", corpus_file, "--out", tmp_path / "out", "--quiet")
+
+
+def test_vocabulary_alone(converter: Command, tmp_path: Path) -> None:
+    writer = GGUFWriter(tmp_path / "vocab.gguf", "llama")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    assert "without weights, a vocabulary alone" in converter.refused(tmp_path / "vocab.gguf", "--out", tmp_path / "o")
 
 
 def test_full_disk_while_the_weights_are_written(corpus_file: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from conftest import byte_tokenizer
 from huggingface_hub import ModelCard
 
 from clas_models.conversion.demo import HUB_MODEL, PROFILED_ROWS
@@ -32,6 +33,7 @@ from .support import (
     file_bytes,
     names,
     read_weights,
+    rewrite_json,
     save_plain,
     write_corpus,
 )
@@ -69,16 +71,20 @@ class Handler(BaseHTTPRequestHandler):
             etag = f'"{hashlib.sha256(content).hexdigest()}"'
             self._send(200, content, {"ETag": etag, "X-Repo-Commit": COMMIT}, body=body)
         elif "tree" in parts:
-            self._send_json([self._entry(file) for file in sorted(folder.iterdir())], body=body)
+            self._send_json([self._entry(folder, file) for file in self._files(folder)], body=body)
         else:
-            siblings = [{"rfilename": name} for name in sorted(names(folder))]
+            siblings = [{"rfilename": file.relative_to(folder).as_posix()} for file in self._files(folder)]
             known = {"id": owner_and_name, "modelId": owner_and_name, "sha": COMMIT, "tags": [], "private": False}
             self._send_json({**known, "siblings": siblings}, body=body)
 
     @staticmethod
-    def _entry(file: Path) -> dict[str, Any]:
+    def _files(folder: Path) -> list[Path]:
+        return sorted(file for file in folder.rglob("*") if file.is_file())
+
+    @staticmethod
+    def _entry(folder: Path, file: Path) -> dict[str, Any]:
         digest = hashlib.sha1(file.read_bytes(), usedforsecurity=False).hexdigest()
-        return {"type": "file", "path": file.name, "size": file.stat().st_size, "oid": digest}
+        return {"type": "file", "path": file.relative_to(folder).as_posix(), "size": file.stat().st_size, "oid": digest}
 
     def _send_json(self, value: Any, *, body: bool) -> None:
         self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"}, body=body)
@@ -192,11 +198,22 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     (model / "LICENSE").write_text("MIT")
     pickled = folder / "pickled"
     shutil.copytree(model, pickled, ignore=shutil.ignore_patterns("model*"))
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = {"default": "{{ messages }}", "tool_use": "tools {{ tools }}"}
+    chats = Path(shutil.copytree(model, folder / "chats"))
+    tokenizer.save_pretrained(chats)
+    reward = Path(shutil.copytree(model, folder / "reward"))
+    rewrite_json(reward / "config.json", lambda c: c.update(architectures=["LlamaForSequenceClassification"]))
+    adapter = folder / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text("{}")
+    (adapter / "adapter_model.safetensors").write_text("weights")
     empty = folder / "empty"
     empty.mkdir()
     (empty / "config.json").write_text("{}")
     repositories = {"org/tiny": model, "org/pickled": pickled, "org/empty": empty}
     repositories |= {"org/gated": model, "org/large": save_plain(folder / "large", seed=3)}
+    repositories |= {"org/chats": chats, "org/reward": reward, "org/adapter": adapter}
     repositories |= {HUB_MODEL: save_plain(folder / "demo-model", QWEN2, num_hidden_layers=3)}
     with (
         hub(repositories, {"org/gated"}) as (address, requests),
@@ -251,6 +268,8 @@ def test_second_download_takes_the_files_from_the_cache(world: World) -> None:
     [
         ("org/pickled", "org/pickled: its weights are a pickle, which can run code when it is read and is refused"),
         ("org/empty", "org/empty: no safetensors weights in this repository"),
+        ("org/reward", "org/reward: a sequence classifier, such as a reward model (LlamaForSequenceClassification)"),
+        ("org/adapter", "org/adapter: an adapter"),
         ("org/gated", "org/gated: the model is gated; ask for access on its page and log in with `hf auth login`"),
         ("org/nobody", "org/nobody: no such model on the Hub, or no right to see it; check the name, or log in"),
     ],
@@ -265,6 +284,21 @@ def test_repository_that_cannot_be_used(world: World, model: str, fault: str) ->
 def test_nothing_of_a_pickled_model_is_downloaded(world: World) -> None:
     world.convert.refused("org/pickled", "--out", world.folder / "refused")
     assert not [request for request in world.requests if "org/pickled/resolve" in request]
+
+
+def test_weights_of_something_else_are_not_downloaded(world: World) -> None:
+    for model in ("org/reward", "org/adapter"):
+        world.convert.refused(model, "--out", world.folder / "refused")
+        resolved = [request for request in world.requests if f"{model}/resolve" in request]
+        assert resolved
+        assert not any(".safetensors" in request and "index" not in request for request in resolved)
+
+
+def test_every_chat_template_is_downloaded(world: World) -> None:
+    out = world.folder / "chats-out"
+    assert world.convert("org/chats", "--corpus", world.corpus, "--out", out, "--quiet").status == 0
+    template = Path("additional_chat_templates", "tool_use.jinja")
+    assert (out / template).read_bytes() == (world.repositories["org/chats"] / template).read_bytes()
 
 
 def test_full_disk_is_not_taken_for_an_unreachable_hub(world: World) -> None:

@@ -113,7 +113,7 @@ def test_options_that_make_no_sense_together(
     options: list[str], fault: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_main(options) == 2
-    assert f"convert.py: error: {fault}" in capsys.readouterr().err
+    assert f"python convert.py: error: {fault}" in capsys.readouterr().err
 
 
 # ---- folders that cannot be uploaded

@@ -90,6 +90,16 @@ def test_nothing_else_in_the_folder_is_uploaded(world: World, checkpoint: Path) 
     assert ".cache" not in {path.name for path in checkpoint.rglob("*") if path.parent != checkpoint}
 
 
+def test_every_chat_template_is_uploaded(world: World, checkpoint: Path) -> None:
+    (checkpoint / "additional_chat_templates").mkdir()
+    (checkpoint / "additional_chat_templates" / "tool_use.jinja").write_text("tools")
+    (checkpoint / "spiece.model").write_bytes(b"pieces")
+    world.pushed("--out", checkpoint, "--push-to-hub", REPO, "--quiet")
+    files = world.hub.repositories[REPO].files
+    assert files["additional_chat_templates/tool_use.jinja"] == b"tools"
+    assert files["spiece.model"] == b"pieces"
+
+
 def test_second_upload_sends_what_has_changed(world: World, checkpoint: Path) -> None:
     world.pushed("--out", checkpoint, "--push-to-hub", REPO, "--quiet")
     card = checkpoint / "README.md"
@@ -175,7 +185,7 @@ def test_upload_goes_on_after_an_interruption(world: World, checkpoint: Path) ->
         process.kill()
     assert (process.returncode, out) == (130, "")
     (line,) = err.splitlines()
-    assert line.startswith(f"convert.py: error: stopped; the checkpoint in {checkpoint} is whole, go on with: ")
+    assert line.startswith(f"python convert.py: error: stopped; the checkpoint in {checkpoint} is whole, go on with: ")
     assert world.hub.repositories[REPO].files == {}, "nothing half is in the repository"
     before = list(world.hub.received)
     large = {name for name in names(checkpoint) if name.endswith(LARGE)}

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import tiny_plain
+from conftest import tiny_plain, tiny_steered
 from transformers import GPT2Config, Qwen3Config
 
 from clas_models import FAMILIES
 from clas_models.conversion.source import PROFILE_NAME, open_source
 from clas_models.errors import InputError
 
-from .support import LLAMA, change_tensors, read_tensors, rewrite_json, save_plain
+from .support import LLAMA, QWEN2, change_tensors, read_tensors, rewrite_json, save_plain
 
 
 def refusal(folder: Path) -> str:
@@ -90,8 +90,8 @@ def test_config_that_is_not_utf8(plain_folder: Path) -> None:
     ("fields", "fault"),
     [
         ({"intermediate_size": 64}, "'model.layers.0.mlp.gate_proj.weight' has the shape [48, 32], but .* [64, 32]"),
-        ({"hidden_size": 64}, "'model.layers.0.mlp.gate_proj.weight' has the shape [48, 32], but .* [48, 64]"),
-        ({"num_hidden_layers": 7}, "no tensor 'model.layers.6.mlp.gate_proj.weight'"),
+        ({"hidden_size": 64}, "'model.embed_tokens.weight' has the shape [260, 32], but .* [260, 64]"),
+        ({"num_hidden_layers": 7}, "no tensor 'model.layers.6."),
     ],
 )
 def test_weights_that_do_not_fit_the_config(plain_folder: Path, fields: dict[str, int], fault: str) -> None:
@@ -111,7 +111,34 @@ def test_mask_of_the_wrong_length(steered_folder: Path) -> None:
     path = sorted(steered_folder.glob("model-*.safetensors"))[-1]
     name = min(read_tensors(path))
     change_tensors(path, lambda tensors: tensors.update({name: torch.zeros(40, dtype=torch.bool)}))
-    assert f"mask '{name}' has the shape [40], expected [48]" in refusal(steered_folder)
+    assert f"tensor '{name}' has the shape [40], but the configuration says [48]" in refusal(steered_folder)
+
+
+def test_tensor_that_the_model_has_no_place_for(plain_folder: Path) -> None:
+    change_tensors(plain_folder / "model.safetensors", lambda tensors: tensors.update(more=torch.zeros(3)))
+    assert "tensor 'more' has no place in the model" in refusal(plain_folder)
+
+
+def test_vectors_that_are_not_finite(tmp_path: Path) -> None:
+    tiny_steered(LLAMA, vector_layers=[1]).save_pretrained(tmp_path)
+    name = "model.layers.1.add.vectors"
+    change_tensors(tmp_path / "model.safetensors", lambda tensors: tensors[name].fill_(torch.nan))
+    source = open_source(str(tmp_path), tmp_path)
+    with pytest.raises(InputError, match=f"'{name}' are not finite numbers"):
+        source.carried_vectors(source.config.languages, "en")
+
+
+@pytest.mark.parametrize("content", ["{", "[" * 200_000, "[]"])
+def test_damaged_generation_config(plain_folder: Path, content: str) -> None:
+    (plain_folder / "generation_config.json").write_text(content)
+    assert "generation_config.json: not a generation configuration" in refusal(plain_folder)
+
+
+@pytest.mark.parametrize("family", [LLAMA, QWEN2])
+def test_more_layers_than_tensors(tmp_path: Path, family: Any) -> None:
+    """Qwen2's configuration would make a list of them."""
+    rewrite_json(save_plain(tmp_path, family) / "config.json", lambda config: config.update(num_hidden_layers=10**12))
+    assert "num_hidden_layers is 1000000000000, the weights are" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("change", [lambda c: c.update(alpha="much"), lambda c: c.update(bridge_layers=[9])])

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import torch
 from command import Command
 from transformers import AutoModelForCausalLM
 
@@ -122,6 +121,23 @@ def test_existing_folder_is_replaced_only_if_told_to_and_steered(tmp_path: Path,
             check_target(out, overwrite=False)
 
 
+def test_the_old_folder_has_its_name_again_where_the_new_one_cannot_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steered_config(out := tmp_path / "out")
+    rename = Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        if path == staging_folder(out):
+            raise PermissionError(13, "Permission denied", str(path))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(PermissionError), staged(out, overwrite=True) as folder:
+        (folder / "new").touch()
+    assert names(out) == {"config.json"}
+
+
 def test_overwrite_leaves_alone_what_is_not_a_steered_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     steered_config(tmp_path / "real")
@@ -174,54 +190,6 @@ def assert_absent_or_whole(out: Path, plain: Path) -> None:
         model = AutoModelForCausalLM.from_pretrained(out)
         assert model.steering.bridge_layers == (3,)
         assert_same_bits(base_only(read_weights(out)), read_weights(plain))
-
-
-def assert_same_files(found: Path, expected: Path) -> None:
-    """Byte for byte, but for the profile, whose header has no order."""
-    profiles = [NeuronProfile.load(folder / PROFILE_NAME) for folder in (found, expected)]
-    assert profiles[0].provenance == profiles[1].provenance
-    assert torch.equal(profiles[0].sum, profiles[1].sum)
-    files = [file_bytes(folder) for folder in (found, expected)]
-    for content in files:
-        content.pop(PROFILE_NAME)
-    assert files[0] == files[1]
-
-
-@pytest.mark.slow
-def test_killed_at_one_change_after_the_other(sharded: Path, corpus_file: Path, tmp_path: Path) -> None:
-    """Each run meets what the killed ones before it have left; the last one makes what one alone makes."""
-    alone = run_elsewhere(arguments(sharded, corpus_file, "alone"), Fate(tmp_path))
-    assert alone.status == 0
-    assert not [change for change in alone.changes if f"{tmp_path / 'alone'}/" in change], "made under the final name"
-    for change in range(1, len(alone.changes), len(alone.changes) // 6):
-        ended = run_elsewhere(arguments(sharded, corpus_file), Fate(tmp_path, change=change))
-        if ended.status == 0:  # a profile that needs not be made again saves changes
-            assert change > len(alone.changes) / 2
-            break
-        assert ended.status == -signal.SIGKILL, ended.err
-        assert_absent_or_whole(tmp_path / "out", sharded)
-    else:
-        assert run_elsewhere(arguments(sharded, corpus_file), Fate(tmp_path)).status == 0
-    assert hidden(tmp_path) == set()
-    assert_same_files(tmp_path / "out", tmp_path / "alone")
-
-
-@pytest.mark.slow
-def test_killed_while_one_checkpoint_gives_way_to_another(
-    steered_folder: Path, converter: Command, tmp_path: Path, sharded: Path
-) -> None:
-    given = [steered_folder, "--overwrite", "--bridge-layers", "3", "--out", tmp_path / "out"]
-    converter.made(*given)
-    changes = run_elsewhere(given, Fate(tmp_path)).changes
-    renames = [number for number, change in enumerate(changes) if change.startswith("os.rename")]
-    for change in (renames[-2], renames[-1], renames[-1] + 1, renames[-1] + 5):
-        ended = run_elsewhere(given, Fate(tmp_path, change=change))
-        assert ended.status == -signal.SIGKILL
-        assert_absent_or_whole(tmp_path / "out", sharded)
-    assert run_elsewhere(given, Fate(tmp_path)).status == 0
-    assert_absent_or_whole(tmp_path / "out", sharded)
-    assert (tmp_path / "out").exists()
-    assert hidden(tmp_path) == set()
 
 
 @pytest.mark.slow
@@ -299,7 +267,7 @@ def test_two_conversions_at_once_to_the_same_folder(
 def test_interrupted_by_the_user(sharded: Path, corpus_file: Path, tmp_path: Path) -> None:
     ended = run_elsewhere(arguments(sharded, corpus_file), Fate(tmp_path, words="checking", then="interrupt"))
     assert ended.status == 130
-    assert ended.err.splitlines()[-1] == "convert.py: error: stopped; run the same command again to go on"
+    assert ended.err.splitlines()[-1] == "python convert.py: error: stopped; run the same command again to go on"
     assert "Traceback" not in ended.err
     assert not (tmp_path / "out").exists()
 
@@ -320,7 +288,7 @@ def test_full_disk(
     ended = run_elsewhere(given, Fate(tmp_path, largest_file=size_of(steered_folder, name) - 1))
     assert ended.status == 2
     (line,) = ended.err.splitlines()
-    assert line.startswith("convert.py: error: ")
+    assert line.startswith("python convert.py: error: ")
     assert "File too large; free or choose another disk and run again" in line
     assert not (tmp_path / "out").exists()
     assert converter.made(*given).out == f"{tmp_path / 'out'}\n"

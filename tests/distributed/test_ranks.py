@@ -84,7 +84,7 @@ def test_torchrun_makes_the_same_checkpoint(case: Case) -> None:
 def test_torchrun_says_once_what_went_wrong(case: Case) -> None:
     ended = torchrun(2, ROOT / "convert.py", case.folder / "nothing", "--out", case.folder / "out")
     assert ended.status != 0
-    assert ended.err.count("convert.py: error: ") == 1
+    assert ended.err.count("python convert.py: error: ") == 1
     assert "no such folder or file" in ended.err
     assert "exitcode  : 2 " in ended.err  # torchrun's own status is 1
 
@@ -124,7 +124,7 @@ def test_a_failure_on_any_rank_ends_all(case: Case, language: str, character: st
     first, second = case.on_ranks(2, broken(case, character), *case.options)
     assert (first.status, second) == (2, Ended(2, "", ""))
     assert first.out == ""
-    assert first.err.count("convert.py: error: ") == 1
+    assert first.err.count("python convert.py: error: ") == 1
     assert f"not finite (NaN or infinite) in language '{language}'" in first.err.splitlines()[-1]
     assert "out" not in names(case.folder)
     assert ".out.incomplete" not in names(case.folder)

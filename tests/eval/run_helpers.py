@@ -24,6 +24,7 @@ from conversion.support import DEADLINE, write_corpus
 from conversion.support import run_main as run_converter
 
 from clas_models import FAMILIES
+from clas_models.command_line import EVAL
 from eval.cli import main
 from eval.run_folder import Record, RunFolder
 
@@ -66,7 +67,7 @@ def templates_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(name="evaluation")
 def evaluation_fixture(capfd: pytest.CaptureFixture[str]) -> Command:
-    return Command(capfd, run_main, "eval")
+    return Command(capfd, run_main, EVAL)
 
 
 def save_plain(folder: Path, chat_template: str | None = CHAT) -> Path:

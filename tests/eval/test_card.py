@@ -69,10 +69,9 @@ def test_scores_are_in_the_form_that_the_hub_reads(finished: Path, checkpoint: P
         task = datasets[result.dataset_type]
         (code,) = [code for code in ("en", "de", "zh") if result.dataset_config == configs[task].format(code)]
         assert result.metric_value == pytest.approx(clas[task, code], abs=0.006)
-        assert result.metric_args == {
-            "method": "clas", "alpha": 4.0, "beta": 0.9, "gamma": 0.6, "examples": 6,
-            "base": pytest.approx(base[task, code], abs=0.006)
-        }  # fmt: skip
+        strengths = {"alpha": 4.0, "beta": 0.9, "gamma": 0.6}
+        compared = {"examples": 6, "base": pytest.approx(base[task, code], abs=0.006)}
+        assert result.metric_args == {"method": "clas", **strengths, **compared}
         assert result.metric_type == {"xnli": "accuracy", "xquad": "f1"}[task]
 
 

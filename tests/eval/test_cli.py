@@ -60,6 +60,15 @@ def test_languages_that_were_not_profiled_are_told(run: list[object], evaluation
     assert "not profiled: sw; there clas takes the default alpha" in ended.err
 
 
+def test_strengths_that_turn_the_sign_of_neurons_are_told(run: list[object], evaluation: Any) -> None:
+    ended = evaluation.made(*run, "--methods", "clas:alpha=ger=-2/default=0.5,clas:alpha=3,clas:alpha=0.5")
+    told = (
+        "warning: clas:alpha=de=-2/default=0.5: strengths turn the sign of neurons, with factors below 0: de (alpha -2)"
+    )
+    assert ended.err.count("warning: ") == 1
+    assert f"{told}: -0.8 for shared neurons; and 1 more\n" in ended.err
+
+
 @pytest.mark.parametrize("alpha", [("--alpha", "-2"), ("--alpha=-2",), ("--alpha", "de=-2,default=1e-3")])
 def test_negative_strengths_need_no_equals_sign(
     alpha: tuple[str, ...], run: list[object], evaluation: Any, tmp_path: Path
@@ -106,10 +115,10 @@ def test_methods_with_other_strengths_are_not_compared(run: list[object], evalua
         (("--tasks", "xnly"), "unknown task 'xnly': choose among xnli, xquad, belebele, perplexity"),
         (("--tasks", "xnli,xnli"), "task 'xnli' is given more than once"),
         (("--methods", "base,magic"), "unknown method 'magic': choose among base, clas, int, int-mean"),
-        (("--languages", "de,xx"), "has no xx: choose among de, en, sw, zh"),
-        (("--languages", "Deutsch!"), "'deutsch!' is not a language code"),
+        (("--languages", "de,fr"), "has no fr: choose among de, en, sw, zh"),
+        (("--languages", "Deutsch!"), "'Deutsch!' is not a language code"),
         (("--alpha", "strong"), "'strong': write a number, or de=-2,zh=1,default=0.5"),
-        (("--alpha", "de=1"), "add default="),
+        (("--alpha", "de=1,ger=2"), "names a language twice, de"),
         (("--alpha", "fr=1,default=0"), "'fr' is not among the languages en, de, zh"),
         (("--methods", "base", "--beta", "0.1"), "beta is for the method clas"),
         (("--methods", "int:site=up"), "method 'int:site=up': site=up: choose one of gate, activated"),
@@ -184,7 +193,7 @@ def test_an_example_that_is_too_long_and_may_not_be_cut_is_named(run: list[objec
     ended = evaluation(*run, "--max-length", 20, "--quiet")
     assert ended.status == 2
     assert re.fullmatch(
-        r"eval: error: xnli, en, example 1: the prompt has \d+ tokens .*raise --max-length.*\n", ended.err
+        r"python -m eval: error: xnli, en, example 1: the prompt has \d+ tokens .*raise --max-length.*\n", ended.err
     )
 
 
@@ -206,6 +215,6 @@ def test_a_missing_package_is_named_with_the_remedy(
 ) -> None:
     for name in [name for name in sys.modules if name.startswith("eval.report")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "plotly", None)  # as if it were not installed
+    monkeypatch.setitem(sys.modules, "jinja2", None)  # as if it were not installed
     said = evaluation.refused("report", tmp_path)
-    assert said == "the package plotly is not installed: pip install 'clas-models[eval]'"
+    assert said == "the package jinja2 is not installed: pip install 'clas-models[eval]'"

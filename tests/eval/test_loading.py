@@ -29,14 +29,14 @@ def refused(model: object, **options: str) -> str:
 def test_a_steered_checkpoint_is_known_without_its_weights(steered: Path) -> None:
     checkpoint = open_checkpoint(str(steered))
     assert (checkpoint.is_steered, checkpoint.anchor_language, checkpoint.dtype) == (True, "en", "float32")
-    assert [checkpoint.is_profiled(code) for code in ("en", "de", "de-at", "sw")] == [True, True, True, False]
+    assert [checkpoint.profiled_as(code) for code in ("en", "de", "de-AT", "sw")] == ["en", "de", "de", None]
     assert not checkpoint.load().training
 
 
 def test_a_plain_checkpoint_is_one_too(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(str(save_plain(tmp_path / "plain")), dtype="bfloat16")
     assert (checkpoint.is_steered, checkpoint.anchor_language) == (False, "en")
-    assert not checkpoint.is_profiled("en")
+    assert checkpoint.profiled_as("en") is None
     assert checkpoint.load().dtype == torch.bfloat16
 
 
@@ -56,10 +56,17 @@ def _change_the_chat_template(folder: Path) -> None:
     path.write_text(path.read_text() + " ")
 
 
+def _add_a_chat_template(folder: Path) -> None:
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "tool_use.jinja").write_text("{{ messages }}")
+
+
 CHANGES: dict[str, Callable[[Path], None]] = {
     "mask": _flip_a_mask,
     "weight": _change_a_weight,
     "chat template": _change_the_chat_template,
+    "another chat template": _add_a_chat_template,
+    "vocabulary": lambda folder: (folder / "spiece.model").write_bytes(b"pieces"),
     "languages": lambda folder: rewrite_json(folder / "config.json", lambda c: c["languages"].append("sw")),
     "normalisation": lambda folder: rewrite_json(folder / "config.json", lambda c: c.update(rms_norm_eps=1e-3)),
     "end": lambda folder: rewrite_json(folder / "generation_config.json", lambda c: c.update(eos_token_id=[1, 2])),

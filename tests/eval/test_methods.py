@@ -89,6 +89,48 @@ def test_a_method_may_act_as_for_another_language(checkpoint: Checkpoint) -> Non
     assert torch.equal(as_german, logits(model, groups(checkpoint, "int-mean")[0], "de")[0])
 
 
+def test_random_masks_have_as_many_neurons_and_leave_no_trace(checkpoint: Checkpoint) -> None:
+    model = checkpoint.load()
+    own = model.masks
+    steering, first, second = groups(checkpoint, "base", "clas", "clas:masks=random", "clas:masks=random,seed=1")
+    base, expected = logits(model, steering, "de")
+    found = []
+    for group in (first, second, first):
+        with group.in_force(model):
+            drawn = model.masks
+            assert model.steering.neurons == {i: (int(s.sum()), int(p.sum())) for i, (s, p) in own.items()}
+            assert not any(bool((shared & specific).any()) for shared, specific in drawn.values())
+            assert any(not torch.equal(drawn[layer][kind], own[layer][kind]) for layer in own for kind in (0, 1))
+        found.append(logits(model, group, "de")[0])
+        assert torch.equal(logits(model, group, "en")[0], logits(model, steering, "en")[0])
+        assert torch.equal(logits(model, steering, "de")[1], expected)
+        assert all(torch.equal(a, b) for i in own for a, b in zip(own[i], model.masks[i], strict=True))
+    assert torch.equal(found[0], found[2])
+    for one, other in ((found[0], found[1]), (found[0], expected), (found[1], expected), (found[0], base)):
+        assert not torch.equal(one, other)
+    assert first.digest != second.digest
+    assert first.digest == groups(checkpoint, "clas:masks=random")[0].digest
+
+
+def test_own_masks_come_back_after_an_exception(checkpoint: Checkpoint) -> None:
+    model, [group] = checkpoint.load(), groups(checkpoint, "clas:masks=random")
+    own = model.masks
+    with pytest.raises(KeyboardInterrupt), group.in_force(model):
+        raise KeyboardInterrupt
+    assert all(torch.equal(a, b) for i in own for a, b in zip(own[i], model.masks[i], strict=True))
+
+
+def test_random_masks_are_described_by_their_seed(checkpoint: Checkpoint) -> None:
+    plain, control = methods_of(["clas", "clas:seed=3,masks=random,alpha=2"], checkpoint, {})
+    assert control.name == "clas:alpha=2,masks=random,seed=3"
+    assert control.described == {**plain.described, "alpha": 2.0, "masks": "random", "seed": 3}
+    assert "seed=3 of clas is for masks=random" in refused(checkpoint, "clas:seed=3")
+    assert "write a whole number" in refused(checkpoint, "clas:masks=random,seed=-1")
+    together = [[method.name for method in group.methods] for group in groups(
+        checkpoint, "clas", "clas:masks=random", "clas:masks=random,alpha=1", "clas:masks=random,seed=2")]  # fmt: skip
+    assert together == [["clas"], ["clas:masks=random", "clas:alpha=1,masks=random"], ["clas:masks=random,seed=2"]]
+
+
 def test_methods_that_differ_in_strengths_are_computed_together(checkpoint: Checkpoint) -> None:
     together = [[method.name for method in group.methods] for group in groups(checkpoint, "clas", "int-mean", "base")]
     assert together == [["clas", "base"], ["int-mean"]]
@@ -186,7 +228,5 @@ def test_an_old_profile_has_no_means_after_the_nonlinearity(copy: Path) -> None:
 
 def test_a_profile_without_all_layers_is_refused(copy: Path) -> None:
     path = copy / "neuron_profile.safetensors"
-    whole = NeuronProfile.load(path)
-    first = {name: tensor[:, :2] for name, tensor in whole.tensors.items()}
-    replace(whole, layers=(0, 1), **first).save(path)
+    NeuronProfile.load(path).of_layers([0, 1]).save(path)
     assert "lacks layer 2-5" in refused(open_checkpoint(str(copy)), "int-mean")

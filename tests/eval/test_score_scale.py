@@ -70,3 +70,12 @@ def test_a_perplexity_that_no_float_holds() -> None:
 def test_a_score_that_an_example_lacks_is_no_number() -> None:
     records = [choice(0, 1, 1), Record("1", 1, (1,), {"accuracy": 1.0, "f1": 0.5})]
     assert math.isnan(scale_of("f1").shown(records))
+
+
+def test_it_is_said_where_lower_is_better() -> None:
+    assert NATS.heading == "nats a token, lower is better"
+    assert scale_of("accuracy").heading == "accuracy, %"
+
+
+def test_one_example_moves_a_sum_of_shares_by_all_of_it_and_nats_by_any_amount() -> None:
+    assert (scale_of("f1").largest, NATS.largest) == (100, 0)

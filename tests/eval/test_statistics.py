@@ -15,7 +15,9 @@ from eval.statistics import (
     paired_t_test,
     percentile_interval,
     resampled_means,
+    share_interval,
     sign_flip_test,
+    smallest_visible,
     spread,
 )
 
@@ -215,3 +217,31 @@ def test_all_of_xnli_is_resampled_in_seconds():
     start = time.process_time()
     resampled_means(values, np.ones_like(values))
     assert time.process_time() - start < 20
+
+
+def test_an_interval_in_another_unit_keeps_its_order() -> None:
+    assert Interval(1, -2, 3).times(10) == Interval(10, -20, 30)
+    assert Interval(1, -2, 3).times(-1) == Interval(-1, -3, 2)
+
+
+def test_the_smallest_visible_difference_is_half_the_interval_or_what_three_examples_could_move() -> None:
+    assert smallest_visible(Interval(1, -5, 7), examples=1000, largest=100) == 6
+    assert smallest_visible(Interval(0, 0, 0), examples=10, largest=100) == 30  # none of ten differs; three still may
+    assert smallest_visible(Interval(0, 0, 0), examples=2, largest=100) == 100
+    assert smallest_visible(Interval(0, -0.1, 0.1), examples=10) == pytest.approx(0.1)  # nats know no largest
+    assert smallest_visible(Interval(5, -math.inf, math.inf), examples=1, largest=100) == math.inf
+
+
+def test_the_rule_of_three_is_near_the_exact_bound() -> None:
+    for examples in (30, 100, 1000):
+        exact = stats.binomtest(0, examples, alternative="less").proportion_ci(0.95).high
+        assert smallest_visible(Interval(0, 0, 0), examples=examples, largest=1) == pytest.approx(exact, rel=0.06)
+
+
+def test_the_interval_of_a_share_holds_for_all_and_for_none() -> None:
+    # Wilson's interval by hand: (p + z^2 / 2n) / (1 + z^2 / n) is its middle.
+    found = share_interval(4, 10)
+    assert found.mean == 0.4
+    assert (found.low + found.high) / 2 == pytest.approx((0.4 + 1.96**2 / 20) / (1 + 1.96**2 / 10), abs=1e-4)
+    assert share_interval(0, 10).low == 0 < share_interval(0, 10).high < 0.3
+    assert share_interval(10, 10).low > 0.7

@@ -51,7 +51,7 @@ def test_a_users_folder_has_native_files_first_and_the_default_last(tmp_path: Pa
     fields = {"premise": "p", "hypothesis": "h"}
     templates = find_templates("xnli", tmp_path)
     assert templates.of("de").fill(fields).text == "Deutsch p h"
-    assert templates.of("pt-br").fill(fields).text == "Português p h"
+    assert templates.of("pt-BR").fill(fields).text == "Português p h"
     assert templates.of("fr") == find_templates("xnli").of("fr")
     write(tmp_path / "xnli.txt", "English {premise} {hypothesis}")
     assert find_templates("xnli", tmp_path).of("fr").fill(fields).text == "English p h"

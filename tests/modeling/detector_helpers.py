@@ -8,17 +8,15 @@ import torch
 from conftest import tiny_steered
 from torch import Tensor
 
-from clas_models.modeling.language_detector import DetectorLimits, LanguageDetector
+from clas_models.modeling.language_detector import DetectorCalibration, DetectorLimits, LanguageDetector
 
 DETECTOR_LANGUAGES = ["de", "zh", "fr"]  # fr is known to the detector, but not profiled
 LIMITS = DetectorLimits(word_gain=5, name_gain=1.5, word_loss=4, threshold=6, threshold_growth=1)
 # Ids by what they say: each token is a word of its own, worth 4 nats.
 GERMAN, CHINESE, FRENCH, ENGLISH, NEUTRAL = 10, 20, 30, 40, 50
-NAME, PIECE, STRANGE = (
-    60,
-    70,
-    80,
-)  # a German name; a piece that continues a word, 3 nats for German; no detector language
+# A German name; a piece that continues a word, 3 nats for German; no detector language.
+NAME, PIECE, STRANGE = 60, 70, 80
+SHOUT = 90  # a German word in capitals
 PAD, BEGIN = 256, 257
 
 
@@ -26,7 +24,7 @@ def fill(detector: LanguageDetector) -> LanguageDetector:
     """The tables that the names above describe."""
     vocab_size, classes = detector.evidence.shape
     evidence = torch.zeros(vocab_size, classes)
-    for token, column in ((GERMAN, 0), (CHINESE, 1), (FRENCH, 2), (NAME, 0), (STRANGE, 3)):
+    for token, column in ((GERMAN, 0), (CHINESE, 1), (FRENCH, 2), (NAME, 0), (STRANGE, 3), (SHOUT, 0)):
         evidence[token] = -1.0
         evidence[token, column] = 4.0
     evidence[PIECE, 0] = 3.0
@@ -35,13 +33,22 @@ def fill(detector: LanguageDetector) -> LanguageDetector:
     starts_word[PIECE] = False
     name_like = torch.arange(vocab_size) == NAME
     invisible = torch.arange(vocab_size) >= PAD
-    detector.fill(evidence, starts_word=starts_word, name_like=name_like, invisible=invisible, limits=LIMITS)
+    shouts = torch.arange(vocab_size) == SHOUT
+    detector.fill(
+        evidence,
+        starts_word=starts_word,
+        name_like=name_like | shouts,
+        shouts=shouts,
+        invisible=invisible,
+        limits=LIMITS,
+    )
     return detector
 
 
-def small_detector(languages: list[str] | None = None, anchor: str = "en") -> LanguageDetector:
+def small_detector(languages: list[str] | None = None, anchor: str = "en", **calibration: float) -> LanguageDetector:
     """The detector alone, for the profiled languages en, de, zh, hi."""
-    return fill(LanguageDetector(260, DETECTOR_LANGUAGES, languages or ["en", "de", "zh", "hi"], anchor))
+    profiled = languages or ["en", "de", "zh", "hi"]
+    return fill(LanguageDetector(260, DETECTOR_LANGUAGES, profiled, anchor, DetectorCalibration(**calibration)))
 
 
 def with_detector(family: Any, **overrides: Any) -> Any:

@@ -222,7 +222,7 @@ def test_a_detector_that_is_missing_is_refused_on_load(family: Any, tmp_path: Pa
         AutoModelForCausalLM.from_pretrained(tmp_path, language="auto")
     config = tmp_path / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "detector_languages": ["de"], "language": "auto"}))
-    with pytest.raises(ValueError, match=r"no 'model.language_detector.evidence'; convert.py adds a detector"):
+    with pytest.raises(ValueError, match=r"no 'model.language_detector.evidence'; clas-convert adds a detector"):
         AutoModelForCausalLM.from_pretrained(tmp_path)
 
 

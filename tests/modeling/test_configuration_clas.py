@@ -19,20 +19,20 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], list[str]]] = [
     ({"languages": {"en": 1}}, TypeError, ["languages:", "{'en': 1}", "dict", "a list of language codes"]),
     ({"languages": None}, TypeError, ["languages:", "None", "a list of language codes"]),
     ({"languages": []}, ValueError, ["languages:", "empty", "at least one language"]),
-    ({"language": "auto"}, ValueError, ["language:", '"auto"', "no language detector", "convert.py"]),
+    ({"language": "auto"}, ValueError, ["language:", '"auto"', "no language detector", "clas-convert"]),
     ({"vector_layers": [6]}, ValueError, ["vector_layers[0]:", "6", "0 to 5"]),
-    ({"vector_strength": {"de": 1.0}}, ValueError, ["vector_strength:", "{'de': 1.0}", "'default'"]),
+    ({"vector_strength": {"de": "1"}}, TypeError, ["vector_strength['de']:", "'1'", "a finite number"]),
     ({"vector_positions": "first"}, ValueError, ["vector_positions:", "'first'", "last, generated, all"]),
     ({"detector_languages": []}, ValueError, ["detector_languages:", "empty", "at least one language"]),
     ({"detector_languages": "de"}, TypeError, ["detector_languages:", "'de'", "str", "list"]),
     ({"detector_languages": ["de", "en"]}, ValueError, ["detector_languages:", "'en'", "anchor", "leave it out"]),
     ({"languages": ["en", 3]}, TypeError, ["languages[1]:", "3", "int", 'a code such as "de"']),
-    ({"languages": ["en", "German"]}, ValueError, ["languages[1]:", "'German'", "ISO 639-1"]),
-    ({"languages": ["en", "de", "DE"]}, ValueError, ["languages:", "de more than once", "'en', 'de', 'de'", "once"]),
+    ({"languages": ["en", "Germ"]}, ValueError, ["languages[1]:", "'Germ'", "'de' (German)", "ISO 639"]),
+    ({"languages": ["en", "de", "DE"]}, ValueError, ["languages:", "de and DE, both de, more than once"]),
     ({"languages": ["de", "zh"]}, ValueError, ["anchor_language:", "'en'", "the languages de, zh"]),
     ({"anchor_language": "fr"}, ValueError, ["anchor_language:", "'fr'", "the languages en, de, zh, hi"]),
     ({"anchor_language": None}, TypeError, ["anchor_language:", "None", 'a code such as "de"']),
-    ({"anchor_language": "en glish"}, ValueError, ["anchor_language:", "'en glish'", "ISO 639-1"]),
+    ({"anchor_language": "en glish"}, ValueError, ["anchor_language:", "'en glish'", "ISO 639"]),
     ({"bridge_layers": 3}, TypeError, ["bridge_layers:", "3", "int", "a list of layer indices"]),
     ({"bridge_layers": "2-3"}, TypeError, ["bridge_layers:", "'2-3'", "str", "a list of layer indices"]),
     ({"bridge_layers": [2, 6]}, ValueError, ["bridge_layers[1]:", "6", "0 to 5"]),
@@ -47,10 +47,8 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], list[str]]] = [
     ({"alpha": NAN}, ValueError, ["alpha:", "nan", "a finite number"]),
     ({"alpha": {"default": -INF}}, ValueError, ["alpha['default']:", "-inf", "a finite number"]),
     ({"alpha": {"de": "2", "default": 1}}, TypeError, ["alpha['de']:", "'2'", "str", "a finite number"]),
-    ({"alpha": {"de": 1.0}}, ValueError, ["alpha:", "{'de': 1.0}", "'default'"]),
-    ({"alpha": {}}, ValueError, ["alpha:", "{}", "'default'"]),
     ({"alpha": {"fr": 1, "default": 1}}, ValueError, ["alpha:", "'fr'", "the languages en, de, zh, hi", "'default'"]),
-    ({"alpha": {"?": 1, "default": 1}}, ValueError, ["alpha:", "'?'", "ISO 639-1"]),
+    ({"alpha": {"?": 1, "default": 1}}, ValueError, ["alpha:", "'?'", "ISO 639"]),
     ({"alpha": {"en": 1, "default": 1}}, ValueError, ["alpha:", "'en'", "never steered", "allowed is 0"]),
     ({"alpha": {"de": 1, "DE": 2, "default": 1}}, ValueError, ["alpha:", "'de' more than once", "'DE': 2", "once"]),
     ({"beta": "big"}, TypeError, ["beta:", "'big'", "str", "a finite number"]),
@@ -62,7 +60,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], list[str]]] = [
     ({"gamma": False}, TypeError, ["gamma:", "False", "bool", "a finite number"]),
     ({"language": 1}, TypeError, ["language:", "1", "int", 'a code such as "de"']),
     ({"language": ["de"]}, TypeError, ["language:", "['de']", "list", 'a code such as "de"']),
-    ({"language": "Deutsch"}, ValueError, ["language:", "'Deutsch'", "ISO 639-1"]),
+    ({"language": "Deutsch"}, ValueError, ["language:", "'Deutsch'", "ISO 639"]),
 ]
 refused = pytest.mark.parametrize(("fields", "error", "words"), REFUSED, ids=[str(case[0])[:50] for case in REFUSED])
 
@@ -171,7 +169,7 @@ def test_defaults_steer_nothing(family: Any) -> None:
 def test_codes_layers_and_numbers_take_their_normal_form(family: Any) -> None:
     config = config_of(
         family,
-        languages=("EN", "de", "zh_Hans"),
+        languages=("EN", "deu", "zh_Hans"),
         anchor_language="En",
         bridge_layers=(4, 1),
         alpha={"DE": -2, "default": 1, "en": 0},
@@ -179,7 +177,7 @@ def test_codes_layers_and_numbers_take_their_normal_form(family: Any) -> None:
         gamma=0,
         language="DE",
     )
-    assert config.languages == ["en", "de", "zh-hans"]
+    assert config.languages == ["en", "de", "zh"]
     assert config.anchor_language == "en"
     assert config.bridge_layers == [1, 4]
     assert config.alpha == {"de": -2.0, "default": 1.0, "en": 0.0}

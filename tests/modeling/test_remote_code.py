@@ -20,7 +20,7 @@ from clas_models import FAMILIES
 from clas_models.conversion.checkpoint import code_files
 from clas_models.modeling.configuration_clas import MODEL_CLASSES
 
-LANGUAGES = ["en", "de", "zh", "xx"]
+LANGUAGES = ["en", "de", "zh", "fr"]
 TOKENS = rows([GERMAN] * 9, [CHINESE] * 9, list(range(100, 109)), [GERMAN] * 9)[0]
 LOAD = """
 import json, sys, torch, transformers
@@ -34,7 +34,7 @@ for kind in kinds:
     # A new head has random weights: what is compared is the decoder below it.
     head = model if kind == "AutoModelForCausalLM" else model.base_model
     with torch.inference_mode():
-        results[kind] = head(tokens, language=["en", "de", "zh", "xx"])[0]
+        results[kind] = head(tokens, language=["en", "de", "zh", "fr"])[0]
         if kind == "AutoModelForCausalLM":
             results["auto"] = head(tokens, language="auto").logits
             results["generated"] = head.generate(tokens, language="de", max_new_tokens=5, do_sample=False)

@@ -78,6 +78,32 @@ def test_the_statistics_see_different_neurons():
     assert categorize(profile, "frequency", threshold=0.5).categories.tolist() == [[DEAD, ALL]]
 
 
+def test_each_statistic_has_a_threshold_that_tells_neurons_apart():
+    profile = profile_of(
+        [[[1, -1, 1, -1]], [[1, -1, -1, 1]]],
+        sum_abs=[[[50, 9, 40, 8]], [[60, 7, 1, 6]]],
+        positive=[[[9, 1, 6, 2]], [[8, 2, 5, 4]]],
+        languages=("en", "de"),
+    )
+    assert categorize(profile, "mean").categories.tolist() == [[ALL, DEAD, SPECIFIC, SPECIFIC]]
+    assert categorize(profile, "mean_abs").categories.tolist() == [[ALL, SPECIFIC, SPECIFIC, DEAD]]
+    assert categorize(profile, "frequency").categories.tolist() == [[ALL, DEAD, SPECIFIC, DEAD]]
+    for statistic in ("mean_abs", "frequency"):
+        assert categorize(profile, statistic, 0).categories.tolist() == [[ALL] * 4]
+    assert categorize(profile, "frequency").active.origin.arguments["threshold"] == 0.5
+    assert categorize(profile, "mean_abs").active.origin.arguments["threshold"] == 0.8  # the lower of the middle two
+
+
+def test_the_median_is_that_of_each_layer():
+    sums = [[[1, 2, 3], [10, 20, 30]], [[3, 2, 1], [30, 20, 10]]]
+    result = categorize(profile_of(sums, languages=("en", "de"), layers=(0, 1)), "mean_abs")
+    assert result.categories.tolist() == [[SPECIFIC, DEAD, SPECIFIC]] * 2
+    assert result.active.origin.arguments["threshold"] == [0.2, 2.0]
+    # Another scale of the activations changes nothing.
+    larger = profile_of((torch.tensor(sums) * 1000).tolist(), languages=("en", "de"), layers=(0, 1))
+    assert torch.equal(categorize(larger, "mean_abs").categories, result.categories)
+
+
 @pytest.mark.parametrize(
     ("statistic", "threshold"),
     [("mean", 0.3), ("mean_abs", 0.3), ("frequency", 0.3)],

@@ -66,11 +66,12 @@ def test_fewer_rows_than_asked_for_are_taken_if_that_is_allowed_but_never_none()
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
-        ({"languages": ["en", "xx", "yy"]}, ["xx, yy", "zh"]),
+        ({"languages": ["en", "ja", "qaa"]}, ["no ja, qaa", "zh"]),
+        ({"languages": ["en", "xx"]}, ["'xx' is not a language code"]),
         ({"languages": ["en", "EN"]}, ["'en'", "more than once"]),
         ({"languages": []}, ["empty"]),
         ({"languages": "en"}, ["'en'", "list"]),
-        ({"languages": ["english"]}, ["'english'"]),
+        ({"languages": ["englisch"]}, ["'englisch'", "did you mean 'en' (English)"]),
         ({"languages": ["e n"]}, ["'e n'"]),
         ({"samples": 0}, ["samples is 0"]),
         ({"skip": -1}, ["skip is -1"]),
@@ -144,7 +145,7 @@ def test_jsonl_stops_reading_after_the_last_sample(tmp_path):
         (b'{"en": "a", "de": "b"}\n{"en": "a", "de": null}\n', ["line 2, de", "NoneType"]),
         (b'{"en": "a", "de": "b"}\n{"en": "a", "de": "\\ud800"}\n', ["line 2, de", "surrogate"]),
         (b'{"en": "a", "de": "b"}\n{"en": "a", "de": "\xe4"}\n', ["line 2", "UTF-8"]),
-        (b'{"en": "a", "EN": "b"}\n', ["line 1", "upper and lower"]),
+        (b'{"en": "a", "EN": "b"}\n', ["line 1", "'en' and 'EN', both en"]),
         (b'{"en": "a", "text": "b"}\n', ["line 1", "'text'"]),
         (b"{}\n", ["line 1", "no language code"]),
         (b"[" * 100_000, ["line 1", "malformed"]),

@@ -46,9 +46,9 @@ def test_hub_layout_is_read_with_known_columns_and_the_validation_split(tmp_path
 def test_hub_columns_and_languages_can_be_chosen(tmp_path):
     tables = {code: {"train": [{"title": f"{code} t", "body": f"{code} b"}]} for code in ("pt_BR", "task_de", "es")}
     folder = write_hub_folder(tmp_path, tables)
-    corpus = open_corpus(folder, ("pt-br", "de"), ("body", "title"))
-    assert list(corpus.rows) == [{"pt-br": "pt_BR b\npt_BR t", "de": "task_de b\ntask_de t"}]
-    with pytest.raises(InputError, match=r"no fr: choose among de, es, pt-br"):
+    corpus = open_corpus(folder, ("pt-BR", "de"), ("body", "title"))
+    assert list(corpus.rows) == [{"pt-BR": "pt_BR b\npt_BR t", "de": "task_de b\ntask_de t"}]
+    with pytest.raises(InputError, match=r"no fr: choose among de, es, pt-BR"):
         open_corpus(folder, ("fr",), ("body",))
     with pytest.raises(InputError, match=r"title, body; write .*:column"):
         open_corpus(folder, ("es",), ())

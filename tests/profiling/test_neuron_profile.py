@@ -19,13 +19,15 @@ from torch import Tensor
 
 from clas_models import FAMILIES
 from clas_models.errors import InputError
+from clas_models.json_data import from_json
 from clas_models.profiling import tensor_file
 from clas_models.profiling.corpora import ParallelCorpus
-from clas_models.profiling.neuron_profile import COUNTS, SUMS, TOTALS, NeuronProfile, Provenance
+from clas_models.profiling.neuron_profile import COUNTS, FORMATS, HALVES, SUMS, TOTALS, NeuronProfile, Provenance
 from clas_models.profiling.profiler import profile_neurons
 
 resource = pytest.importorskip("resource", reason="file modes and size limits are those of POSIX")
 
+WITHOUT_HALVES: dict[str, None] = dict.fromkeys(HALVES)
 ROWS = [
     {"en": "one apple", "de": "ein Apfel", "zh": "一个苹果"},
     {"en": "two", "de": "zwei", "zh": "二"},
@@ -71,7 +73,7 @@ def test_two_parts_add_up_to_the_whole() -> None:
 
 def test_sums_are_exact_and_in_any_order() -> None:
     first, second, third = gathered(0, 2), gathered(2, 3), gathered(3, 5)
-    for name in TOTALS:
+    for name in (*TOTALS, *HALVES):
         assert torch.equal(getattr(first + second, name), getattr(first, name) + getattr(second, name)), name
         assert torch.equal(getattr(second + first, name), getattr(first + second, name)), name
     assert set((first + (second + third)).provenance.digests) == set((third + first + second).provenance.digests)
@@ -105,16 +107,21 @@ def test_other_models_and_settings_do_not_add_up(change: dict[str, Any], message
         _ = gathered(0, 2) + replace(second, provenance=replace(second.provenance, **change))
 
 
+def cut(profile: NeuronProfile, part: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+    """A part of every tensor that has layers and neurons."""
+    return {name: part(tensor) for name, tensor in profile.tensors.items() if tensor.dim() == 3}
+
+
 def test_other_shapes_do_not_add_up() -> None:
     first, second = gathered(0, 2), gathered(2, 5)
     with pytest.raises(InputError, match=r"different shape .*: \(3, 3, 12\) and \(4, 3, 12\)"):
         _ = first + replace(second, num_model_layers=4)
     with pytest.raises(InputError, match=r"different shape .*: \(3, 3, 12\) and \(3, 3, 11\)"):
-        _ = first + replace(second, **{name: getattr(second, name)[..., :11] for name in TOTALS})
-    upper = {name: getattr(second, name)[:, 1:] for name in TOTALS}
+        _ = first + replace(second, **cut(second, lambda tensor: tensor[..., :11]))
+    upper = cut(second, lambda tensor: tensor[:, 1:])
     with pytest.raises(InputError, match=r"different shape .*: \(3, 3, 12\) and \(3, 2, 12\)"):
         _ = first + replace(second, layers=(1, 2), **upper)
-    lower = {name: getattr(first, name)[:, :2] for name in TOTALS}
+    lower = cut(first, lambda tensor: tensor[:, :2])
     with pytest.raises(InputError, match=r"different layers .*: \(0, 1\) and \(1, 2\)"):
         _ = replace(first, layers=(0, 1), **lower) + replace(second, layers=(1, 2), **upper)
 
@@ -137,7 +144,7 @@ def test_only_profiles_add_up() -> None:
 def test_select_takes_languages_in_their_order() -> None:
     whole, chosen = gathered(), gathered().select(["zh", "en"])
     assert chosen.languages == ("zh", "en")
-    for name in ("tokens", *TOTALS):
+    for name in ("tokens", *TOTALS, *HALVES):
         assert torch.equal(getattr(chosen, name), getattr(whole, name)[[2, 0]]), name
     assert (chosen.layers, chosen.provenance) == (whole.layers, whole.provenance)
 
@@ -147,6 +154,21 @@ def test_select_shares_no_memory() -> None:
     before = gathered(0, 3).sum.clone()
     chosen.sum.zero_()
     assert torch.equal(gathered(0, 3).sum, before)
+
+
+def test_of_layers_takes_layers() -> None:
+    chosen = gathered().of_layers([0, 2])
+    assert (chosen.layers, chosen.num_model_layers) == ((0, 2), 3)
+    for name, tensor in chosen.tensors.items():
+        whole = getattr(gathered(), name)
+        assert torch.equal(tensor, whole if name == "half_tokens" else whole[:, [0, 2]]), name
+    for layers, message in (
+        ([1, 3], r"layers \[3\] are not in the profile"),
+        ([], "at least one"),
+        ([1, 0], "ascending"),
+    ):
+        with pytest.raises(InputError, match=message):
+            gathered().of_layers(layers)
 
 
 @pytest.mark.parametrize(
@@ -247,15 +269,16 @@ def test_a_full_disk_leaves_the_old_file(path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-# -- files of format version 1, which had no act_sum -------------------------------------------------------------------
+# -- files of older format versions, which had no act_sum, or no halves ------------------------------------------------
 
 
-def make_older(path: Path) -> None:
-    """Turn a saved profile into what the first version of the format would have held."""
+def make_older(path: Path, version: int = 1) -> None:
+    """Turn a saved profile into what an earlier version of the format would have held."""
 
     def change(described: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-        described.update(format_version=1)
-        del tensors["act_sum"]
+        described.update(format_version=version)
+        for name in set(tensors) - FORMATS[version] - {"tokens"}:
+            del tensors[name]
 
     rewrite(path, change)
 
@@ -270,7 +293,7 @@ def older(path: Path) -> NeuronProfile:
 def test_an_older_file_gives_all_but_act_sum(older: NeuronProfile) -> None:
     assert older.act_sum is None
     assert set(older.tensors) == set(TOTALS) - {"act_sum"}
-    assert_same(older, replace(gathered(), act_sum=None))
+    assert_same(older, replace(gathered(), act_sum=None, **WITHOUT_HALVES))
     assert older.total("gate_sum") is older.gate_sum
     with pytest.raises(InputError, match=r"lacks 'act_sum', .*: profile the model again, .* --corpus") as caught:
         older.total("act_sum")
@@ -282,17 +305,39 @@ def test_a_sum_with_an_older_profile_lacks_act_sum_too(path: Path) -> None:
     gathered(0, 2).save(path)
     make_older(path)
     first, second = NeuronProfile.load(path), gathered(2, 5)
-    without = replace(gathered(0, 2) + second, act_sum=None)
+    without = replace(gathered(0, 2) + second, act_sum=None, **WITHOUT_HALVES)
     assert_same(first + second, without)
     assert (second + first).act_sum is None
     assert torch.equal((second + first).gate_sum, without.gate_sum)
+
+
+def test_a_file_without_halves_gives_all_totals(path: Path) -> None:
+    make_older(path, 2)
+    older = NeuronProfile.load(path)
+    assert_same(older, replace(gathered(), **WITHOUT_HALVES))
+    assert not older.has_halves
+    assert gathered().has_halves
+    assert not (older.select(["en", "de"]) + gathered(0, 2, "other").select(["en", "de"])).has_halves
+
+
+@pytest.mark.parametrize("version", FORMATS)
+def test_a_profile_is_saved_in_the_newest_format_that_it_fills(path: Path, version: int) -> None:
+    make_older(path, version)
+    loaded = NeuronProfile.load(path)
+    for lacking in (loaded, replace(loaded, half_sum=None)):
+        lacking.save(path)
+        found = NeuronProfile.load(path)
+        assert torch.equal(found.sum, loaded.sum)
+        assert found.has_halves == (version == 3 and lacking is loaded)
 
 
 def test_an_older_profile_is_saved_as_it_was(path: Path, older: NeuronProfile, tmp_path: Path) -> None:
     older.save(tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == path.read_bytes()
     older.select(["zh"]).save(tmp_path / "chosen")
-    assert_same(NeuronProfile.load(tmp_path / "chosen"), replace(gathered().select(["zh"]), act_sum=None))
+    assert_same(
+        NeuronProfile.load(tmp_path / "chosen"), replace(gathered().select(["zh"]), act_sum=None, **WITHOUT_HALVES)
+    )
 
 
 # -- files that are no profile -------------------------------------------------------------------------------------
@@ -341,7 +386,7 @@ def rewrite(path: Path, change: Callable[[dict[str, Any], dict[str, Tensor]], ob
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.update(format_version=3), "format version 3, this package reads 1 and 2"),
+        (lambda d: d.update(format_version=4), "format version 4, this package reads 1, 2, 3"),
         (lambda d: d.update(format_version=[2]), "not a usable neuron profile"),
         (lambda d: d.update(format_version=1), "it holds the tensors .*'act_sum'"),
         (lambda d: d.pop("format_version"), "format version None"),
@@ -358,10 +403,10 @@ def rewrite(path: Path, change: Callable[[dict[str, Any], dict[str, Tensor]], ob
         (lambda d: d.update(num_model_layers=2), "a model with 2 layers"),
         (lambda d: d.pop("num_model_layers"), "num_model_layers"),
         (lambda d: d.pop("provenance"), "provenance"),
-        (lambda d: d.update(provenance="unknown"), "provenance has the fields"),
-        (lambda d: d["provenance"].pop("corpus"), "provenance has the fields"),
-        (lambda d: d["provenance"].update(more=1), "provenance has the fields"),
-        (lambda d: d["provenance"].update(digests=None), "not a usable neuron profile"),
+        (lambda d: d.update(provenance="unknown"), "'unknown' in place of an object"),
+        (lambda d: d["provenance"].pop("corpus"), "Provenance lacks the field 'corpus'"),
+        (lambda d: d["provenance"].update(more=1), "Provenance has no field 'more'"),
+        (lambda d: d["provenance"].update(digests=None), "digests: None in place of a list"),
     ],
 )
 def test_refuses_a_wrong_description(path: Path, change: Callable[[dict[str, Any]], object], message: str) -> None:
@@ -389,6 +434,12 @@ def test_refuses_a_wrong_description(path: Path, change: Callable[[dict[str, Any
         (lambda t: t["gate_positive"][0, 1, 3].fill_(-1), "'gate_positive' holds counts below 0"),
         (lambda t: t["tokens"][1].fill_(0), "'positive' holds counts .* above the number of tokens"),
         (lambda t: t["tokens"].fill_(-1), "'positive' holds counts"),
+        (lambda t: t.pop("half_sum"), "it holds the tensors .* expected .*'half_sum'"),
+        (lambda t: t.update(half_sum=t["half_sum"].double()), "'half_sum' is torch.float64 .* expected torch.float32"),
+        (lambda t: t["half_sum_abs"][0, 0, 0].fill_(torch.nan), "'half_sum_abs' holds values that are not finite"),
+        (lambda t: t["half_tokens"].copy_(t["tokens"] + 1), "'half_tokens' holds counts .* above the number of tokens"),
+        (lambda t: t["half_positive"][0, 1, 3].fill_(-1), "'half_positive' holds counts below 0"),
+        (lambda t: t["half_tokens"].fill_(0), "'half_positive' holds counts .* above the number of tokens"),
     ],
 )
 def test_refuses_wrong_tensors(path: Path, change: Callable[[dict[str, Tensor]], object], message: str) -> None:
@@ -412,4 +463,4 @@ def test_a_profile_made_by_hand_is_checked_too() -> None:
 
 def test_provenance_as_a_dictionary() -> None:
     provenance = gathered().provenance
-    assert Provenance.from_dict(json.loads(json.dumps(asdict(provenance)))) == provenance
+    assert from_json(Provenance, json.loads(json.dumps(asdict(provenance)))) == provenance

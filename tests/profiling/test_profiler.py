@@ -25,7 +25,7 @@ from clas_models.errors import InputError
 from clas_models.profiling import profiler
 from clas_models.profiling.categories import STATISTICS, categorize
 from clas_models.profiling.corpora import ParallelCorpus, load_corpus
-from clas_models.profiling.neuron_profile import COUNTS, SUMS, NeuronProfile
+from clas_models.profiling.neuron_profile import COUNTS, HALVES, SUMS, NeuronProfile
 from clas_models.profiling.profiler import profile_neurons
 
 LAYERS = 4
@@ -95,6 +95,44 @@ def assert_matches(profile: NeuronProfile, expected: NaiveReference, tolerance: 
 def assert_same(profile: NeuronProfile, expected: NeuronProfile) -> None:
     for name in ("tokens", *SUMS, *COUNTS):
         assert torch.equal(getattr(profile, name), getattr(expected, name)), name
+
+
+def without_length(corpus: ParallelCorpus) -> ParallelCorpus:
+    """The same rows as something that only can be iterated."""
+
+    class Rows:
+        def __iter__(self) -> Iterator[dict[str, str]]:
+            return iter(corpus.rows)
+
+    return replace(corpus, rows=Rows())
+
+
+# -- halves --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 64])
+def test_the_first_half_is_the_profile_of_the_first_rows(llama: Any, tokenizer: Any, batch_size: int) -> None:
+    whole = profile_neurons(llama, tokenizer, WORDS, batch_size=batch_size)
+    first = profile_neurons(llama, tokenizer, replace(WORDS, rows=WORDS.rows[:18]), batch_size=batch_size)
+    assert whole.has_halves
+    assert torch.equal(whole.total("half_tokens"), first.tokens)
+    assert torch.equal(whole.total("half_positive"), first.positive)
+    for name in ("sum", "sum_abs"):
+        scale = first.sum_abs.clamp(min=1e-9)
+        assert ((whole.total(f"half_{name}") - getattr(first, name)).abs() / scale).max() <= 1e-5, name
+
+
+def test_telling_halves_apart_changes_no_bit_of_the_whole(llama: Any, tokenizer: Any) -> None:
+    with_halves = profile_neurons(llama, tokenizer, WORDS)
+    without = profile_neurons(llama, tokenizer, without_length(WORDS))
+    assert not without.has_halves
+    assert not set(HALVES) & set(without.tensors)
+    assert_same(with_halves, without)
+
+
+def test_one_sample_has_no_halves(llama: Any, tokenizer: Any) -> None:
+    assert not profile_neurons(llama, tokenizer, replace(WORDS, rows=WORDS.rows[:1])).has_halves
+    assert profile_neurons(llama, tokenizer, replace(WORDS, rows=WORDS.rows[:2])).has_halves
 
 
 # -- equal to the reference ----------------------------------------------------------------------------------------

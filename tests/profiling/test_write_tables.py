@@ -106,10 +106,10 @@ def test_tables_are_in_the_order_of_the_models_languages() -> None:
 def test_layers_that_were_not_selected_in_are_left_alone() -> None:
     counts = [[[1] * 5] * 3, [[2] * 5] * 3]
     profile = profile_of(counts, [10, 10])
-    upper = {name: tensor[:, [0, 2]] for name, tensor in profile.tensors.items()}
-    selection = categorize(replace(profile, layers=(0, 2), **upper), "mean_abs").selection(Category.ALL_SHARED)
+    upper = profile.of_layers([0, 2])
+    selection = categorize(upper, "mean_abs", 0).selection(Category.ALL_SHARED)
     whole = write_tables(profile, selection, ["en", "de"])
-    parts = write_tables(replace(profile, layers=(0, 2), **upper), selection, ["en", "de"])
+    parts = write_tables(upper, selection, ["en", "de"])
     assert tuple(whole.masks.shape) == (2, 3, 5)
     assert not whole.masks[:, 1].any()
     assert torch.equal(whole.masks[:, [0, 2]], selection.masks)

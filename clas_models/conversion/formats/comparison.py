@@ -16,6 +16,7 @@ from ...errors import VerificationError
 from ...modeling.configuration_clas import STRENGTHS
 from ...modeling.language import language_id
 from ..loading import on_disk
+from ..source import Source
 from .scaling import Scaling
 
 _TOKENS = 32
@@ -54,14 +55,14 @@ def sample_tokens(vocab_size: int) -> Tensor:
     return torch.randint(0, vocab_size, (1, _TOKENS), generator=torch.Generator().manual_seed(0))
 
 
-def steered_logits(folder: Path, config: Any, scalings: Sequence[Scaling]) -> tuple[Tensor, float]:
-    """What the steered model in a folder says in each language, float32 `[languages, tokens, vocabulary]`, and the
-    largest change from its base; `config`, the one in force, may have other strengths than the folder's.
+def steered_logits(source: Source, config: Any, scalings: Sequence[Scaling]) -> tuple[Tensor, float]:
+    """What a steered source says in each language, float32 `[languages, tokens, vocabulary]`, and the
+    largest change from its base; `config`, the one in force, may have other strengths than the source's.
     """
     tokens = sample_tokens(config.vocab_size)
     codes = [scaling.language for scaling in scalings]
     ids = torch.tensor([language_id(code, config.languages) for code in [config.anchor_language, *codes]])
-    with on_disk(folder, dtype=torch.float32) as model, torch.inference_mode():
+    with on_disk(source.folder, may_be_left=source.may_be_left, dtype=torch.float32) as model, torch.inference_mode():
         model.set_steering(**{name: getattr(config, name) for name in STRENGTHS})
         logits = model(tokens.expand(len(ids), -1), language=ids, use_cache=False).logits
     return logits[1:], float((logits[1:] - logits[:1]).abs().max())

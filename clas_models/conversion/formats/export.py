@@ -48,6 +48,7 @@ def export(options: ExportOptions, progress: Progress | None = None) -> Exported
     out = options.target()
     check_target(out, overwrite=options.overwrite)
     work = prepare(options)
+    progress.tell_unused(work.source.name, work.source.unused)
     if unchanged := [each.language for each in work.scalings if each.is_identity]:
         progress.say(f"note: alpha 0 or no neurons: as {', '.join(unchanged)} it is the base model, unsteered")
     with staged(out, overwrite=options.overwrite) as folder:
@@ -69,7 +70,8 @@ def prepare(options: ExportOptions) -> Export:
     config = steering_config(source, alpha=options.alpha, beta=options.beta, gamma=options.gamma)
     codes = form_named(options.format).languages(options.wanted_codes(), config)
     masks = read_masks(source, config.bridge_layers)
-    scalings = tuple(scaling(config, masks, code) for code in codes)
+    # Two tags may mean one profiled language.
+    scalings = tuple({each.language: each for each in (scaling(config, masks, code) for code in codes)}.values())
     card = card_facts(source, "base_model", "license")
     base, licence = card.get("base_model"), card.get("license")
     base = base if base and is_hub_id(base) else None

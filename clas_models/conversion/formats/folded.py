@@ -19,6 +19,7 @@ from ..copying import Change, copy_companions, write_json, write_weights
 from ..loading import on_disk
 from ..model_card import PLACEHOLDER, short_name
 from ..progress import Progress
+from ..reading import check_reading, keep_reading
 from ..source import Source
 from ..weights import Shard, fingerprint, read_shards
 from .cards import export_card
@@ -55,23 +56,16 @@ def _write(export: Export, folder: Path, progress: Progress) -> None:
     changes = _changes(export)
     write_json(folder / "config.json", plain_config(source))
     copy_companions(source.folder, folder)
+    keep_reading(source, folder)
     with progress.copying(sum(shard.size for shard in source.shards)) as copied:
         write_weights(folder, source.shards, link=source.from_hub, changes=changes, done=copied)
 
 
 def _changes(export: Export) -> dict[str, Change]:
     """What becomes of `down_proj` in each bridge layer, by the tensor's name."""
-    dtypes = {name: info.dtype for shard in export.source.shards for name, info in shard.tensors.items()}
-    changes: dict[str, Change] = {}
-    for layer, factor in export.scalings[0].factors.items():
-        name = layer_weight(layer, "mlp.down_proj")
-        if dtypes[name] not in _TOLERANCES:
-            raise InputError(
-                f"{export.source.name}: tensor {name!r} is {dtypes[name]}, which cannot be multiplied; fold a "
-                f"checkpoint in one of {', '.join(_TOLERANCES)}, or use --format ia3"
-            )
-        changes[name] = _multiply(name, factor)
-    return changes
+    factors = export.scalings[0].factors
+    names = {layer: layer_weight(layer, "mlp.down_proj") for layer in factors}
+    return {name: _multiply(name, factors[layer]) for layer, name in names.items()}
 
 
 def _multiply(name: str, factor: Tensor) -> Change:
@@ -93,8 +87,9 @@ def _compare(export: Export, folder: Path) -> Difference:
     source, written = export.source, read_shards(folder)
     if fingerprint(_without(source.shards, changed)) != fingerprint(_without(written, changed)):
         raise VerificationError(f"{folder}: weights beside the folded ones differ from those of {source.name}")
-    steered = steered_logits(source.folder, export.config, export.scalings)
-    with on_disk(folder, dtype=torch.float32) as model, torch.inference_mode():
+    check_reading(source, folder)
+    steered = steered_logits(source, export.config, export.scalings)
+    with on_disk(folder, may_be_left=source.may_be_left, dtype=torch.float32) as model, torch.inference_mode():
         found = model(sample_tokens(export.config.vocab_size), use_cache=False).logits
     result = difference(steered, found)
     dtypes = {info.dtype for shard in source.shards for name, info in shard.tensors.items() if name in changed}

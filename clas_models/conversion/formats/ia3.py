@@ -58,7 +58,9 @@ def check_base(adapter: Path, base: Path) -> None:
 def _languages(codes: tuple[str, ...], config: Any) -> tuple[str, ...]:
     codes = codes or profiled_languages(config)
     if not codes:
-        raise InputError("the checkpoint names no language beside its anchor; name one with --language")
+        raise InputError(
+            "the checkpoint names no language beside its anchor; convert the model again with more --languages"
+        )
     return codes
 
 
@@ -110,11 +112,12 @@ class _ScaledInput(nn.Module):
 def _compare(export: Export, folder: Path) -> Difference:
     """A row of the batch is a language, and the base model is the steered checkpoint read as a plain one."""
     source = export.source
-    steered = steered_logits(source.folder, export.config, export.scalings)
+    steered = steered_logits(source, export.config, export.scalings)
     adapters = [load_file(folder / scaling.language / WEIGHTS_NAME) for scaling in export.scalings]
     tokens = sample_tokens(export.config.vocab_size).expand(len(adapters), -1)
     config = source.family.base_config.from_dict(plain_config(source))
-    with on_disk(source.folder, config=config, dtype=torch.float32) as model, torch.inference_mode():
+    loaded = on_disk(source.folder, may_be_left=source.may_be_left, config=config, dtype=torch.float32)
+    with loaded as model, torch.inference_mode():
         for layer in export.record.bridge_layers:
             mlp = model.model.layers[layer].mlp
             factors = [adapter[f"base_model.model.model.{_target(layer)}.ia3_l"] for adapter in adapters]

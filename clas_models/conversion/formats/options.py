@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from ...errors import InputError
+from ...modeling.auto_language import is_auto
+from ...profiling.corpora.languages import normalise_codes
 from ..options import ConversionOptions, target_folder
 from . import form_named
 
@@ -43,20 +45,19 @@ class ExportOptions:
         return cls(**{name: value for name, value in given.items() if name in own})
 
     def wanted_codes(self) -> tuple[str, ...]:
-        """The languages that the user names, in their normal form, each once; empty if there are none.
+        """The languages that the user names, as canonical tags, each once; empty if there are none.
 
-        Raises InputError: in both ways at once, or "auto", which is no language.
+        Raises InputError: in both ways at once, or what is no language, such as "auto".
         """
         if self.language is not None and self.languages is not None:
             raise InputError("--language and --languages exclude each other; name the languages in one of them")
         named = self.language.split(",") if self.language is not None else self.languages or ()
-        codes = tuple(dict.fromkeys(code.strip().lower().replace("_", "-") for code in named))
-        if "auto" in codes:
+        if any(map(is_auto, named)):
             raise InputError(
                 f"--format {self.format} has one language for good and cannot recognise it, so auto is none; name a "
                 "code such as de, or use the steered checkpoint"
             )
-        return codes
+        return tuple(dict.fromkeys(normalise_codes([name])[0] for name in named))
 
     def check(self) -> None:
         """Raises InputError for a format that there is not, or languages that cannot be meant."""

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError
-from ...modeling.language import language_code, language_id
+from ...modeling.language import language_id
+from ...modeling.masks import check_masks
 from ...modeling.steering import neuron_factors
 from ...modeling.tensor_names import MASKS, mask_name
 from ...profiling.bridge_layers import format_layers
@@ -64,12 +65,21 @@ def steering_config(source: Source, **strengths: Any) -> Any:
 
 
 def read_masks(source: Source, layers: list[int]) -> Masks:
-    """`shared_mask` and `specific_mask` of layers, bool `[neurons]`. Raises InputError: one is missing or no mask."""
+    """`shared_mask` and `specific_mask` of layers, bool `[neurons]`.
+
+    Raises InputError: one is missing or no mask, or the two of a layer overlap.
+    """
 
     def read(layer: int, mask: str) -> Tensor:
         return read_tensor(source.shards, mask_name(layer, mask), torch.bool, (source.num_neurons,))
 
-    return {layer: (read(layer, MASKS[0]), read(layer, MASKS[1])) for layer in layers}
+    masks = {layer: (read(layer, MASKS[0]), read(layer, MASKS[1])) for layer in layers}
+    for layer, pair in masks.items():
+        try:
+            check_masks(layer, *pair, source.num_neurons)
+        except ValueError as error:
+            raise InputError(f"{source.name}: {error}, or convert the model again") from error
+    return masks
 
 
 def profiled_languages(config: Any) -> tuple[str, ...]:
@@ -80,15 +90,21 @@ def profiled_languages(config: Any) -> tuple[str, ...]:
 def scaling(config: Any, masks: Masks, language: str) -> Scaling:
     """The factors of a language, by its code, with a configuration as `steering_config` gives it; see `neuron_factors`.
 
-    They are computed in float64 and rounded once, as on a steered model.  A language that was not profiled has the
-    default alpha.  Raises InputError: it is not a code, or the anchor language.
+    They are computed in float64 and rounded once, as on a steered model.
+
+    Raises InputError: it is no language, one that was not profiled, or the anchor language.
     """
     try:
-        code = language_code(language, "language")
+        index = language_id(language, config.languages)
     except ValueError as error:
         raise InputError(str(error)) from error
-    index = language_id(code, config.languages)
-    if index == config.languages.index(config.anchor_language):
+    if index == len(config.languages):
+        raise InputError(
+            f"language {language!r}: the checkpoint was profiled for {', '.join(config.languages)} and not for it, so "
+            "there is nothing to keep for good; name one of these, or convert the model again with it among --languages"
+        )
+    code = config.languages[index]
+    if code == config.anchor_language:
         raise InputError(
             f"language {code!r}: {config.anchor_language} is the anchor language, which is never steered; use the "
             f"plain base model for it, or name another one, such as {', '.join(profiled_languages(config)[:3])}"

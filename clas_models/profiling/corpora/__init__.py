@@ -10,19 +10,20 @@ from pathlib import Path
 
 from ...errors import InputError
 from .hub import load_hub
-from .jsonl import BUILTIN_LANGUAGES, load_builtin, load_jsonl
+from .jsonl import BUILTIN_LANGUAGES, NEIGHBOURS, load_builtin, load_jsonl, load_neighbours
 from .languages import normalise_codes
 from .parallel_corpus import ParallelCorpus, select_rows
 from .xnli import load_xnli
 from .xquad import load_xquad
 
-__all__ = ["BUILTIN_LANGUAGES", "PROFILED_ROWS", "ParallelCorpus", "load_corpus"]
+__all__ = ["BUILTIN_LANGUAGES", "NEIGHBOURS", "PROFILED_ROWS", "ParallelCorpus", "load_corpus"]
 
 PROFILED_ROWS = {"builtin": 100}
 """Of corpora that are split: the rows from the first on that may be profiled; those after them are for tests."""
 
 # Data sets with files of their own, in a folder or on the Hub.
 _PUBLISHED = {"xquad": load_xquad, "xnli": load_xnli}
+_SHIPPED = {"builtin": load_builtin, "neighbours": load_neighbours}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:.*)?")
 
 
@@ -38,9 +39,9 @@ def load_corpus(
     """The rows `skip` to `skip + samples` of a corpus, in the languages asked for.
 
     Args:
-        corpus: `builtin`, `xquad`, `xnli`, the path of a JSON Lines file, or a Hub id (`org/name`, or
+        corpus: `builtin`, `neighbours`, `xquad`, `xnli`, the path of a JSON Lines file, or a Hub id (`org/name`, or
             `org/name:column,column` where the text columns are not among the usual ones).
-        languages: codes, in the order that the rows shall have; all that the corpus has if not given.
+        languages: codes or names, in the order that the rows shall have; all that the corpus has if not given.
         samples: number of rows; all that follow `skip` if not given.
         skip: number of rows to leave out at the beginning.
         fewer: take what there is where the corpus has fewer than `samples` rows, instead of refusing.
@@ -61,8 +62,8 @@ def _load(corpus: str, languages: tuple[str, ...] | None, data_dir: Path | None)
         return _PUBLISHED[corpus](languages, data_dir)
     if data_dir is not None:
         raise InputError(f"data_dir {data_dir} is of no use with corpus {corpus!r}: leave it out")
-    if corpus == "builtin":
-        return load_builtin(languages)
+    if corpus in _SHIPPED:
+        return _SHIPPED[corpus](languages)
     path = Path(corpus)
     if corpus.lower().endswith(".jsonl") or path.is_file():
         return load_jsonl(path, languages)
@@ -71,5 +72,5 @@ def _load(corpus: str, languages: tuple[str, ...] | None, data_dir: Path | None)
         raise InputError(f"corpus {corpus!r} is a folder: give a JSON Lines file, or xquad or xnli with --data-dir")
     if _HUB_ID.fullmatch(corpus):
         return load_hub(corpus, languages)
-    named = ", ".join(["builtin", *_PUBLISHED])
+    named = ", ".join([*_SHIPPED, *_PUBLISHED])
     raise InputError(f"unknown corpus {corpus!r}: choose one of {named}, a FILE.jsonl, or a Hub id such as org/name")

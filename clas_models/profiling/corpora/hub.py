@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from ...errors import InputError
+from ...modeling.language_names import SCRIPTS
 from .hub_table import HubTable, check_reachable, config_names
-from .languages import is_code, pick_languages
+from .languages import corpus_language, pick_languages
 from .parallel_corpus import ParallelCorpus, Row, join_text
 
 _REMEDY = "put the rows into a JSON Lines file and give its path"
@@ -60,13 +61,13 @@ def _language_configs(repo: str, wanted: tuple[str, ...] | None) -> dict[str, st
     """The configuration of every language: the one named like it, else the one that ends with it."""
     names = config_names(repo, _REMEDY)
     found: dict[str, list[str]] = {}
-    for name in names:
-        # Three letters are too often a word, "all" or "raw", to be taken for a language that nobody asked for.
-        codes = [code for code in _possible_codes(name) if len(code.partition("-")[0]) == 2]
-        if codes:
-            found.setdefault(codes[0], []).append(name)
+    possible = {name: _possible_codes(name) for name in names}
+    for name, codes in possible.items():
+        sure = [code for code, spelt in codes.items() if _is_sure(spelt)]
+        if sure:
+            found.setdefault(sure[0], []).append(name)
     for code in wanted or ():
-        ranked = [(_possible_codes(name).index(code), name) for name in names if code in _possible_codes(name)]
+        ranked = [(list(codes).index(code), name) for name, codes in possible.items() if code in codes]
         if ranked:
             found[code] = [name for rank, name in ranked if rank == min(ranked)[0]]
     if not found:
@@ -80,11 +81,22 @@ def _language_configs(repo: str, wanted: tuple[str, ...] | None) -> dict[str, st
     return {code: found[code][0] for code in picked}
 
 
-def _possible_codes(config: str) -> list[str]:
-    """The codes that a configuration's name may stand for, the likeliest first: `en_US` is en-us before it is us."""
-    name = config.lower()
-    suffix = name.replace("_", ".").rpartition(".")[2]
-    return [code for code in dict.fromkeys((name, name.replace("_", "-"), suffix)) if is_code(code)]
+def _possible_codes(config: str) -> dict[str, str]:
+    """The languages that a configuration's name may stand for, the likeliest first, and how each is spelt there.
+
+    `en_US` is en-US before it is anything else, `xquad.de` is de.
+    """
+    found: dict[str, str] = {}
+    for spelt in (config, config.replace("_", ".").rpartition(".")[2]):
+        if (tag := corpus_language(spelt)) is not None:
+            found.setdefault(tag, spelt)
+    return found
+
+
+def _is_sure(spelt: str) -> bool:
+    """Three letters are too often a word, "all" or "raw", to be taken for a language that nobody asked for."""
+    first, *others = spelt.replace("_", "-").split("-")
+    return len(first) != 3 or (len(others) == 1 and others[0].title() in SCRIPTS)
 
 
 def _text_columns(table: HubTable, asked: tuple[str, ...]) -> tuple[str, ...]:

@@ -4,12 +4,12 @@ What they mean is left to the corpora.
 """
 
 import codecs
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
+from ...json_data import parse_json
 
 
 def text_lines(path: Path) -> Iterator[tuple[str, str]]:
@@ -43,8 +43,8 @@ def json_objects(path: Path, remedy: str) -> Iterator[tuple[str, dict[str, Any]]
     """
     for place, line in text_lines(path):
         try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            record = parse_json(line)
+        except ValueError as error:
             raise InputError(f"{place}: malformed JSON ({error}); {remedy}") from None
         if not isinstance(record, dict):
             raise InputError(f"{place}: {type(record).__name__} in place of an object; {remedy}")

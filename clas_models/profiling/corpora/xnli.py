@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ...errors import InputError
 from .hub_table import HubTable, check_reachable
-from .languages import pick_languages
+from .languages import by_language, pick_languages
 from .parallel_corpus import ParallelCorpus, align, corpus_folder, join_text
 from .text_file import text_lines
 
@@ -64,13 +64,15 @@ def xnli_pairs(languages: tuple[str, ...] | None, data_dir: Path | None) -> dict
         check_reachable(_REPO, _REMEDY)
         return {language: _hub_pairs(language) for language in picked}
     folder = corpus_folder(data_dir, ["xnli", "XNLI-1.0"], ["dev-*.tsv", *_OFFICIAL], "xnli")
-    files = {path.stem.removeprefix("dev-").lower(): path for path in sorted(folder.glob("dev-*.tsv"))}
+    names = {path.stem.removeprefix("dev-"): path for path in sorted(folder.glob("dev-*.tsv"))}
+    files = {tag: names[name] for tag, name in by_language(names, f"{folder}, dev-LANG.tsv").items()}
     if files:
         picked = pick_languages(languages, files, f"xnli in {folder}")
         return {language: _xtreme_pairs(files[language]) for language in picked}
     path = next(folder / name for name in _OFFICIAL if (folder / name).is_file())
     pairs = _official_pairs(path)
-    return {language: iter(pairs[language]) for language in pick_languages(languages, sorted(pairs), f"xnli in {path}")}
+    codes = by_language(sorted(pairs), f"{path}, languages")
+    return {language: iter(pairs[codes[language]]) for language in pick_languages(languages, codes, f"xnli in {path}")}
 
 
 def _hub_pairs(language: str) -> Iterator[Pair]:

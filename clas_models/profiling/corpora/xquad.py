@@ -4,15 +4,15 @@ A text of the corpus is the paragraph, a newline and the question.  Rows are mat
 in the order of the file, so that neighbours share a paragraph.  The answers are read but left to others.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
+from ...json_data import parse_json
 from .hub_table import HubTable, check_reachable
-from .languages import pick_languages
+from .languages import by_language, pick_languages
 from .parallel_corpus import ParallelCorpus, align, corpus_folder, index_rows, join_text
 
 HUB_LANGUAGES = ("ar", "de", "el", "en", "es", "hi", "ro", "ru", "th", "tr", "vi", "zh")
@@ -62,7 +62,8 @@ def xquad_questions(languages: tuple[str, ...] | None, data_dir: Path | None) ->
         check_reachable(_REPO, _REMEDY)
         return {language: _hub_questions(language) for language in picked}
     folder = corpus_folder(data_dir, ["xquad"], ["xquad.*.json"], "xquad")
-    files = {path.name.split(".")[1].lower(): path for path in sorted(folder.glob("xquad.*.json"))}
+    names = {path.name.split(".")[1]: path for path in sorted(folder.glob("xquad.*.json"))}
+    files = {tag: names[name] for tag, name in by_language(names, f"{folder}, xquad.LANG.json").items()}
     picked = pick_languages(languages, files, f"xquad in {folder}")
     return {language: _file_questions(files[language]) for language in picked}
 
@@ -76,7 +77,7 @@ def _hub_questions(language: str) -> Iterator[Question]:
 def _file_questions(path: Path) -> Iterator[Question]:
     number = 0
     try:
-        articles = json.loads(path.read_text(encoding="utf-8-sig"))["data"]
+        articles = parse_json(path.read_text(encoding="utf-8-sig"))["data"]
         for paragraph in (paragraph for article in articles for paragraph in article["paragraphs"]):
             for row in paragraph["qas"]:
                 number += 1

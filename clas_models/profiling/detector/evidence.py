@@ -3,6 +3,7 @@
 How likely the languages are to write it (`probabilities.py`), its script, and its letters.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -110,12 +111,18 @@ def _alien_letters(tokens: Sequence[TokenText], sample: Sample) -> Tensor:
     result = torch.zeros(len(tokens), len(sample.codes), dtype=torch.float64)
     for place, token in enumerate(tokens):
         if token.text and token.scripts:
-            letters = set(token.text) - {" "}
+            letters = _composed(token.text)
             aliens = [
                 column for column, alphabet in enumerate(sample.alphabets) if alphabet and not letters <= alphabet
             ]
             result[place, aliens] = -_ALIEN_LETTER
     return result
+
+
+def _composed(text: str) -> set[str]:
+    """The letters of a text with their accents; accents whose letter is in another token say nothing here."""
+    composed = unicodedata.normalize("NFC", text)
+    return {char for char in composed if char != " " and not unicodedata.name(char, "").startswith("COMBINING")}
 
 
 def _strange_letters(tokens: Sequence[TokenText], sample: Sample) -> Tensor:
@@ -125,6 +132,7 @@ def _strange_letters(tokens: Sequence[TokenText], sample: Sample) -> Tensor:
     complete = frozenset().union(*(scripts for scripts, alphabet in pairs if alphabet))
     complete -= frozenset().union(*(scripts for scripts, alphabet in pairs if not alphabet))
     strange = [
-        bool(token.text) and bool(token.scripts & complete) and not set(token.text or "") <= every for token in tokens
+        bool(token.text) and bool(token.scripts & complete) and not _composed(token.text or "") <= every
+        for token in tokens
     ]
     return torch.tensor(strange).double() * _ALIEN_LETTER

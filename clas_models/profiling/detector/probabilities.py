@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .byte_model import ByteModel
 from .sample import Sample
+from .spelling import respelled
 from .token_text import TokenText, plain
 
 # Weight of the guess against the counts, in tokens: half as much as 100 sentences have.
@@ -32,13 +33,19 @@ _TINY = 1e-13
 
 def token_counts(tokenizer: Any, sample: Sample, tokens: Sequence[TokenText]) -> Tensor:
     """How often each token stands in the sentences, at the beginning of a line and within one, by language."""
+    speaks = torch.tensor([token.speaks for token in tokens])
     columns = []
     for sentences in sample.texts:
-        both = [*sentences, *(" " + sentence for sentence in sentences)]
-        ids = [token for row in tokenizer(both, add_special_tokens=False)["input_ids"] for token in row]
-        columns.append(torch.bincount(torch.tensor(ids), minlength=len(tokens)).double() / 2)
-    speaks = torch.tensor([token.speaks for token in tokens])
-    return torch.stack(columns, 1) * speaks[:, None]
+        spellings = []
+        for spelled, weight in respelled(sentences):
+            both = [*spelled, *(" " + sentence for sentence in spelled)]
+            ids = [token for row in tokenizer(both, add_special_tokens=False)["input_ids"] for token in row]
+            counts = torch.bincount(torch.tensor(ids), minlength=len(tokens)).double() / 2 * speaks
+            # A spelling weighs as much in all languages, into however many pieces the tokenizer cuts their capitals.
+            size = spellings[0].sum() if spellings else counts.sum()
+            spellings.append(counts * (weight * size / counts.sum().clamp(min=1)))
+        columns.append(torch.stack(spellings).sum(0))
+    return torch.stack(columns, 1)
 
 
 def log_probabilities(sample: Sample, tokens: Sequence[TokenText], counts: Tensor) -> Tensor:
@@ -49,12 +56,26 @@ def log_probabilities(sample: Sample, tokens: Sequence[TokenText], counts: Tenso
     speaking = (place for place, token in enumerate(tokens) if token.speaks)
     guessed = [place for place in speaking if not tokens[place].scripts or tokens[place].scripts & shared]
     words = [place for place in guessed if _is_whole_word(tokens[place])]
-    samples = [f" {' '.join(map(plain, sentences))} ".encode() for sentences in sample.texts]
-    weights = torch.eye(len(samples), dtype=torch.float64)
+    samples, weights = _byte_samples(sample)
     logs = _smoothed(ByteModel(samples, weights), strings, guessed, tokens, counts)
     samples += [strings[place] + b" " for place in words]
     weights = torch.cat([weights, _VOCABULARY_WEIGHT * _word_languages(logs[words])])
     return _smoothed(ByteModel(samples, weights), strings, guessed, tokens, counts)
+
+
+def _byte_samples(sample: Sample) -> tuple[list[bytes], Tensor]:
+    """The texts for the byte models and their weights `[texts, languages]`; what `plain` makes equal stands there once."""
+    samples: list[bytes] = []
+    owners: list[int] = []
+    weights: list[float] = []
+    for column, sentences in enumerate(sample.texts):
+        found: dict[bytes, float] = {}
+        for spelled, weight in respelled(sentences):
+            found.setdefault(f" {' '.join(map(plain, spelled))} ".encode(), weight)
+        samples += found
+        weights += found.values()
+        owners += [column] * len(found)
+    return samples, torch.eye(len(sample.texts), dtype=torch.float64)[owners] * torch.tensor(weights)[:, None]
 
 
 def _smoothed(
@@ -89,7 +110,8 @@ def _is_whole_word(token: TokenText) -> bool:
 def _shapes(tokens: Sequence[TokenText], counts: Tensor) -> tuple[Tensor, Tensor]:
     """The shape of each token (whole, script, place in the word, letters), and the shares of the shapes by language."""
     kinds = [
-        (t.text is None, tuple(sorted(t.scripts)), t.starts_word, t.capital, min(int(t.letters), 10)) for t in tokens
+        (t.text is None, tuple(sorted(t.scripts)), t.starts_word, t.capital, t.shouts, min(int(t.letters), 10))
+        for t in tokens
     ]
     index = {kind: place for place, kind in enumerate(dict.fromkeys(kinds))}
     shapes = torch.tensor([index[kind] for kind in kinds])

@@ -46,8 +46,8 @@ class Sample:
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, str]], anchor: str) -> Self:
-        codes = [anchor, *(code for code in rows[0] if code != anchor)]
-        texts = [[row[code] for row in rows] for code in codes]
+        codes = list(dict.fromkeys([anchor, *(code for row in rows for code in row)]))
+        texts = [[row[code] for row in rows if code in row] for code in codes]
         seen = [frozenset(plain("".join(sentences))) for sentences in texts]
         known = [ALPHABETS.get(code) for code in codes]
         alphabets = [letters and letters | more for letters, more in zip(known, seen, strict=True)]

@@ -34,6 +34,8 @@ class TokenText:
         letters: how many letters of those scripts it has; a cut character counts where it begins.
         starts_word: no letter before it can belong to the same word.
         capital: its first letter is upper case.
+        shouts: all its letters are upper case; a single one only within a word.
+        marks: it is nothing but accents that belong to a letter before it.
     """
 
     raw: bytes
@@ -42,11 +44,13 @@ class TokenText:
     letters: float
     starts_word: bool
     capital: bool
+    shouts: bool = False
+    marks: bool = False
 
     @property
     def speaks(self) -> bool:
         """Whether it can tell a language at all: digits, signs, code and special tokens cannot."""
-        return bool(self.scripts) or (self.text is None and bool(self.raw))
+        return bool(self.scripts) or self.marks or (self.text is None and bool(self.raw))
 
     @property
     def leads_code(self) -> bool:
@@ -80,7 +84,17 @@ def _read(raw: bytes) -> TokenText:
     if not letters or _is_code(core):
         return TokenText(raw, "", frozenset(), 0.0, _starts_word(text), False)
     scripts = frozenset(script(char) for char in letters) - _NO_SCRIPT
-    return TokenText(raw, plain(text), scripts, float(len(letters)), _starts_word(text), letters[0].isupper())
+    starts = _starts_word(text)
+    return TokenText(
+        raw,
+        plain(text),
+        scripts,
+        float(len(letters)),
+        starts,
+        capital=letters[0].isupper(),
+        shouts="".join(letters).isupper() and (len(letters) > 1 or not starts),
+        marks=all(map(unicodedata.combining, text)),
+    )
 
 
 def _read_cut(raw: bytes) -> TokenText:

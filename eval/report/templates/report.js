@@ -29,42 +29,54 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
-// Figures: text, grid and the lines marked as ink follow the reader's light or dark scheme.
-const dark = window.matchMedia("(prefers-color-scheme: dark)");
+// Charts that share a place: the chosen one is shown.  Without this script all of them are.
+for (const choice of document.querySelectorAll(".choice")) {
+  const select = choice.querySelector("select");
+  if (!select) continue;
+  const charts = Array.from(choice.querySelectorAll(".chart"));
+  const show = () => {
+    charts.forEach((chart, index) => { chart.hidden = index !== select.selectedIndex; });
+    cue();
+  };
+  select.addEventListener("change", show);
+  charts.forEach((chart, index) => { chart.hidden = index !== select.selectedIndex; });
+}
 
-function schemed(figure) {
-  const ink = dark.matches ? "#e8e8e8" : "#1a1a1a";
-  const grid = dark.matches ? "#3a3a3a" : "#e2e2e2";
-  const { data, layout } = structuredClone(figure);
-  for (const trace of data) {
-    if (trace.meta && trace.meta.ink) {
-      trace.line.color = ink;
-      trace.marker.color = ink;
+// Lines: what is pointed at or tapped is read below; a line that is chosen in the legend stands out.
+for (const chart of document.querySelectorAll(".chart")) {
+  const readout = chart.querySelector(".readout");
+  for (const stop of chart.querySelectorAll("rect[data-text]")) {
+    for (const event of ["pointerenter", "click"]) {
+      stop.addEventListener(event, () => { readout.textContent = stop.dataset.text; });
     }
   }
-  layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: "#909090", activecolor: ink };
-  layout.font = { family: "system-ui, sans-serif", color: ink };
-  for (const name of ["xaxis", "yaxis"]) {
-    layout[name] = { ...layout[name], gridcolor: grid, linecolor: grid, automargin: true };
+  const lines = Array.from(chart.querySelectorAll("g.line"));
+  const buttons = Array.from(chart.querySelectorAll(".legend button"));
+  buttons.forEach((button, index) => {
+    button.addEventListener("click", () => {
+      const chosen = button.getAttribute("aria-pressed") !== "true";
+      button.setAttribute("aria-pressed", String(chosen));
+      lines[index].classList.toggle("chosen", chosen);
+      const any = buttons.some((other) => other.getAttribute("aria-pressed") === "true");
+      chart.classList.toggle("following", any);
+    });
+  });
+}
+
+// Wide tables fade out where there is more to scroll to, and say so.
+const wide = Array.from(document.querySelectorAll(".scroll"));
+
+function cue() {
+  for (const box of wide) {
+    const more = box.scrollWidth - box.clientWidth;
+    box.classList.toggle("wide", more > 1);
+    box.classList.toggle("more", more - box.scrollLeft > 1);
+    if (more > 1) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
   }
-  return { data, layout };
 }
 
-// No buttons that would send a figure elsewhere.
-const OPTIONS = {
-  responsive: true,
-  displaylogo: false,
-  modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
-};
-
-function drawAll() {
-  for (const source of document.querySelectorAll("script.figure-data")) {
-    const { data, layout } = schemed(JSON.parse(source.textContent));
-    Plotly.react(source.dataset.for, data, layout, OPTIONS);
-  }
-}
-
-if (window.Plotly) {
-  drawAll();
-  dark.addEventListener("change", drawAll);
-}
+for (const box of wide) box.addEventListener("scroll", cue, { passive: true });
+for (const details of document.querySelectorAll("details")) details.addEventListener("toggle", cue);
+window.addEventListener("resize", cue);
+cue();

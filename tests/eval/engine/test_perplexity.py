@@ -76,3 +76,23 @@ def test_conditions_together_are_each_alone_bit_for_bit(family: Any, language: s
         assert [(batch, [sums[place]], counts) for batch, sums, counts in grid] == alone
     distinct = {repr([sums[place] for _, sums, _ in grid]) for place in range(len(CONDITIONS))}
     assert (len(distinct) == 1) == (language == "en")
+
+
+def test_lower_layers_run_once_for_all_conditions(family: Any) -> None:
+    model, rows = tiny_steered(family), mixed_prompts()
+    runs = [0] * len(model.model.layers)
+
+    def count(layer: int) -> Any:
+        def add(*_: Any) -> None:
+            runs[layer] += 1
+
+        return add
+
+    for index, layer in enumerate(model.model.layers):
+        layer.register_forward_hook(count(index))
+    conditions = [{"alpha": alpha} for alpha in (0.0, 1.0, -2.0, 3.0)]
+    list(negative_log_likelihood(model, rows, "de", conditions, batch_size=8))
+    packs = runs[0]
+    assert packs >= len(plan_batches(rows, 8))
+    first = model.config.bridge_layers[0]
+    assert runs == [packs] * first + [len(conditions) * packs] * (len(runs) - first)

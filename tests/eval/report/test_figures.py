@@ -2,13 +2,14 @@
 
 import math
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
 
 from eval.report.charts import DotChart, HeatMap, Line, LineChart
 from eval.report.figures import draw, heat_limit, save_chart, signed
-from eval.report.interactive import plotly_figure
+from eval.score_scale import scale_of
 from eval.statistics import Interval
 
 from .support import XNLI
@@ -77,32 +78,19 @@ def test_the_heat_map_is_centred_at_no_difference():
     assert [signed(value, 1) for value in (2.0, -0.04, -1.0)] == ["+2.0", "0", "-1.0"]
 
 
+def test_the_name_of_the_colours_fits_beside_the_smallest_heat_map():
+    figure = draw(replace(HEAT, rows=("de",), values=((1.0, 2.0),), unit=scale_of("exact_match").difference))
+    figure.draw_without_rendering()
+    label = figure.axes[1].yaxis.label.get_window_extent()
+    assert figure.bbox.y0 <= label.y0 < label.y1 <= figure.bbox.y1
+
+
 def test_an_unbounded_interval_is_a_point():
     chart = DotChart("dots", "Dots", "difference", ("de",), {"clas": (Interval(5.0, -math.inf, math.inf),)}, 2)
     figure = draw(chart)
     figure.draw_without_rendering()
     low, high = figure.axes[0].get_xlim()
     assert high - low < 10
-    assert plotly_figure(chart)["data"][0]["error_x"]["array"] == [0.0]
-
-
-def test_the_page_shows_the_same_numbers():
-    data = plotly_figure(LINES)["data"]
-    assert [trace["name"] for trace in data] == [*XNLI, "avg."]
-    assert data[2]["y"] == [42.0, 42.0, 41.0]
-    assert data[2]["hovertemplate"] == "%{x:g}: %{y:.2f}"
-    assert data[-1]["error_y"]["array"] == [1.0, 0.0, 38.5]
-    assert data[-1]["meta"]["ink"]
-    heat = plotly_figure(HEAT)["data"][0]
-    assert heat["z"] == [[0.0, None], [3.0, -1.5]]
-    assert (heat["zmin"], heat["zmax"]) == (-3.0, 3.0)
-    dots = plotly_figure(DOTS)["data"][0]
-    assert len(dots["x"]) == 15
-    assert dots["error_x"]["arrayminus"][0] == 2.0
-
-
-def test_plotly_gets_no_markup():
-    assert plotly_figure(LINES)["layout"]["title"]["text"] == "a $model$, &lt;b&gt;"
 
 
 def test_a_dollar_starts_no_formula(tmp_path):

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from clas_models.errors import InputError
-from eval.report import charts as charts_module
-from eval.report.charts import DotChart, HeatMap, LineChart, alpha_chart, beta_gamma_chart, charts, heat_map
+from eval.report.charts import DotChart, HeatMap, LineChart, alpha_chart, beta_gamma_chart, heat_map
+from eval.report.charts import choices as chart_choices
 from eval.report.collect import collect
 from eval.report.comparison import compare
 from eval.report.grid_tables import (
@@ -16,8 +16,8 @@ from eval.report.grid_tables import (
     grid_points,
     scores_table,
     settings_table,
-    tuning_table,
 )
+from eval.report.tuning import read_tuning, tuning_table
 
 from .support import choices, grid_methods, settings, write_run, xnli_records
 
@@ -67,6 +67,7 @@ def test_the_table_of_settings(comparison):
         *((-2, 0.2, pytest.approx(10)), (2, 0.2, pytest.approx(30)), (4, 0.2, pytest.approx(-10))),
     ]
     assert (table.data[5]["gains"], table.data[5]["losses"]) == (0, 2)
+    assert [row[-1].text for row in table.body][:3] == ["2 of 20", "6 of 20", "2 of 20"]  # outputs changed
     assert "chosen on the same examples" in table.notes[1]
 
 
@@ -83,7 +84,7 @@ def test_where_nothing_gains_the_base_is_best(tmp_path):
     comparison = grid_of(tmp_path, {"base": 4, "clas-a2-b0.4-g0.2": 3}, grid_methods([2]))
     table = best_table(comparison)
     assert [row["alpha"] for row in table.data] == [0.0, 0.0]
-    assert [cell.text for cell in table.body[0][3:]] == ["0", "–", "–", "0.00", "–"]
+    assert [cell.text for cell in table.body[0][3:]] == ["0", "–", "–", "40.00", "0.00", "–", "–"]
 
 
 def test_every_language_at_every_setting_is_in_the_csv_only(comparison):
@@ -123,14 +124,17 @@ def test_the_heat_map_holds_differences(comparison):
 
 
 def test_which_figures_there_are(comparison, tmp_path):
-    assert [type(chart) for chart in charts(comparison)] == [LineChart, HeatMap] * 2
-    assert len({chart.name for chart in charts(comparison)}) == 4
+    (choice,) = chart_choices(comparison)  # one place on the page for all pairs
+    assert [type(chart) for chart in choice.charts.values()] == [LineChart, HeatMap] * 2
+    assert len({chart.name for chart in choice.charts.values()}) == 4
+    assert choice.first == "scores, β = 0.4, γ = 0.2"  # with the best setting on average
     single = grid_of(tmp_path, {"base": 4, "clas-a2-b0.4-g0.2": 5}, grid_methods([2]), name="single")
-    assert charts(single) == []  # one alpha makes no line
+    assert chart_choices(single) == []  # one alpha makes no line
     records = xnli_records(LANGUAGES, {"base": 0.0, "clas": 0.1}, 10)
     plain = compare(collect([write_run(tmp_path / "plain", settings({"xnli": LANGUAGES}), records)])[0])
-    assert [type(chart) for chart in charts(plain)] == [DotChart]
-    dots = charts_module.differences_chart(plain)
+    (choice,) = chart_choices(plain)
+    dots = choice.shown
+    assert isinstance(dots, DotChart)
     assert dots.rows == ("en", "de", "th", "avg. without en")
     assert dots.series["clas"][3] == plain.across["clas"].interval
 
@@ -150,16 +154,17 @@ def decision(alpha: float, kept: bool, gain: float) -> dict:
 def test_what_tune_decided_is_a_table(tmp_path):
     comparison = grid_of(tmp_path, {"base": 4, "clas-a2-b0.4-g0.2": 5}, grid_methods([2]), command="tune")
     file = comparison.task.path / "tune.json"
-    assert tuning_table(comparison.task) is None
+    assert read_tuning(comparison.task) is None
     file.write_text(json.dumps({"task": "xquad", "languages": {}}))
-    assert tuning_table(comparison.task) is None
+    assert read_tuning(comparison.task) is None
     languages = {"de": decision(2.0, True, 0.05), "th": decision(0.0, False, 0.005)}
     file.write_text(json.dumps({"task": "xnli", "languages": languages}))
-    de, th = tuning_table(comparison.task).body
+    table = tuning_table(comparison.task, read_tuning(comparison.task))
+    de, th = table.body
     shown = ["de", "2", "5", "+5.00", "[+4.00, +6.00]", "5", "41.00", "46.00", "+5.00", "[+4.00, +6.00]", "because <b>"]
     assert [cell.text for cell in de] == shown
     assert [cell.text for cell in th][1] == "0"
-    assert tuning_table(comparison.task).data[0]["held out low"] == pytest.approx(4)
+    assert table.data[0]["held out low"] == pytest.approx(4)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"task": "xnli", "languages": {"de": {"chosen": 1}}}'])
@@ -167,4 +172,4 @@ def test_a_broken_decision_is_named(tmp_path, content):
     comparison = grid_of(tmp_path, {"base": 4, "clas-a2-b0.4-g0.2": 5}, grid_methods([2]), command="tune")
     (comparison.task.path / "tune.json").write_text(content)
     with pytest.raises(InputError, match=r"tune\.json: not what `tune` writes"):
-        tuning_table(comparison.task)
+        read_tuning(comparison.task)

@@ -43,6 +43,17 @@ def test_the_best_setting_stands_for_a_grid(tmp_path):
     assert [item.method for item in found] == ["clas-a2-b0.4-g0.2"]
 
 
+def test_an_output_that_changed_is_counted_and_shown_though_the_score_did_not(tmp_path):
+    base = [answer(key, "old", 0.0) for key in range(10)]
+    steered = [answer(key, "new" if key < 6 else "old", 0.0) for key in range(10)]
+    steered[9] = answer(9, "gold", 1.0)
+    (found,) = outputs(tmp_path, {("xquad", "base", "hi"): base, ("xquad", "clas", "hi"): steered}, ["hi"])
+    assert [(pair.key, pair.gain) for pair in found.pairs] == [("9", 100.0), *((str(key), 0.0) for key in range(4))]
+    assert "hi 7 of 10 (1 better, 0 worse)" in found.notes[0]
+    assert len(found.strongest()) == 5
+    assert "hi 7 of 10 (1 better, 0 worse)" in found.to_markdown()
+
+
 def test_markdown_has_a_dozen_from_both_directions(tmp_path):
     languages = ["ar", "de", "el", "es", "hi", "ru", "th", "tr"]
     (found,) = outputs(tmp_path, xquad_records(languages, {"base": 0.0, "clas": 0.02}, 40), languages)

@@ -12,6 +12,7 @@ from .support import METHODS, METRICS, answer, choices, settings, write_run, xnl
 
 LANGUAGES = ["en", "de", "ar"]
 GAINS = {"base": 0.0, "int-mean": -0.05, "clas": 0.1}
+TABLES = ("verdict", "overview", "1-xnli", "1-xnli-metrics", "1-xnli-answers", "1-xquad", "1-xquad-metrics")
 EVIL = '<script>alert("x")</script>'
 
 
@@ -27,7 +28,7 @@ def test_every_file_is_written_and_named(tmp_path):
     assert sorted(written) == sorted(path for path in out.rglob("*") if path.is_file())
     assert {str(path.relative_to(out)) for path in written} == {
         *("report.html", "report.md", "report.json"),
-        *(f"tables/{name}.csv" for name in ("overview", "1-xnli", "1-xnli-metrics", "1-xquad", "1-xquad-metrics")),
+        *(f"tables/{name}.csv" for name in TABLES),
         *(f"figures/1-{task}-differences.{suffix}" for task in ("xnli", "xquad") for suffix in ("png", "svg")),
     }
     text = (out / "report.md").read_text(encoding="utf-8")
@@ -61,8 +62,12 @@ def test_json_holds_tables_and_settings(tmp_path):
     write_report([plain_run(tmp_path / "run")], tmp_path / "out")
     values = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     assert [table["name"] for table in values["tables"]] == [
-        *("overview", "1-xnli", "1-xnli-metrics", "1-xquad", "1-xquad-metrics"),
+        *TABLES,
     ]
+    assert [(verdict["task"], list(verdict["languages"])) for verdict in values["verdict"]] == [
+        *(("xnli", ["de", "ar"]), ("xquad", ["de", "ar"])),
+    ]
+    assert values["verdict"][0]["because"][0]["strengths"] == "α = 1, β = 0.4, γ = 0.2"
     assert values["settings"][0]["model"] == "org/tiny-model"
     assert "scipy" in values["settings"][-1]
 
@@ -95,7 +100,7 @@ def test_what_a_run_says_is_never_markup(tmp_path):
     html = page.read_text(encoding="utf-8")
     assert "<script>alert" not in html
     assert html.count("&lt;script&gt;alert") > 5
-    assert "\\u0026lt;script\\u0026gt;alert" in html  # in a figure: escaped for plotly, then for the script element
+    assert html.count("<script") == 1  # the page's own
     text = markdown.read_text(encoding="utf-8")
     assert text.count("\\<script>alert") > 5
     assert text.count("<script>alert") == text.count("\\<script>alert")

@@ -9,10 +9,11 @@ import pytest
 from eval.report.collect import collect
 from eval.report.comparison import compare
 from eval.report.table import Cell, Column, Table, difference, escape_markdown, interval, p_sentence, p_value, plain
-from eval.report.tables import differences_table, metrics_table, overview_table, slug
+from eval.report.tables import answers_table, differences_table, metrics_table
+from eval.report.words import slug
 from eval.statistics import Interval
 
-from .support import choice, choices, settings, write_run, xnli_records, xquad_records
+from .support import choice, choices, nats, settings, write_run, xnli_records, xquad_records
 
 GAINS = {"base": 0.0, "int-mean": -0.02, "clas": 0.1}
 
@@ -28,22 +29,32 @@ def test_the_table_has_the_papers_form(comparison):
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
     assert rows[0] == [
         *("language", "examples", "base (accuracy, %)"),
-        *("int-mean", "95 % interval", "p (Holm)", "clas", "95 % interval", "p (Holm)"),
+        *("int-mean", "int-mean − base", "95 % interval", "p (Holm)", "outputs changed"),
+        *("clas", "clas − base", "95 % interval", "p (Holm)", "outputs changed"),
     ]
-    assert [row[0] for row in rows[2:]] == ["de", "en", "th", "Avg.", "Avg. (without en)", "σ (without en)"]
+    last = ["Avg.", "Avg. (without en)", "σ of the scores (without en)"]
+    assert [row[0] for row in rows[2:]] == ["de", "en", "th", *last]
     de = comparison.rows[0]
     cell = de.differences["clas"]
     assert rows[2][1:3] == ["50", f"{de.base:.2f}"]
-    assert rows[2][6].startswith(f"{cell.interval.mean:+.2f}")
-    assert rows[2][7] == f"[{cell.interval.low:+.2f}, {cell.interval.high:+.2f}]".replace("+0.00", "0.00")
-    assert rows[3][3:6] == ["0.00", "[0.00, 0.00]", "–"]  # English is untouched, and not tested
-    assert rows[6][6].startswith(f"{comparison.across['clas'].interval.mean:+.2f}")
-    assert rows[7][6] == f"{comparison.across['clas'].spread:.2f}"
+    assert rows[2][8] == f"{cell.score:.2f}"
+    assert rows[2][9].startswith(f"{cell.interval.mean:+.2f}")
+    assert rows[2][10] == f"[{cell.interval.low:+.2f}, {cell.interval.high:+.2f}]".replace("+0.00", "0.00")
+    assert rows[2][12] == f"{cell.changed} of 50"
+    assert rows[3][4:8] == ["0.00", "[0.00, 0.00]", "–", "0 of 50"]  # English is untouched, and not tested
+    across = comparison.across["clas"]
+    assert rows[6][8:10] == [f"{across.score:.2f}", rows[6][9]]
+    assert rows[6][9].startswith(f"{across.interval.mean:+.2f}")
+    assert rows[6][12] == f"{across.changed} of 100"
+    assert rows[7][8:11] == [f"{across.spread:.2f}", "", ""]  # below the scores: that is what varies
 
 
-def test_the_notes_name_the_tests_and_the_untouched_anchor(comparison):
+def test_the_notes_name_the_tests_and_the_untouched_anchor(tmp_path):
+    records = xnli_records(["de", "en", "th", "tr"], GAINS, 50)
+    run = write_run(tmp_path / "run", settings({"xnli": ["de", "en", "th", "tr"]}), records)
+    comparison = compare(collect([run])[0])
     notes = " ".join(differences_table(comparison).notes)
-    assert "McNemar's exact test, adjusted (Holm) for 2 languages without en" in notes
+    assert "McNemar's exact test, adjusted (Holm) for 3 languages without en" in notes
     assert "Levene's test, centred at the median" in notes
     assert p_sentence(comparison.across["clas"].t_test) in notes
     assert "clas changes 0 of 50 predictions in en." in notes
@@ -83,7 +94,40 @@ def test_a_method_that_has_not_begun_is_left_out_of_the_table_but_one_without_a_
     run = write_run(tmp_path / "run", settings({"xnli": ["en", "de", "th"]}), records)
     table = differences_table(compare(collect([run])[0]))
     assert "int-mean" not in [column.title for column in table.columns]
-    assert [cell.text for cell in table.body[2][3:]] == ["–", "–", "–"]
+    assert [cell.text for cell in table.body[2][3:]] == ["–"] * 5
+
+
+def test_statistics_that_are_undefined_are_left_out(tmp_path):
+    records = xnli_records(["en", "de"], {"base": 0.0, "clas": 0.1}, 20)  # one language besides English: no t-test
+    run = write_run(tmp_path / "run", settings({"xnli": ["en", "de"]}), records)
+    text = differences_table(compare(collect([run])[0])).to_markdown()
+    assert "undefined" not in text
+    assert "t-test" not in text
+    assert "σ" not in text.split("- ")[0].split("|---")[1]
+
+
+def test_a_perplexity_says_that_lower_is_better_and_counts_no_changes(tmp_path):
+    records = {("perplexity", name, code): [nats(1, value, 5, 20), nats(2, 7, 5, 20)]
+               for name, value in (("base", 4.0), ("clas", 5.0)) for code in ("de", "th")}  # fmt: skip
+    run = write_run(tmp_path / "run", settings({"perplexity": ["de", "th"]}), records)
+    task = collect([run])[0]
+    titles = [column.title for column in differences_table(compare(task)).columns]
+    assert "base (nats a token, lower is better)" in titles
+    assert "outputs changed" not in titles  # every number is another one, which says nothing
+    assert metrics_table(task).title.endswith("all metrics (lower is better)")
+
+
+def test_how_often_each_class_was_answered_shows_a_model_that_says_the_same_always(tmp_path):
+    records = {
+        ("xnli", "base", "de"): choices([0, 0, 0], [0, 1, 2]),
+        ("xnli", "clas", "de"): choices([0, 2, 2], [0, 1, 2]),
+    }
+    table = answers_table(collect([write_run(tmp_path / "run", settings({"xnli": ["de"]}), records)])[0])
+    assert [[cell.text for cell in row] for row in table.body] == [
+        *(["de", "base", "3", "0", "0"], ["de", "clas", "1", "0", "2"], ["de", "right answers", "1", "1", "1"]),
+    ]
+    texts = write_run(tmp_path / "text", settings({"xquad": ["de"]}), xquad_records(["de"], GAINS, 3))
+    assert answers_table(collect([texts])[0]) is None
 
 
 def test_all_metrics_are_listed_by_language_and_method(tmp_path):
@@ -97,18 +141,6 @@ def test_all_metrics_are_listed_by_language_and_method(tmp_path):
     assert {row[-1].text for row in table.body} == {"1"}  # the sixth prompt of every file was cut
     # The average without English is, of two languages, the other one.
     assert [cell.text for cell in table.foot[2][3:6]] == [cell.text for cell in table.body[5][3:6]]
-
-
-def test_the_overview_has_a_row_for_every_method_of_every_run(comparison, tmp_path):
-    records = xnli_records(["de", "en", "th"], GAINS, 50, seed=9)
-    of = settings({"xnli": ["de", "en", "th"]}, model="org/second")
-    other = compare(collect([write_run(tmp_path / "second", of, records)])[0])
-    table = overview_table([comparison, other])
-    assert [(row["model"], row["method"]) for row in table.data] == [
-        *(("tiny-model", "int-mean"), ("tiny-model", "clas"), ("second", "int-mean"), ("second", "clas")),
-    ]
-    assert table.data[1]["difference"] == comparison.across["clas"].interval.mean
-    assert table.data[1]["languages"] == 2
 
 
 def test_numbers_are_shown_with_their_signs():

@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from clas_models.profiling.corpora.languages import is_code
 from eval.tasks import ExampleSource, task_of
-from eval.tasks.belebele import ISO_639_1, language_of
 
 from .support import load_error, write_hub_folder, write_lines
 
@@ -22,25 +20,13 @@ def row(link: str, number: int, right: str | int = "1", **other: Any) -> dict[st
     return {"link": link, "question_number": number, **texts, **answers, "correct_answer_num": right, **other}
 
 
-def test_codes() -> None:
-    variants = [
-        "deu_Latn",
-        "arb_Arab",
-        "arb_Latn",
-        "zho_Hans",
-        "zho_Hant",
-        "swh_Latn",
-        "nob_Latn",
-        "ceb_Latn",
-        "arz_Arab",
-    ]
-    assert [language_of(variant) for variant in variants] == [
-        *("de", "ar", "ar-latn", "zh", "zh-hant", "sw", "nb"),
-        *("ceb", "arz"),
-    ]
-    # 115 languages, of which 13 have no code of two letters
-    assert len(ISO_639_1) == len(set(ISO_639_1.values())) == 102
-    assert all(is_code(code) and len(code) == 2 for code in ISO_639_1.values())
+def test_languages_are_named_as_everywhere(tmp_path: Path) -> None:
+    variants = "deu_Latn arb_Arab arb_Latn zho_Hans zho_Hant swh_Latn nob_Latn ceb_Latn arz_Arab ckb_Arab"
+    for variant in variants.split():
+        write_lines(tmp_path / f"{variant}.jsonl", [row("a", 1)])
+    named = ["ar", "ar-Latn", "arz", "ceb", "ckb", "de", "nb", "sw", "zh", "zh-Hant"]
+    assert list(BELEBELE.load(None, ExampleSource(tmp_path))) == named
+    assert list(BELEBELE.load(["zh_CN", "zho_Hant", "ger"], ExampleSource(tmp_path))) == ["zh", "zh-Hant", "de"]
 
 
 def test_rows_of_files_are_matched_by_link_and_number(tmp_path: Path) -> None:
@@ -84,9 +70,9 @@ def test_rows_of_the_hub(hub: Path) -> None:
         {"eng_Latn": [row("a", 1)], "zho_Hans": [row("a", 1)], "zho_Hant": [row("a", 1)], "default": []},
         split="test",
     )
-    assert list(BELEBELE.load(None, ExampleSource())) == ["en", "zh", "zh-hant"]
+    assert list(BELEBELE.load(None, ExampleSource())) == ["en", "zh", "zh-Hant"]
     assert BELEBELE.load(["zh"], ExampleSource())["zh"][0].key == "a#1"
-    assert "no fr: choose among en, zh, zh-hant" in load_error("belebele", None, ["fr"])
+    assert "no fr: choose among en, zh, zh-Hant" in load_error("belebele", None, ["fr"])
 
 
 @pytest.mark.parametrize(

@@ -22,3 +22,12 @@ def test_a_task_has_what_its_kind_needs(task: Task) -> None:
     if task.kind is not Kind.PERPLEXITY:
         places = find_templates(task.template).default.places
         assert task.cut is None or task.cut in places
+
+
+def test_guessing_is_right_once_in_as_many_times_as_there_are_choices() -> None:
+    assert {name: task.chance for name, task in TASKS.items()} == {
+        "xnli": 1 / 3,
+        "xquad": None,
+        "belebele": 1 / 4,
+        "perplexity": None,
+    }

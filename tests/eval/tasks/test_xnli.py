@@ -81,7 +81,7 @@ def test_bad_files(tmp_path: Path) -> None:
     write(tmp_path / "dev-de.tsv", "P\tH\tneutral")
     assert "row 2 (id 2) is missing in de" in load_error("xnli", tmp_path)
     assert f"xnli in {tmp_path} has no sw: choose among de, en" in load_error("xnli", tmp_path, ["sw"])
-    assert "'en' is given more than once" in load_error("xnli", tmp_path, ["en", "EN"])
+    assert "'en' and 'EN', both en, given more than once" in load_error("xnli", tmp_path, ["en", "EN"])
     assert "has only 1 examples, asked for 2" in load_error("xnli", tmp_path, ["de"], samples=2)
     assert "samples is 0" in load_error("xnli", tmp_path, ["de"], samples=0)
 

@@ -1,0 +1,85 @@
+"""The masks of a conversion, and what a user should know of them: where they come from, how many neurons they steer,
+and how much of them is chance.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..errors import InputError
+from ..profiling.agreement import Agreement, split_half_agreement
+from ..profiling.bridge_layers import format_layers
+from ..profiling.categories import DEFAULT_THRESHOLDS, NeuronCategories
+from ..profiling.neuron_profile import NeuronProfile
+from .mask_file import MaskRecord
+
+FEWEST, FEW = 0.01, 0.05  # of the bridge layers' neurons: below the first is refused, below the second warned of
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenMasks:
+    """What is steered.
+
+    Attributes:
+        by_layer: for each bridge layer the shared and the specific mask, bool `[neurons]`.
+        active_means: when a neuron of the profile counts as active, a phrase.
+        agreement: of the categories from two halves of the samples; None where that is not known, or masks are own.
+        own: where masks come from that were not made from the profile.
+    """
+
+    by_layer: Mapping[int, tuple[Tensor, Tensor]]
+    active_means: str
+    agreement: Agreement | None = None
+    own: MaskRecord | None = None
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """The shares of the bridge layers' neurons that are steered as shared, and as specific."""
+        neurons = sum(shared.numel() for shared, _ in self.by_layer.values())
+        shared, specific = (sum(int(pair[mask].sum()) for pair in self.by_layer.values()) for mask in (0, 1))
+        return shared / neurons, specific / neurons
+
+    @property
+    def stability(self) -> str:
+        """How much of the masks is more than chance, a phrase."""
+        if self.own is not None:
+            return "not known: the masks are the user's own"
+        if self.agreement is None:
+            return "not known: the profile does not tell two halves of its samples apart"
+        return f"two halves of the samples give the same category to {self.agreement}"
+
+    def warnings(self) -> Iterator[str]:
+        """What speaks against the masks, a line each."""
+        if (steered := sum(self.shares)) < FEW:
+            yield f"only {steered:.1%} of the bridge layers' neurons are steered ({self.active_means})"
+        if self.agreement is not None and self.agreement.is_low:
+            yield f"much of the masks is chance: {self.stability}; profile more --samples, or more languages"
+
+
+def masks_of_profile(
+    profile: NeuronProfile,
+    categories: NeuronCategories,
+    layers: tuple[int, ...],
+    statistic: str,
+    threshold: float | None,
+) -> ChosenMasks:
+    """The masks that a profile's categories give. Raises InputError: they leave next to nothing to steer."""
+    means = active_means(statistic, threshold)
+    agreement = split_half_agreement(profile, layers, statistic, threshold)
+    chosen = ChosenMasks({layer: categories.masks(layer) for layer in layers}, means, agreement)
+    if (steered := sum(chosen.shares)) < FEWEST:
+        default = active_means(statistic, None)
+        remedy = f"choose another --threshold (without one: {default})" if threshold is not None else "profile anew"
+        raise InputError(
+            f"bridge layers {format_layers(layers)}: {steered:.1%} of the neurons would be steered, fewer than "
+            f"{FEWEST:.0%}, if active means {means}; {remedy}, another --statistic or other --bridge-layers"
+        )
+    return chosen
+
+
+def active_means(statistic: str, threshold: float | None) -> str:
+    """When a neuron counts as active, in words; a threshold of None is the statistic's default."""
+    threshold = DEFAULT_THRESHOLDS[statistic] if threshold is None else threshold
+    limit = "the median of its layer" if threshold is None else f"{threshold:g}"
+    return f"{statistic} of the activation above {limit}"

@@ -1,0 +1,141 @@
+"""What `tune` decided, read from its folder, and the table of it.
+
+How it decides is the business of `eval/decision.py`; what the decision is worth to a reader is said in `findings.py`.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from clas_models.errors import InputError
+from clas_models.json_data import parse_json
+
+from ..run_folder import TUNE_NAME
+from ..statistics import Interval
+from .collect import TaskResults
+from .table import MISSING, Cell, Table, Value, columns, count, interval_cells, interval_data, score
+from .words import heading, slug
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The decision for one language, on the scale of the tables; a gain is positive where it is for the better.
+
+    Attributes:
+        chosen: the alpha with the largest gain on the half that it was chosen on; `kept` says whether it is in force.
+        chosen_on, base_there, gain_there: of that half; None for what was not computed.
+        candidates: the gain of every alpha there.
+        held_out, base, tuned, gain: of the other half, under the alpha that is in force.
+    """
+
+    language: str
+    chosen: float
+    kept: bool
+    reason: str
+    chosen_on: int
+    base_there: float
+    gain_there: Interval | None
+    candidates: Mapping[float, Interval]
+    held_out: int
+    base: float
+    tuned: float
+    gain: Interval | None
+
+    @classmethod
+    def read(cls, language: str, values: Mapping[str, Any], factor: float) -> Self:
+        """Raises ValueError, KeyError, TypeError or AttributeError for what `tune` does not write."""
+        there, held_out = values["selection"], values["held_out"]
+        gains = {float(alpha): _interval(gain, factor) for alpha, gain in values["candidates"].items()}
+        return cls(
+            language=language,
+            chosen=float(values["chosen"]),
+            kept=bool(values["kept"]),
+            reason=str(values["reason"]),
+            chosen_on=int(there["n"]),
+            base_there=float(there["base"]) * factor,
+            gain_there=_interval(there["gain"], factor),
+            candidates={alpha: gain for alpha, gain in gains.items() if gain},
+            held_out=int(held_out["n"]),
+            base=float(held_out["base"]) * factor,
+            tuned=float(held_out["tuned"]) * factor,
+            gain=_interval(held_out["gain"], factor),
+        )
+
+
+def read_tuning(task: TaskResults) -> tuple[Tuned, ...] | None:
+    """The decisions, language by language.
+
+    Returns:
+        None for another task than the tuned one, and while `tune` has not decided yet.
+
+    Raises InputError: the file is not what `tune` writes.
+    """
+    file = task.path / TUNE_NAME
+    if task.settings.command != "tune" or not file.is_file():
+        return None
+    try:
+        decided = parse_json(file.read_text(encoding="utf-8"))
+        if decided["task"] != task.task:
+            return None
+        return tuple(Tuned.read(code, values, task.scale.factor) for code, values in decided["languages"].items())
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise InputError(f"{file}: not what `tune` writes ({error!r}); run `tune` again with the same --out") from error
+
+
+def _interval(values: Mapping[str, float | None] | None, factor: float) -> Interval | None:
+    """None where it was not computed; without bounds where there were too few examples for an end."""
+    if values is None or values["mean"] is None:
+        return None
+    low, high = values["low"], values["high"]
+    ends = (-math.inf if low is None else float(low), math.inf if high is None else float(high))
+    return Interval(float(values["mean"]), *ends).times(factor)
+
+
+def tuning_table(task: TaskResults, tuning: tuple[Tuned, ...]) -> Table:
+    """One row for each language: the alpha that was chosen on one half of the data, and what it does on the other."""
+    titles = ["language", "α", "chosen on", "gain there", "95 % interval"]
+    titles += ["held out", f"base ({task.scale.heading})", "tuned", "gain", "95 % interval", "reason"]
+    return Table(
+        name=slug(task.run, task.task, "tune"),
+        title=f"{heading(task)}: alpha chosen for each language",
+        columns=columns(*titles, words=("language", "reason")),
+        body=tuple(_cells(task, each) for each in tuning),
+        notes=(
+            "α is chosen on one half of the examples and kept only where the gain's interval excludes zero, else it is "
+            "0; base, tuned and gain are of the other half, which had no part in the choice. A gain is positive where "
+            "it is for the better.",
+        ),
+        data=tuple(map(_data, tuning)),
+        summary={"gain there, by alpha": {each.language: _candidates(each) for each in tuning}},
+    )
+
+
+def _candidates(each: Tuned) -> dict[str, dict[str, Value]]:
+    return {f"{alpha:g}": interval_data(gain, "gain") for alpha, gain in each.candidates.items()}
+
+
+def _cells(task: TaskResults, each: Tuned) -> tuple[Cell, ...]:
+    places, alpha = task.scale.digits, f"{each.chosen:g}"
+    return (
+        Cell(each.language),
+        Cell(alpha if each.kept else f"{alpha} (not kept)" if each.chosen else "0", each.chosen),
+        count(each.chosen_on),
+        *interval_cells(each.gain_there, places),
+        count(each.held_out),
+        *(score(each.base, places), score(each.tuned, places)),
+        *interval_cells(each.gain, places),
+        Cell(each.reason or MISSING),
+    )
+
+
+def _data(each: Tuned) -> dict[str, Value]:
+    values: dict[str, Value] = {"language": each.language, "alpha": each.chosen, "kept": each.kept}
+    halves = (
+        ("selection", each.chosen_on, each.base_there, each.gain_there),
+        ("held out", each.held_out, each.base, each.gain),
+    )
+    for name, examples, base, gain in halves:
+        values |= {f"{name} examples": examples, f"{name} base": base}
+        values |= {f"{name} {end}": value for end, value in interval_data(gain, "gain").items()} if gain else {}
+    return values | {"held out tuned": each.tuned, "reason": each.reason}
