@@ -1,6 +1,6 @@
 """`python -m benchmarks.detector`: does the language detector recognise text that it never saw, and what does it cost?
 
-The detector is made from the built-in corpus alone and asked about XQuAD and XNLI, by language, with the tokenizer of
+The detector is made from what comes with the package and asked about XQuAD and XNLI, by language, with the tokenizer of
 each model; Lingua, a language identifier from PyPI, is asked about the same texts decoded.  The texts are data that is
 not part of the project: give the folder that holds `xquad/` and `xnli/`.
 """
@@ -18,12 +18,13 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoTokenizer
 
-from clas_models.modeling.language_detector import LanguageDetector
-from clas_models.profiling.corpora import load_corpus
+from clas_models.conversion.detector import builtin_corpus
+from clas_models.modeling.language_detector import DetectorDecision, LanguageDetector
+from clas_models.profiling.corpora import BUILTIN_LANGUAGES
 from clas_models.profiling.detector.detector_building import build_detector
 
 from .detector_cost import measure_cost
-from .detector_texts import SETS, TARGETS, Texts, read_texts
+from .detector_texts import PARTS, SETS, TARGETS, Texts, read_texts
 
 ANCHOR = "en"
 BATCH = 32
@@ -37,8 +38,9 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, default=Path("../shared/data"), metavar="DIR", help="(default: %(default)s)"
     )
-    parser.add_argument("--rows", choices=("all", "tenth", "rest"), default="all", help="all rows (default), every "
-                        "tenth, or all but every tenth")  # fmt: skip
+    parser.add_argument("--rows", choices=PARTS, default="all", help="all rows (default), every tenth, "
+                        "all but every tenth, or a tenth of those")  # fmt: skip
+    parser.add_argument("--sets", default=",".join(SETS), help="which texts (default: %(default)s)")
     parser.add_argument("--lingua-step", type=int, default=10, metavar="N", help="Lingua gets every Nth row; 0 "
                         "leaves it out (default: %(default)s)")  # fmt: skip
     parser.add_argument("--rounds", type=int, default=7, help="of the cost (default: %(default)s); 0 leaves it out")
@@ -46,18 +48,18 @@ def main() -> None:
     args = parser.parse_args()
     if not (args.data / "xquad").is_dir() or not (args.data / "xnli").is_dir():
         parser.exit(0, f"skipped: no xquad and xnli in {args.data}; give the folder that holds them as --data\n")
-    corpus = load_corpus("builtin")
+    rows = list(builtin_corpus().rows)
     for folder in args.models:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         began = time.perf_counter()
         vocabulary = AutoConfig.from_pretrained(folder).vocab_size
-        detector = build_detector(tokenizer, corpus.rows, corpus.languages, ANCHOR, vocabulary)
+        detector = build_detector(tokenizer, rows, BUILTIN_LANGUAGES, ANCHOR, vocabulary)
         size = sum(buffer.nbytes for buffer in detector.buffers()) / 1e6
         print(f"\n## {folder.name}: made in {time.perf_counter() - began:.1f} s, {size:.2f} MB\n", flush=True)
-        identify = _identifier(corpus.languages) if args.lingua_step else None
-        for name in SETS:
+        identify = _identifier(BUILTIN_LANGUAGES) if args.lingua_step else None
+        for name in args.sets.split(","):
             texts = read_texts(name, args.data, tokenizer, args.rows)
-            _report(name, texts, tokenizer, detector, (*corpus.languages, "other"), identify, args.lingua_step)
+            _report(name, texts, tokenizer, detector, (*BUILTIN_LANGUAGES, "other"), identify, args.lingua_step)
         if args.rounds:
             print(measure_cost(folder, detector, args.rounds, args.device), flush=True)
 
@@ -72,7 +74,10 @@ def _report(
     step: int,
 ) -> None:
     """One table: a row for each language, the means, and the targets."""
-    answers = {code: [codes[i] for i in _decide(detector, tokenizer, rows)] for code, rows in texts.items()}
+    answers = {
+        code: [codes[i] for i in decide(detector, tokenizer, rows).language_ids.tolist()]
+        for code, rows in texts.items()
+    }
     lingua = {code: [identify(row) for row in rows[::step]] for code, rows in texts.items()} if identify else {}
     print(f"### {SETS[name].title}\n")
     print(
@@ -101,18 +106,18 @@ def _score(answers: Sequence[str], code: str) -> tuple[float, float]:
     return 100 * kept / len(answers), 100 * sum(answer == code for answer in answers) / len(answers)
 
 
-def _decide(detector: LanguageDetector, tokenizer: Any, texts: Sequence[str]) -> list[int]:
-    """The detector's id of every text, in padded batches of similar length."""
+def decide(detector: LanguageDetector, tokenizer: Any, texts: Sequence[str]) -> DetectorDecision:
+    """What the detector says of every text, asked in padded batches of similar length."""
     ids = [torch.tensor(row[:MAX_TOKENS]) for row in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
     order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
-    result = [0] * len(ids)
+    found = []
     for start in range(0, len(ids), BATCH):
         part = order[start : start + BATCH]
         batch = pad_sequence([ids[place] for place in part], batch_first=True)
         mask = pad_sequence([torch.ones_like(ids[place]) for place in part], batch_first=True)
-        for place, language in zip(part, detector(batch, mask).language_ids.tolist(), strict=True):
-            result[place] = language
-    return result
+        found.append(detector(batch, mask))
+    back = torch.tensor(order).argsort()
+    return DetectorDecision(*(torch.cat(column)[back] for column in zip(*found, strict=True)))
 
 
 def _identifier(languages: Sequence[str]) -> Callable[[str], str] | None:

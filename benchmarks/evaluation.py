@@ -1,6 +1,7 @@
 """`python -m benchmarks.evaluation`: what evaluating costs here, and what it costs elsewhere, as Markdown tables.
 
-(grid) a grid of strengths on XNLI / the loop that runs every setting anew; (lm-eval) XNLI pairs a second / those of
+(grid) a grid of strengths on XNLI / the loop that runs every setting anew; (perplexity) the same on sentences of the
+built-in corpus, with the head's work among it; (lm-eval) XNLI pairs a second / those of
 lm-evaluation-harness on the same token ids; (generation) XQuAD questions a second / those of `generate` calls of one
 question each.  Within a part both sides run the same weights in the same precision and take turns; loading a model or
 a data set is in neither side's time, making token ids in both where text is what the other side takes.  Here `base` is
@@ -27,8 +28,10 @@ from transformers import AutoTokenizer, GenerationConfig
 from eval.engine.choices import choose
 from eval.engine.decoder import SplitDecoder
 from eval.engine.generation import generate
+from eval.engine.perplexity import negative_log_likelihood
 from eval.prompts import PromptBuilder, choice_ids
 from eval.tasks import Example, ExampleSource, Task
+from eval.tasks.perplexity import PERPLEXITY
 from eval.tasks.xnli import XNLI
 from eval.tasks.xquad import XQUAD
 from eval.templates import find_templates
@@ -37,8 +40,9 @@ from .harness import INSTALL, Harness, harness_version
 from .models import real_plain, steered_twin
 from .timing import Timings, interleaved
 
-PARTS = ("grid", "lm-eval", "generation")
+PARTS = ("grid", "perplexity", "lm-eval", "generation")
 ALPHAS = (-8.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0)
+FEW_ALPHAS = (0.0, 1.0, -1.0, 2.0)
 QUESTIONS = 5  # of a paragraph: the mean of XQuAD
 ANCHOR = "en"
 
@@ -53,6 +57,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="counted rounds (default: %(default)s)")
     parser.add_argument("--language", default="de", help=f"of the texts, any but {ANCHOR} (default: %(default)s)")
     parser.add_argument("--pairs", type=int, default=48, help="of XNLI (default: %(default)s)")
+    parser.add_argument("--texts", type=int, default=16, help="of the built-in corpus (default: %(default)s)")
     parser.add_argument("--paragraphs", type=int, default=3, help=f"of XQuAD, {QUESTIONS} questions each (default: "
                         "%(default)s)")  # fmt: skip
     parser.add_argument("--batch-size", type=int, default=16, help="but for the single calls (default: %(default)s)")
@@ -64,12 +69,15 @@ def main() -> None:
         parser.error(f"unknown parts {', '.join(sorted(unknown))}; choose among {', '.join(PARTS)}")
     if args.language == ANCHOR:
         parser.error(f"in {ANCHOR} all settings of a grid are one; choose another language")
-    if not (args.data / "xquad").is_dir() or not (args.data / "xnli").is_dir():
+    missing = not (args.data / "xquad").is_dir() or not (args.data / "xnli").is_dir()
+    if missing and parts != ["perplexity"]:
         parser.exit(0, f"skipped: no xquad and xnli in {args.data}; give the folder that holds them as --data\n")
     _describe(args.device)
     subject = _Subject.load(args)
     if "grid" in parts:
         print(_grid(subject, args.pairs), flush=True)
+    if "perplexity" in parts:
+        print(_perplexity(subject, args.texts), flush=True)
     if "lm-eval" in parts:
         print(_lm_eval(subject, args.pairs), flush=True)
     if "generation" in parts:
@@ -149,11 +157,8 @@ def _grid(subject: _Subject, pairs: int) -> str:
                     loop[place, batch] = logits[0]
 
     timings = subject.timed(ours, theirs)
-    decoder = SplitDecoder(subject.twin)
-    layers, count = len(decoder.layers), len(ALPHAS)
-    upper = layers - decoder.first_upper
-    formula = ((layers - upper) + count * upper) / (count * layers)
-    measured = timings.ratio("ours", to="theirs")
+    layers, upper, formula = _formula(subject, len(ALPHAS))
+    count, measured = len(ALPHAS), timings.ratio("ours", to="theirs")
     return (
         f"\n| model | dtype | pairs | batch | layers, upper, settings | grid | loop | grid / loop | formula | "
         f"over formula (goal: at most 1.15) | equal predictions | equal logits |\n{_rule(12)}\n"
@@ -162,6 +167,43 @@ def _grid(subject: _Subject, pairs: int) -> str:
         f"{measured / formula:.3f} | {_share(grid.argmax(-1).flatten(), loop.argmax(-1).flatten())} | "
         f"{_share(grid.flatten(), loop.flatten())} |"
     )
+
+
+def _perplexity(subject: _Subject, texts: int) -> str:
+    """All settings in one pass / a pass for each, on plain texts."""
+    examples = PERPLEXITY.load([subject.language], ExampleSource(samples=texts))[subject.language]
+    rows = [subject.tokenizer(example.fields["text"])["input_ids"] for example in examples]
+    conditions = [{"alpha": alpha} for alpha in FEW_ALPHAS]
+    asked = (subject.twin, rows, subject.language)
+    grid, loop = torch.empty(len(FEW_ALPHAS), texts), torch.empty(len(FEW_ALPHAS), texts)
+
+    def ours() -> None:
+        for batch, sums, _ in negative_log_likelihood(*asked, conditions, batch_size=subject.batch_size):
+            grid[:, batch] = torch.tensor(sums)
+
+    def theirs() -> None:
+        for place, condition in enumerate(conditions):
+            with subject.twin.temporary_steering(**condition):
+                for batch, sums, _ in negative_log_likelihood(*asked, batch_size=subject.batch_size):
+                    loop[place, batch] = torch.tensor(sums[0])
+
+    timings = subject.timed(ours, theirs)
+    layers, upper, formula = _formula(subject, len(FEW_ALPHAS))
+    return (
+        f"\n| model | dtype | texts | batch | layers, upper, settings | together | one by one | ratio | "
+        f"formula, without the head | equal sums |\n{_rule(10)}\n"
+        f"| {subject.label} | {texts} | {subject.batch_size} | {layers}, {upper}, {len(FEW_ALPHAS)} | "
+        f"{timings.median('ours'):.2f} s | {timings.median('theirs'):.2f} s | "
+        f"{timings.ratio('ours', to='theirs'):.3f} | {formula:.3f} | {_share(grid.flatten(), loop.flatten())} |"
+    )
+
+
+def _formula(subject: _Subject, settings: int) -> tuple[int, int, float]:
+    """Layers, those from the first steered one on, and the share of the layers' work that is left."""
+    decoder = SplitDecoder(subject.twin)
+    layers = len(decoder.layers)
+    upper = layers - decoder.first_upper
+    return layers, upper, ((layers - upper) + settings * upper) / (settings * layers)
 
 
 def _lm_eval(subject: _Subject, pairs: int) -> str:

@@ -63,14 +63,14 @@ class Checkpoint:
         """English for a plain one, which has none."""
         return str(self.config.anchor_language) if self.is_steered else _DEFAULT_ANCHOR
 
+    def profiled_as(self, language: str) -> str | None:
+        """Which of the checkpoint's profiled languages a canonical tag stands for: itself, a broader one, or None."""
+        return matching(language, self.config.languages) if self.is_steered else None
+
     def is_unsteered_at(self, alpha: float | Mapping[str, float]) -> bool:
         """Whether nothing is steered with an alpha: it is 0 in every language, and there are no vectors."""
         values = alpha.values() if isinstance(alpha, Mapping) else (alpha,)
         return not any(values) and not (self.is_steered and self.config.vector_layers)
-
-    def profiled_as(self, language: str) -> str | None:
-        """Which of the checkpoint's profiled languages a canonical tag stands for: itself, a broader one, or None."""
-        return matching(language, self.config.languages) if self.is_steered else None
 
     @cached_property
     def fingerprint(self) -> str:

@@ -105,6 +105,10 @@ class Plan:
                 f"not profiled: {', '.join(others)}; there clas takes the default alpha, and int equals base, unless "
                 "as= names another language"
             )
+        turning = [(method.name, turned) for method in self.methods if (turned := self._turned(method))]
+        if turning:
+            more = f"; and {len(turning) - 1} more" if len(turning) > 1 else ""
+            yield f"warning: {turning[0][0]}: {turning[0][1]}{more}"
         if self.command == "run":
             yield from (
                 f"{method.name}: alpha is 0 in every language, so it is {BASE}; give others with --alpha, or in its "
@@ -112,10 +116,6 @@ class Plan:
                 for method in self.methods
                 if method.described["kind"] == CLAS and self.checkpoint.is_unsteered_at(method.described["alpha"])
             )
-        turning = [(method.name, turned) for method in self.methods if (turned := self._turned(method))]
-        if turning:
-            more = f"; and {len(turning) - 1} more" if len(turning) > 1 else ""
-            yield f"warning: {turning[0][0]}: {turning[0][1]}{more}"
         for each in self.profiled:
             yield from each.remarks()
 

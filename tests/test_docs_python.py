@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import byte_tokenizer, tiny_plain
 from real_models import smollm2
+from transformers import AutoModelForCausalLM
 
 from clas_models import FAMILIES
 from clas_models.profiling.selection import Selection
@@ -61,15 +62,19 @@ def test_every_block_runs(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert neurons.masks.any()
     assert not tables.masks[0].any()
     lab, inputs = names["lab"], names["inputs"]
-    assert lab.rules == ()
-    with torch.no_grad():
+    assert [rule.name for rule in lab.rules] == ["scale"]
+    with torch.no_grad(), lab.temporary_steering(alpha=0):
         base = lab(**inputs, language="de").logits
     assert torch.equal(base, names["model"](**inputs).logits)
     assert torch.equal(base, names["logits"]) != bool(tables.masks[1].any())
     states = names["states"].total.values()
     assert all(state.shape == (names["model"].config.hidden_size,) for state in states)
-    masks = names["steered"].model.layers[3].mlp.scale
-    assert torch.equal(masks.shared_mask, names["shared_mask"])
-    assert torch.equal(masks.specific_mask, names["specific_mask"])
+    assert -1 <= names["agreement"].kappa <= 1
+    own = AutoModelForCausalLM.from_pretrained("smollm2-own")
+    for model in (own, names["steered"]):
+        assert list(model.masks) == [3, 4]
+        assert torch.equal(model.masks[3][0], names["shared_mask"])
+        assert torch.equal(model.masks[3][1], names["specific_mask"])
+    assert own.steering.alpha["de"] == 1.0
     assert len(names["rows"]) == 8
     assert names["rows"][0] == {"task": "xnli", "method": "base", "language": "en", "key": "a", "accuracy": 1.0}

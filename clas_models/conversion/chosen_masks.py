@@ -54,7 +54,7 @@ class ChosenMasks:
         if (steered := sum(self.shares)) < FEW:
             yield f"only {steered:.1%} of the bridge layers' neurons are steered ({self.active_means})"
         if self.agreement is not None and self.agreement.is_low:
-            yield f"much of the masks is chance: {self.stability}; profile more --samples, or more languages"
+            yield f"much of the masks is chance: {self.stability}; profile more --samples, or longer ones"
 
 
 def masks_of_profile(

@@ -166,8 +166,7 @@ class LanguageDetector(nn.Module):
             limits: see `DetectorLimits`.
         """
         self.evidence.copy_((evidence * UNITS_PER_NAT).round().clamp(-127, 127))
-        bits = {STARTS_WORD: starts_word, NAME_LIKE: name_like, SHOUTS: shouts, INVISIBLE: invisible}
-        self.kinds.copy_(sum(bit * value.to(torch.uint8) for bit, value in bits.items()))
+        self.kinds.copy_(starts_word * STARTS_WORD + name_like * NAME_LIKE + shouts * SHOUTS + invisible * INVISIBLE)
         self.limits.copy_((torch.tensor(astuple(limits)) * UNITS_PER_NAT).round())
 
     def resize(self, vocab_size: int) -> None:

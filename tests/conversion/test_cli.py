@@ -84,7 +84,7 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     listed = (
         "out corpus data-dir languages anchor samples max-length batch-size statistic threshold bridge-layers alpha"
     )
-    for name in f"{listed} beta gamma profile dtype device overwrite push-to-hub private demo quiet".split():
+    for name in f"{listed} beta gamma profile masks dtype device overwrite push-to-hub private demo quiet".split():
         assert f"--{name} " in text
     assert "convert.py Qwen/Qwen2.5-0.5B-Instruct\n" in text
 

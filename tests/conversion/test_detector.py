@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from clas_models.conversion.detector import MIN_ROWS
 from clas_models.conversion.source import PROFILE_NAME
+from clas_models.profiling.corpora import NEIGHBOURS
 from clas_models.profiling.detector.detector_building import build_detector, held_out_accuracy
 
 from .support import (
@@ -179,10 +180,22 @@ def test_the_built_in_corpus_has_all_its_languages(converter: Command, made: Pat
     given = [made / "plain", "--corpus", made / "rows.jsonl", "--samples", "2", "--detector-corpus", "builtin"]
     ended = converter.made(*given, "--out", tmp_path / "out")
     config = config_of(tmp_path / "out")
-    assert set(config["detector_languages"]) == set(builtin_rows()[0]) - {"en"}
+    assert set(config["detector_languages"]) == {*builtin_rows()[0], *NEIGHBOURS} - {"en"}
     assert (config["languages"], config["language"]) == (list(CODES), "auto")
-    assert " of 512 held-out texts" in ended.out
+    assert " of 704 held-out texts" in ended.out
     assert detected(tmp_path / "out") == {code: (code, CODES.index(code)) for code in CODES}
+
+
+def test_several_corpora_teach_one_detector(converter: Command, made: Path, tmp_path: Path) -> None:
+    """Each with its own languages; together they must have the profiled ones."""
+    first = write_corpus(tmp_path / "first.jsonl", rows_of("en", "de", "fr", count=25))
+    second = write_corpus(tmp_path / "second.jsonl", rows_of("en", "hi", "zh", count=25))
+    given = [made / "bare", "--detector-corpus", f"{first},{second}", "--out", tmp_path / "out"]
+    assert "Language detector (first.jsonl,second.jsonl): " in converter.made(*given).out
+    assert set(config_of(tmp_path / "out")["detector_languages"]) == {"de", "fr", "hi", "zh"}
+    assert detected(tmp_path / "out") == {code: (code, CODES.index(code)) for code in CODES}
+    message = converter.refused(made / "bare", "--detector-corpus", f"{first},{first}", "--out", tmp_path / "refused")
+    assert message.startswith("language detector: corpus first.jsonl,first.jsonl lacks ")
 
 
 @pytest.mark.parametrize(("given", "expected"), [("DE", "de"), ("none", None), ("Auto", "auto")])
@@ -205,10 +218,8 @@ def test_none_makes_none(converter: Command, made: Path, tmp_path: Path) -> None
     given = [made / "plain", "--corpus", made / "rows.jsonl", "--samples", "2", "--detector-corpus", "none"]
     ended = converter.made(*given, "--out", tmp_path / "out")
     assert "detector" not in ended.err
-    assert (
-        "\nNo language detector: name the language of each input, or make a detector with --detector-corpus\n"
-        in ended.out
-    )
+    remedy = "name the language of each input, or make a detector with --detector-corpus"
+    assert f"\nNo language detector (not wanted): {remedy}\n" in ended.out
     assert "| language detector | none: " in (tmp_path / "out" / CARD).read_text(encoding="utf-8")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     with pytest.raises(ValueError, match="no language detector"):
@@ -223,6 +234,7 @@ def test_too_few_rows_make_no_detector_and_that_is_said(converter: Command, plai
     config = config_of(tmp_path / "out")
     assert (config["language"], config["detector_languages"]) == (None, None)
     assert not detector_tables(tmp_path / "out")
+    assert f"\nNo language detector ({fault}): name the language of each input" in ended.out
 
 
 def test_as_many_rows_as_a_detector_needs(converter: Command, made: Path, tmp_path: Path) -> None:
@@ -281,6 +293,9 @@ def test_a_detector_is_kept_bit_for_bit(converter: Command, made: Path, tmp_path
     assert_same_bits(detector_tables(tmp_path / "out"), detector_tables(made / "detecting"))
     config = config_of(tmp_path / "out")
     assert (config["language"], config["detector_languages"]) == ("auto", ["de", "hi", "zh"])
+    before_config = config_of(made / "detecting")
+    for field in ("detector_floor", "detector_temperature", "detector_handicap"):
+        assert config[field] == before_config[field]
     assert str(made) not in (tmp_path / "out" / CARD).read_text(encoding="utf-8")
     assert file_bytes(made / "detecting") == before
 

@@ -36,9 +36,10 @@ def perplexity(evaluation: Any, checkpoint: Path, corpus: Path, out: Path, *opti
 def test_a_run_on_profiled_text_says_so(steered: Path, evaluation: Any, tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "rows.jsonl", [*ROWS, *NEW])
     ended = perplexity(evaluation, steered, corpus, tmp_path / "run")
+    count = len(ROWS)
     said = (
-        f"perplexity: {2 * len(ROWS)} of {2 * (len(ROWS) + 4)} examples were profiled (de {len(ROWS)}, "
-        f"zh {len(ROWS)}), so the scores are not of unseen text"
+        f"perplexity: {2 * count} of {2 * (count + 4)} examples were profiled (de {count}, zh {count}), "
+        "so the scores are not of unseen text"
     )
     assert said in ended.err
     assert said in ended.out

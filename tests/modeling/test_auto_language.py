@@ -177,6 +177,23 @@ def test_detect_language_names_what_it_would_do(family: Any) -> None:
     assert model.base_model.detect_language(ids, mask) == found
 
 
+def test_a_floor_can_be_given_when_loading(family: Any, tmp_path: Path) -> None:
+    with_detector(family, detector_temperature=4.0).save_pretrained(tmp_path)
+    ids, mask = rows([GERMAN] * 2, [GERMAN] * 9)
+    free = family.causal_lm.from_pretrained(tmp_path)
+    assert [row.code for row in free.detect_language(ids, mask)] == ["de", "de"]
+    careful = family.causal_lm.from_pretrained(tmp_path, detector_floor=0.6)
+    assert [row.code for row in careful.detect_language(ids, mask)] == ["en", "de"]
+    assert torch.equal(
+        careful(ids, attention_mask=mask).logits[0], free(ids, attention_mask=mask, language="en").logits[0]
+    )
+    careful.save_pretrained(tmp_path / "careful")
+    again = family.causal_lm.from_pretrained(tmp_path / "careful")
+    assert again.config.detector_floor == 0.6
+    with pytest.raises(ValueError, match="detector_floor: 2 is no confidence"):
+        family.causal_lm.from_pretrained(tmp_path, detector_floor=2)
+
+
 @pytest.mark.slow
 def test_compiled_model_decides_in_its_graph(family: Any) -> None:
     model = with_detector(family)

@@ -16,6 +16,7 @@ from detector_helpers import (
     NEUTRAL,
     PAD,
     PIECE,
+    SHOUT,
     STRANGE,
     rows,
     small_detector,
@@ -63,6 +64,45 @@ def test_names_in_a_row_count_once_and_little() -> None:
     decision = small_detector()(*rows([NAME] * 4, [NAME, ENGLISH, NAME], [GERMAN] * 4))
     assert decision.evidence[:, 0].tolist() == [1.5, 1.5, 16.0]
     assert decision.language_ids.tolist() == [EN, EN, DE]
+
+
+def test_words_in_capitals_are_names_only_where_they_stand_alone() -> None:
+    """A text that is written in capitals is a text; an acronym among other words is a name."""
+    decision = small_detector()(*rows([SHOUT] * 4, [ENGLISH, SHOUT, ENGLISH], [SHOUT, ENGLISH, SHOUT]))
+    assert decision.evidence[:, 0].tolist() == [1.5 + 3 * 4, 1.5, 1.5]
+    assert decision.language_ids.tolist() == [DE, EN, EN]
+
+
+def test_a_language_that_was_not_profiled_must_be_ahead_by_its_handicap() -> None:
+    """French is known, but not profiled; it still keeps a row from being the anchor's."""
+    contents = [FRENCH] * 3 + [GERMAN] * 2, [FRENCH] * 5 + [GERMAN] * 2, [FRENCH] * 2, [STRANGE] * 2
+    ids, mask = rows(*contents)
+    assert small_detector()(ids, mask).language_ids.tolist() == [OTHER] * 4
+    found = small_detector(handicap=6.0)(ids, mask)
+    assert found.language_ids.tolist() == [DE, OTHER, OTHER, OTHER]
+    assert torch.equal(found.evidence.amax(1), small_detector()(ids, mask).evidence.amax(1))
+
+
+def test_below_the_floor_a_row_is_the_anchors() -> None:
+    ids, mask = rows([GERMAN] * 2, [GERMAN] * 9, [STRANGE] * 2, [ENGLISH] * 2)
+    free = small_detector(temperature=4.0)(ids, mask)
+    sure = free.confidences.gather(1, free.names[:, None]).squeeze(1)
+    assert free.language_ids.tolist() == [DE, DE, OTHER, EN]
+    assert sure[0] < 0.6 < sure[1]
+    assert sure[2] < 0.6
+    held = small_detector(temperature=4.0, floor=0.6)(ids, mask)
+    assert held.language_ids.tolist() == [EN, DE, EN, EN]
+    assert held.names.tolist() == [0, 1, 0, 0]
+    assert torch.equal(held.confidences, free.confidences)
+
+
+def test_a_higher_temperature_makes_less_sure_and_changes_no_answer() -> None:
+    ids, mask = rows([GERMAN] * 3, [CHINESE] * 4, [ENGLISH] * 3, [STRANGE] * 3)
+    hot, cold = small_detector(temperature=3.0)(ids, mask), small_detector()(ids, mask)
+    assert torch.equal(hot.language_ids, cold.language_ids)
+    assert (hot.confidences.amax(1) < cold.confidences.amax(1)).all()
+    assert hot.confidences.shape == (4, 1 + 3 + 1), "the anchor, three languages, all others"
+    assert torch.allclose(hot.confidences.sum(1), torch.ones(4))
 
 
 def test_one_word_counts_for_no_more_than_a_word_however_many_pieces_it_has() -> None:

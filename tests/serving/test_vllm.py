@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import byte_tokenizer, tiny_plain, tiny_steered
+from conversion.support import change_tensors
 from older_checkpoints import as_old
 from vllm_environment import PER_REQUEST, Vllm, VllmError, _environment  # noqa: F401
 
@@ -192,6 +193,16 @@ def test_an_engine_that_cannot_steer_does_not_start(
 ) -> None:
     with pytest.raises(VllmError, match=re.escape(message)) as refusal:
         vllm.run(llama.folder, requests([None]), **engine)
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_engine_whose_masks_overlap_does_not_start(vllm: Vllm, llama: Any) -> None:
+    change_tensors(
+        llama.folder / "model.safetensors",
+        lambda tensors: tensors["model.layers.3.mlp.scale.shared_mask"].fill_(True),
+    )
+    with pytest.raises(VllmError, match="layer 3: shared_mask and specific_mask overlap in ") as refusal:
+        vllm.run(llama.folder, requests([None]))
     assert "\n" not in str(refusal.value)
 
 

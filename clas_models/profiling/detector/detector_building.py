@@ -18,9 +18,9 @@ from .token_text import read_tokens
 # 13 and 47 that are needed; rows of other languages have 12 at the least, mostly more than 20, of 6 to 9.
 LIMITS = DetectorLimits(word_gain=5.0, name_gain=1.5, word_loss=4.0, threshold=6.0, threshold_growth=2.0)
 
-# In nats.  Profiled neighbours are the likelier ones, and short questions in Hindi have no more than 5 against Marathi
+# In nats.  Profiled neighbours are the likelier ones, and short questions in Hindi have few nats against Marathi
 # or Nepali.
-HANDICAP = 6.0
+HANDICAP = 8.0
 
 HELD_OUT = 5  # every fifth row is kept from the detector that is judged
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .byte_model import ByteModel
 from .sample import Sample
-from .spelling import respelled
+from .spelling import AS_IT_STANDS, SPELLINGS, respelled
 from .token_text import TokenText, plain
 
 # Weight of the guess against the counts, in tokens: half as much as 100 sentences have.
@@ -32,20 +32,31 @@ _TINY = 1e-13
 
 
 def token_counts(tokenizer: Any, sample: Sample, tokens: Sequence[TokenText]) -> Tensor:
-    """How often each token stands in the sentences, at the beginning of a line and within one, by language."""
+    """How often each token stands in the sentences as they are, and in other spellings, by language."""
     speaks = torch.tensor([token.speaks for token in tokens])
-    columns = []
-    for sentences in sample.texts:
-        spellings = []
-        for spelled, weight in respelled(sentences):
-            both = [*spelled, *(" " + sentence for sentence in spelled)]
-            ids = [token for row in tokenizer(both, add_special_tokens=False)["input_ids"] for token in row]
-            counts = torch.bincount(torch.tensor(ids), minlength=len(tokens)).double() / 2 * speaks
-            # A spelling weighs as much in all languages, into however many pieces the tokenizer cuts their capitals.
-            size = spellings[0].sum() if spellings else counts.sum()
-            spellings.append(counts * (weight * size / counts.sum().clamp(min=1)))
-        columns.append(torch.stack(spellings).sum(0))
-    return torch.stack(columns, 1)
+    plain_counts = torch.stack([_counts(tokenizer, sentences, len(tokens)) for sentences in sample.texts]) * speaks
+    total = plain_counts.clone()
+    for spell, weight in SPELLINGS:
+        spelled = [respelled(sentences, spell) for sentences in sample.texts]
+        counts = torch.stack([_counts(tokenizer, sentences, len(tokens)) for sentences in spelled]) * speaks
+        # A spelling weighs as much in all languages of a script, into however many pieces their capitals are cut.
+        growth = counts.sum(1) / plain_counts.sum(1).clamp(min=1)
+        common = torch.stack([_mean_of_kin(growth, column, sample) for column in range(len(growth))])
+        total += counts * (weight * common / growth.clamp(min=1e-9))[:, None]
+    return total.T
+
+
+def _counts(tokenizer: Any, sentences: Sequence[str], vocab_size: int) -> Tensor:
+    """Half of how often each token stands in the sentences, at the beginning of a line and within one."""
+    both = [*sentences, *(" " + sentence for sentence in sentences)]
+    ids = [token for row in tokenizer(both, add_special_tokens=False)["input_ids"] for token in row] if both else []
+    return torch.bincount(torch.tensor(ids, dtype=torch.long), minlength=vocab_size).double() / 2
+
+
+def _mean_of_kin(growth: Tensor, column: int, sample: Sample) -> Tensor:
+    """The mean over the languages of a language's scripts that have the spelling."""
+    kin = [bool(scripts & sample.scripts[column]) for scripts in sample.scripts]
+    return growth[torch.tensor(kin) & (growth > 0)].mean().nan_to_num()
 
 
 def log_probabilities(sample: Sample, tokens: Sequence[TokenText], counts: Tensor) -> Tensor:
@@ -64,14 +75,14 @@ def log_probabilities(sample: Sample, tokens: Sequence[TokenText], counts: Tenso
 
 
 def _byte_samples(sample: Sample) -> tuple[list[bytes], Tensor]:
-    """The texts for the byte models and their weights `[texts, languages]`; what `plain` makes equal stands there once."""
+    """The texts for the byte models and their weights `[texts, languages]`; what `plain` makes equal is there once."""
     samples: list[bytes] = []
     owners: list[int] = []
     weights: list[float] = []
     for column, sentences in enumerate(sample.texts):
         found: dict[bytes, float] = {}
-        for spelled, weight in respelled(sentences):
-            found.setdefault(f" {' '.join(map(plain, spelled))} ".encode(), weight)
+        for spell, weight in (AS_IT_STANDS, *SPELLINGS):
+            found.setdefault(f" {' '.join(plain(spell(sentence)) for sentence in sentences)} ".encode(), weight)
         samples += found
         weights += found.values()
         owners += [column] * len(found)

@@ -1,4 +1,4 @@
-"""How people write the sentences of a corpus: in capitals, without capitals or accents, with accents as signs of their own.
+"""How people write: in capitals, without capitals or accents, with accents as signs of their own.
 
 A tokenizer cuts each of these in its own way, so the tokens of one say little about those of another.
 """
@@ -33,19 +33,19 @@ def capitals_without_accents(text: str) -> str:
     return without_accents(text).upper()
 
 
+Spelling = Callable[[str], str]
 # How much each counts beside the sentence as it stands.
-SPELLINGS: tuple[tuple[Callable[[str], str], float], ...] = (
-    (str.upper, 0.1),
-    (capitals_without_accents, 0.1),
+AS_IT_STANDS: tuple[Spelling, float] = (str, 1.0)
+SPELLINGS: tuple[tuple[Spelling, float], ...] = (
+    (str.upper, 0.3),
+    (capitals_without_accents, 0.2),
     (str.lower, 0.05),
     (without_accents, 0.1),
     (decomposed, 0.2),
 )
 
 
-def respelled(sentences: Sequence[str]) -> list[tuple[list[str], float]]:
-    """The sentences as they stand and in the spellings that make a difference, each with its weight."""
-    found: dict[tuple[str, ...], float] = {tuple(sentences): 1.0}
-    for spell, weight in SPELLINGS:
-        found.setdefault(tuple(map(spell, sentences)), weight)
-    return [(list(spelled), weight) for spelled, weight in found.items()]
+def respelled(sentences: Sequence[str], spell: Spelling) -> list[str]:
+    """The sentences in another spelling; none where it makes no difference to any of them."""
+    spelled = [spell(sentence) for sentence in sentences]
+    return spelled if spelled != list(sentences) else []

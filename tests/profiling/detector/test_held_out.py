@@ -8,12 +8,16 @@ import pytest
 from trained_tokenizers import builtin_rows
 
 from clas_models.errors import InputError
-from clas_models.profiling.detector.detector_building import DetectorAccuracy, build_detector, held_out_accuracy
+from clas_models.profiling.detector.detector_building import DetectorAccuracy, build_detector, judge
 
 from .conftest import OTHER, Made
 
 Rows = list[dict[str, str]]
 LANGUAGES = ["en", "de"]
+
+
+def judged(tokenizer: Any, rows: Rows, languages: list[str], anchor: str, vocab_size: int | None = None) -> Any:
+    return judge(tokenizer, rows, languages, anchor, vocab_size)[0]
 
 
 def rows_of(*codes: str) -> Rows:
@@ -22,7 +26,7 @@ def rows_of(*codes: str) -> Rows:
 
 def test_every_fifth_row_is_asked_about(trained: Any) -> None:
     rows = rows_of("en", "de", "ru")
-    assert held_out_accuracy(trained, rows, LANGUAGES, "en") == DetectorAccuracy(30, 1.0, 1.0, 1.0)
+    assert judged(trained, rows, LANGUAGES, "en") == DetectorAccuracy(30, 1.0, 1.0, 1.0)
 
 
 def test_shares_are_those_of_a_detector_without_these_rows(trained: Any) -> None:
@@ -41,7 +45,7 @@ def test_shares_are_those_of_a_detector_without_these_rows(trained: Any) -> None
         anchor=sum(anchor) / 10,
     )
     assert (expected.anchor_or_not, expected.language, expected.anchor) == (28 / 30, 27 / 30, 9 / 10)
-    assert held_out_accuracy(trained, rows, LANGUAGES, "en") == expected
+    assert judged(trained, rows, LANGUAGES, "en") == expected
 
 
 def test_the_detector_that_is_judged_has_not_seen_the_rows(trained: Any) -> None:
@@ -49,27 +53,27 @@ def test_the_detector_that_is_judged_has_not_seen_the_rows(trained: Any) -> None
     rows, russian = rows_of("en", "de"), rows_of("ru")
     for number in range(0, 50, 5):
         rows[number]["de"] = russian[number]["ru"]
-    assert held_out_accuracy(trained, rows, LANGUAGES, "en") == DetectorAccuracy(20, 1.0, 0.5, 1.0)
+    assert judged(trained, rows, LANGUAGES, "en") == DetectorAccuracy(20, 1.0, 0.5, 1.0)
     seen = Made.of(trained, LANGUAGES, "en", rows)
     assert seen.language(russian[1]["ru"]) == "de"
 
 
 def test_languages_that_cannot_be_told_apart_are_all_taken_for_the_anchor(trained: Any) -> None:
     rows = [{"en": row["en"], "de": row["en"], "ru": row["en"]} for row in rows_of("en")]
-    assert held_out_accuracy(trained, rows, LANGUAGES, "en") == DetectorAccuracy(30, 1 / 3, 1 / 3, 1.0)
+    assert judged(trained, rows, LANGUAGES, "en") == DetectorAccuracy(30, 1 / 3, 1 / 3, 1.0)
 
 
 def test_a_larger_embedding_changes_nothing(trained: Any) -> None:
     rows = rows_of("en", "de")
-    larger = held_out_accuracy(trained, rows, LANGUAGES, "en", len(trained) + 100)
-    assert larger == held_out_accuracy(trained, rows, LANGUAGES, "en")
+    larger = judged(trained, rows, LANGUAGES, "en", len(trained) + 100)
+    assert larger == judged(trained, rows, LANGUAGES, "en")
 
 
 def test_faults_are_those_of_the_detector(trained: Any) -> None:
     with pytest.raises(InputError, match="detector: its corpus lacks fr; it has en, de"):
-        held_out_accuracy(trained, rows_of("en", "de"), ["en", "fr"], "en")
+        judged(trained, rows_of("en", "de"), ["en", "fr"], "en")
     with pytest.raises(InputError, match="detector: the corpus has no rows"):
-        held_out_accuracy(trained, [], LANGUAGES, "en")
+        judged(trained, [], LANGUAGES, "en")
 
 
 def test_one_line_for_a_person() -> None:

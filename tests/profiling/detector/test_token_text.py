@@ -81,7 +81,7 @@ def read_sentencepiece(token: str) -> TokenText:
     ],
 )
 def test_text(text: str, letters: str, scripts: set[str], count: int, starts_word: bool, capital: bool) -> None:
-    expected = TokenText(text.encode(), letters, frozenset(scripts), count, starts_word, capital)
+    expected = TokenText(text.encode(), letters, frozenset(scripts), count, starts_word, capital, text == "ÜBER")
     assert read_byte_level(text) == expected
     assert read_sentencepiece(text.replace(" ", "▁")) == expected
     assert expected.speaks
@@ -152,7 +152,7 @@ def test_bytes_of_sentencepiece(token: str, raw: bytes, scripts: set[str]) -> No
 def test_a_letter_of_maltese_does_not_make_a_vocabulary_byte_level() -> None:
     tokens = read_tokens(tokenizer_of(["▁", "▁ħobż", "Ġ", "ġ"]), 5)
     assert [token.raw.decode() for token in tokens] == ["", " ", " ħobż", "Ġ", "ġ"]
-    assert tokens[3] == TokenText("Ġ".encode(), "ġ", LATIN, 1, False, True)
+    assert tokens[3] == TokenText("Ġ".encode(), "ġ", LATIN, 1, False, True, shouts=True)
 
 
 def test_special_tokens_and_ids_without_a_token_are_empty() -> None:
@@ -205,3 +205,23 @@ def test_plain_text(text: str, expected: str) -> None:
 )
 def test_scripts_of_letters(char: str, name: str) -> None:
     assert script(char) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        *(("ÜBER", True), (" POR", True), ("A", True), ("ПРИ", True)),
+        *((" A", False), (" Der", False), ("R2D2", False), ("हिन्दी", False), ("猫", False), ("!", False), ("", False)),
+    ],
+)
+def test_words_and_pieces_in_capitals(text: str, expected: bool) -> None:
+    """A single letter is one only within a word."""
+    assert read_byte_level(text).shouts is expected
+
+
+def test_accents_without_a_letter_speak() -> None:
+    """They are pieces of decomposed text."""
+    accent = read_byte_level("\u0301")
+    assert (accent.marks, accent.scripts, accent.starts_word, accent.speaks) == (True, NONE, False, True)
+    assert not read_byte_level("e\u0301").marks
+    assert not read_byte_level("7").marks
