@@ -69,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
         "the median of the layer for mean_abs)")  # fmt: skip
     add("--bridge-layers", default="auto", metavar="SPEC", help="auto (default), 24-29, or 24,25")
     add("--alpha", type=parse_alpha, metavar="A", help="strength and direction: a number, or by language as "
-        "de=-2,zh=1,default=0.5 (default: that of a steered MODEL, else 0, the base model)")  # fmt: skip
+        "de=-2,zh=1,default=0.5 (default, and without default=: that of a steered MODEL, else 0)")  # fmt: skip
     add("--beta", type=float, metavar="B", help="boost of shared neurons (default: likewise, else 0.4)")
     add("--gamma", type=float, metavar="C", help="damping of specific neurons (default: likewise, else 0.2)")
     add("--detector-corpus", type=path_or_name, metavar="CORPUS", help="what the language detector learns from "

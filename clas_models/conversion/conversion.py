@@ -163,8 +163,11 @@ def _strengths(options: ConversionOptions, source: Source, languages: Sequence[s
         if isinstance(found["alpha"], Mapping):
             known = {"default", *languages} - {options.anchor_among(languages)}
             found["alpha"] = {code: value for code, value in found["alpha"].items() if code in known}
+    own = found["alpha"]["default"] if isinstance(found["alpha"], Mapping) else found["alpha"]
     found |= {name: value for name in STRENGTHS if (value := getattr(options, name)) is not None}
-    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in found.items()}
+    if isinstance(found["alpha"], Mapping):  # of languages that nobody names, what would hold without any
+        found["alpha"] = {**found["alpha"], "default": found["alpha"].get("default", own)}
+    return found
 
 
 def _fields(

@@ -103,6 +103,7 @@ def test_a_conversion_without_a_forward_pass_measures_nothing(
         (("--languages", "de"), {"de": -2.0, "default": 0.5}),
         (("--bridge-layers", "1"), {"de": -2.0, "zh": 1.0, "default": 0.5}),
         (("--alpha", "3"), 3.0),
+        (("--alpha", "de=3"), {"de": 3.0, "default": 0.5}),
         (("--beta", "0.1"), {"de": -2.0, "zh": 1.0, "default": 0.5}),
     ],
 )
