@@ -115,7 +115,7 @@ def _plain_text(
     progress.say("measuring how likely plain text is")
     device = pick_device(options.device)
     try:
-        model = load_model(replace(source, folder=folder), pick_dtype(options.dtype, device), device)
+        model = load_model(replace(source, folder=folder), pick_dtype(options.dtype, device, source.dtype), device)
         return measure(model, load_tokenizer(source), rows)
     except (MemoryError, torch.OutOfMemoryError):
         progress.say("plain text was not measured: out of memory")

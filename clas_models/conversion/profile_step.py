@@ -79,7 +79,7 @@ def _make_profile(
         data_dir=options.data_dir,
     )
     check(corpus.languages)
-    dtype = pick_dtype(options.dtype, pick_device(options.device))
+    dtype = pick_dtype(options.dtype, pick_device(options.device), source.dtype)
     request = _request(options, source, corpus, dtype)
     if (done := _finished_profile(folder, request)) is not None:
         progress.say("profile: finished by an earlier attempt")

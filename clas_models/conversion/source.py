@@ -50,6 +50,12 @@ class Source:
         return self.raw_config["model_type"] == self.family.model_type
 
     @property
+    def dtype(self) -> str | None:
+        """The precision of the weights, as the configuration gives it."""
+        found = self.raw_config.get("dtype") or self.raw_config.get("torch_dtype")
+        return None if found is None else str(found).removeprefix("torch.")
+
+    @property
     def has_vectors(self) -> bool:
         """Whether it is steered by vectors, whatever their strength."""
         return self.is_steered and bool(self.config.vector_layers)

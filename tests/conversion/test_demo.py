@@ -6,91 +6,59 @@ import hashlib
 import re
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
-from conftest import byte_tokenizer, tiny_steered
+from conftest import byte_tokenizer, tiny_plain, tiny_steered
 
-from clas_models.conversion.demo import (
-    ALPHAS,
-    PROMPTS,
-    WHEEL,
-    WHEEL_MODEL,
-    perplexities,
-    perplexity_table,
-    side_by_side,
-    wheel_model,
-)
+from clas_models.conversion.demo import PROMPTS, WHEEL, WHEEL_MODEL, run_demo, side_by_side, verdict, wheel_model
+from clas_models.conversion.plain_text import PlainText
+from clas_models.conversion.progress import Progress
 from clas_models.errors import InputError
-from clas_models.profiling.corpora import ParallelCorpus
 
-from .support import LLAMA, ROWS, names
+from .support import LLAMA, names
 
-TEXTS = [row["de"] for row in ROWS]
-CORPUS = ParallelCorpus("rows", ("en", "de", "zh"), ROWS)
 REAL = Path.home() / ".cache" / "clas-models" / f"{WHEEL_MODEL}.gguf"
 
 
-# --- perplexity -------------------------------------------------------------------------------------------------------
+# --- the verdict ------------------------------------------------------------------------------------------------------
 
 
-def ids_of(texts: list[str]) -> list[list[int]]:
-    return [byte_tokenizer()(text)["input_ids"] for text in texts]
+@pytest.mark.parametrize(
+    ("nats", "said"),
+    [
+        (
+            {"de": (2.0, 2.1), "zh": (2.0, 2.3)},
+            "less likely in 2 of 2 languages (+0.20 nats a token on average): leave",
+        ),
+        (
+            {"de": (2.0, 1.9), "zh": (2.0, 1.7)},
+            "less likely in 0 of 2 languages (-0.20 nats a token on average): steer",
+        ),
+    ],
+)
+def test_the_verdict_follows_what_was_measured(nats: dict[str, tuple[float, float]], said: str) -> None:
+    measured = PlainText(1.0, "builtin", 8, nats)
+    text = verdict(SimpleNamespace(plain_text=measured, out=Path("out")))
+    assert "Verdict: alpha 1: text gets " + said in text
+    assert "| de | 2.000 |" in text
 
 
-def naive_perplexity(model: Any, texts: list[str], language: str) -> float:
-    """One text at a time, one token at a time, in float64."""
-    losses = []
-    for text in texts:
-        ids = byte_tokenizer()(text)["input_ids"]
-        with torch.inference_mode():
-            logits = model(torch.tensor([ids]), language=language).logits[0].double()
-        for position in range(1, len(ids)):
-            scores = logits[position - 1]
-            losses.append(float(scores.logsumexp(0) - scores[ids[position]]))
-    return float(torch.tensor(losses, dtype=torch.float64).mean().exp())
-
-
-@pytest.mark.parametrize("language", ["en", "de", "hi", "fr"])
-def test_perplexities_are_those_of_one_token_after_the_other(family: Any, language: str) -> None:
-    model = tiny_steered(family)
-    for alpha, found in zip(ALPHAS, perplexities(model, ids_of(TEXTS), language, ALPHAS), strict=True):
-        with model.temporary_steering(alpha=alpha):
-            assert found == pytest.approx(naive_perplexity(model, TEXTS, language), rel=1e-5)
-
-
-def test_perplexity_of_certainty_and_of_ignorance(family: Any) -> None:
-    model = tiny_steered(family)
-    with torch.no_grad():
-        model.lm_head.weight.zero_()
-    assert perplexities(model, ids_of(["aaaa", "aa"]), "de", [1.0]) == [pytest.approx(260, rel=1e-6)]
-
-
-def test_text_of_a_single_token_does_not_count() -> None:
-    model = tiny_steered(LLAMA)
-    one, other = (perplexities(model, ids_of(texts), "de", [1.0]) for texts in (["Brot", "a"], ["Brot"]))
-    assert one == pytest.approx(other, rel=1e-6)
-
-
-def test_texts_without_a_second_token() -> None:
-    with pytest.raises(InputError, match="at least two tokens"):
-        perplexities(tiny_steered(LLAMA), ids_of(["a", "b"]), "de", [1.0])
-
-
-def test_table_holds_the_perplexities_and_english_is_identical(family: Any) -> None:
-    model = tiny_steered(family)
-    lines = perplexity_table(model, byte_tokenizer(), CORPUS, (-1.0, 2.0)).splitlines()
-    assert lines[2].split() == ["language", "base", "-1", "+2"]
-    table = {line.split()[0]: line.split()[1:] for line in lines[3:]}
-    assert list(table) == ["en", "de", "zh"]
-    assert table["en"][3] == "identical"
-    assert len(set(table["en"][:3])) == 1
-    for code in ("de", "zh"):
-        assert len(set(table[code])) == 3
-        expected = perplexities(model, ids_of([row[code] for row in ROWS]), code, (0.0, -1.0, 2.0))
-        assert table[code] == [f"{value:.2f}" for value in expected]
-    assert model.config.alpha == {"de": -2.0, "zh": 1.5, "default": 1.0}, "what was in force is again"
+@pytest.mark.slow
+def test_the_demo_ends_with_a_verdict_and_leaves_one_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny_plain(LLAMA).save_pretrained(tmp_path / "plain")
+    byte_tokenizer().save_pretrained(tmp_path / "plain")
+    for _ in range(2):
+        run_demo(model="plain", out=None, overwrite=False, progress=Progress(quiet=True))
+        *_, said, took = capsys.readouterr().out.strip().splitlines()
+        assert said.startswith("Verdict: alpha 1: text gets less likely in ")
+        assert took.endswith("The checkpoint is in clas-demo")
+        assert names(tmp_path) == {"plain", "clas-demo"}
+    assert "/clas-demo/" in (Path(__file__).parents[2] / ".gitignore").read_text().split()
 
 
 # --- side by side -----------------------------------------------------------------------------------------------------
