@@ -70,7 +70,9 @@ def masks_of_profile(
     chosen = ChosenMasks({layer: categories.masks(layer) for layer in layers}, means, agreement)
     if (steered := sum(chosen.shares)) < FEWEST:
         default = active_means(statistic, None)
-        remedy = f"choose another --threshold (without one: {default})" if threshold is not None else "profile anew"
+        remedy = (
+            f"choose another --threshold (without one: {default})" if threshold is not None else "give a --threshold"
+        )
         raise InputError(
             f"bridge layers {format_layers(layers)}: {steered:.1%} of the neurons would be steered, fewer than "
             f"{FEWEST:.0%}, if active means {means}; {remedy}, another --statistic or other --bridge-layers"

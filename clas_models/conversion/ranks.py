@@ -104,11 +104,12 @@ class Ranks:
         return failures
 
     def _sum(self, profile: NeuronProfile) -> NeuronProfile:
+        """On rank 0; the others keep their own, because what a reduction leaves there is no sum of anything."""
         parts: dict[str, Any] = {name: tensor.contiguous() for name, tensor in profile.tensors.items()}
         with _connected():
             for tensor in parts.values():
                 distributed.reduce(tensor, dst=0)
-        return replace(profile, **parts)
+        return replace(profile, **parts) if self.rank == 0 else profile
 
     def dismiss(self, status: int) -> None:
         """Rank 0 lets the other ranks end, with this exit status."""
