@@ -20,7 +20,7 @@ from .run_folder import PREDICTIONS_NAME, SETTINGS_NAME, TUNE_NAME, RunFolder, S
 # Names: the fingerprint and the examples' digest say what lies behind them. Which of them were profiled follows.
 _INFORMATION = ("model", "other.data", "other.profiled.")
 # In `other`: more of them change nothing about the others. Examples and templates are by task and language.
-_BY_METHOD_OR_TASK = ("metrics", "written")
+_BY_METHOD_OR_TASK = ("max_length", "metrics", "written")
 _BY_LANGUAGE = ("examples", "templates")
 _NAMED = 4  # changed settings that are told
 
@@ -130,6 +130,8 @@ def _changes(before: Settings, after: Settings) -> list[str]:
     """What of a run's settings does not hold for `after`, each as `name was, now is`; more than they have is fine."""
     old, new = asdict(before), json.loads(json.dumps(asdict(after)))
     new["methods"] = _of(old["methods"], new["methods"])
+    if isinstance(old["other"].get("max_length"), int):  # version 0.1 had one for all tasks
+        old["other"]["max_length"] = dict.fromkeys(old["languages"], old["other"]["max_length"])
     for name in _BY_METHOD_OR_TASK:
         if name in new["other"]:
             new["other"][name] = _of(old["other"].get(name, {}), new["other"][name])

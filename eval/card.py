@@ -154,7 +154,9 @@ def section(tasks: Sequence[TaskResults], scores: dict[str, list[LanguageScore]]
     for task in tasks:
         better = "higher" if task.scale.higher_is_better else "lower"
         known = task.settings.other
-        how = f"{known.get('dtype', 'unknown precision')}, prompts of at most {known.get('max_length', '?')} tokens"
+        longest = known.get("max_length", "?")
+        longest = longest.get(task.task, "?") if isinstance(longest, dict) else longest
+        how = f"{known.get('dtype', 'unknown precision')}, prompts of at most {longest} tokens"
         rows = [["language", "examples", "base", "steered", "difference", "95 % interval"]]
         rows += [["---", *["---:"] * 5]]
         rows += [_cells(score, task.scale.digits) for score in scores[task.task]]

@@ -112,7 +112,8 @@ def _add_common(add: Add, default_out: str | None = None) -> None:
     add("--templates", type=user_path, metavar="PATH", help="a file or a folder in place of the default templates")
     add("--no-chat-template", dest="chat_template", action="store_false", help="prompts without the tokenizer's chat "
         "template")  # fmt: skip
-    add("--max-length", type=int, default=512, metavar="N", help="tokens a prompt (default: %(default)s)")
+    add("--max-length", type=int, metavar="N", help="tokens a prompt (default: what the model has room for beside the "
+        "answer)")  # fmt: skip
     add("--batch-size", type=int, default=16, metavar="N", help="examples that are computed together (default: "
         "%(default)s); 1 is the reference")  # fmt: skip
     add("--dtype", default="auto", metavar="NAME", help="auto (the checkpoint's, float32 on a CPU), float32, bfloat16 "

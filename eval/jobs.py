@@ -5,7 +5,7 @@ What is computed together is decided by `engine`; what has been computed already
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,6 +35,7 @@ class Job:
         templates: None for a perplexity.
         choices: the token of every choice; none unless the task is one of choices.
         corpus: of a perplexity, by the name that a profile knows it by; None of other tasks.
+        built: the prompts of a language, once they have been asked for.
     """
 
     task: Task
@@ -45,6 +46,7 @@ class Job:
     choices: tuple[int, ...]
     batch_size: int
     corpus: str | None = None
+    built: dict[str, list[Prompt]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, name: str, options: RunOptions, checkpoint: Checkpoint) -> Self:
@@ -53,7 +55,8 @@ class Job:
         examples = task.load(options.languages, options.source)
         templates = find_templates(task.template, options.templates) if task.template else None
         tokenizer, chat = checkpoint.tokenizer, options.chat_template
-        builder = PromptBuilder(tokenizer, templates, task, options.max_length, chat)
+        room = int(checkpoint.config.max_position_embeddings) - task.max_new_tokens
+        builder = PromptBuilder(tokenizer, templates, task, options.max_length or room, chat)
         choices = choice_ids(tokenizer, task, chat) if task.kind is Kind.CHOICE else ()
         corpus = None
         if task.kind is Kind.PERPLEXITY:
@@ -91,7 +94,22 @@ class Job:
 
     def prompts(self, language: str) -> list[Prompt]:
         """Raises InputError: an example that is too long and may not be cut."""
-        return [self.builder.build(example, language) for example in self.examples[language]]
+        if language not in self.built:
+            self.built[language] = [self.builder.build(example, language) for example in self.examples[language]]
+        return self.built[language]
+
+    def remarks(self) -> Iterator[str]:
+        """What the maximum length takes from prompts. Raises InputError: as `prompts`."""
+        if self.task.cut is None:
+            return
+        cut = {language: sum(prompt.cut > 0 for prompt in self.prompts(language)) for language in self.languages}
+        if count := sum(cut.values()):
+            total = sum(map(len, self.examples.values()))
+            where = ", ".join(f"{language} {number}" for language, number in cut.items() if number)
+            yield (
+                f"{self.task.name}: {count} of {total} prompts ({where}) have more than {self.builder.max_length} "
+                f"tokens and lose the end of their {self.task.cut}"
+            )
 
     def answers(
         self, model: Any, prompts: Sequence[Prompt], language: str, conditions: Sequence[Condition], skip_batches: int

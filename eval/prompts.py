@@ -76,7 +76,7 @@ class PromptBuilder:
         self._tokenizer = tokenizer
         self._templates = templates or Templates(_TEXT_ALONE, {})
         self._task = task
-        self._max_length = max_length
+        self.max_length = max_length
         self._chat = chat_template and task.kind is not Kind.PERPLEXITY
         self._before, self._after = _markup(tokenizer, task, self._chat)
         self._special = {id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special}
@@ -91,7 +91,7 @@ class PromptBuilder:
         """
         fill = self._templates.of(language).fill
         ids = self._ids(fill(example.fields))
-        if len(ids) <= self._max_length:
+        if len(ids) <= self.max_length:
             return self._prompt(ids, 0, fill(example.fields))
         cut = self._task.cut
         if cut is None:
@@ -99,7 +99,7 @@ class PromptBuilder:
         shorten = partial(_shortened, example.fields, cut)
         # A character more is a token more or none, but for the rare word that is fewer tokens when it is whole.
         too_many = bisect_right(
-            range(len(example.fields[cut])), self._max_length, key=lambda length: len(self._ids(fill(shorten(length))))
+            range(len(example.fields[cut])), self.max_length, key=lambda length: len(self._ids(fill(shorten(length))))
         )
         if too_many == 0:
             shortest = len(self._ids(fill(shorten(0))))
@@ -132,7 +132,7 @@ class PromptBuilder:
     def _too_long(self, example: Example, language: str, tokens: int, why: str) -> InputError:
         return InputError(
             f"{self._task.name}, {language}, example {example.key}: the prompt has {tokens} tokens and {why}, "
-            f"the maximum length is {self._max_length}; raise --max-length or shorten the template"
+            f"the maximum length is {self.max_length}; raise --max-length or shorten the template"
         )
 
 

@@ -24,7 +24,7 @@ class RunOptions:
         corpus: of a perplexity, as the converter takes it; None is the built-in one.
         templates: a file or folder in place of the default templates.
         chat_template: whether to use the tokenizer's.
-        max_length: the most tokens of a prompt.
+        max_length: the most tokens of a prompt; None is what the model has room for beside the answer.
         batch_size: the most examples that are computed together; it decides the last bits of a result.
         dtype, device: as for the converter.
         overwrite: remove the predictions of a run with other settings that is in the folder.
@@ -39,7 +39,7 @@ class RunOptions:
     corpus: str | None = None
     templates: Path | None = None
     chat_template: bool = True
-    max_length: int = 512
+    max_length: int | None = None
     batch_size: int = 16
     dtype: str = "auto"
     device: str = "auto"

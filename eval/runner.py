@@ -86,7 +86,7 @@ class Plan:
                     method.name: group.digest for group in self.groups for method in group.methods if group.digest
                 },
                 "chat_template": options.chat_template,
-                "max_length": options.max_length,
+                "max_length": {name: job.builder.max_length for name, job in by_task.items()},
                 "batch_size": options.batch_size,
                 "dtype": checkpoint.dtype,
                 "device": checkpoint.device.type,
@@ -116,6 +116,8 @@ class Plan:
                 for method in self.methods
                 if method.described["kind"] == CLAS and self.checkpoint.is_unsteered_at(method.described["alpha"])
             )
+        for job in self.jobs:
+            yield from job.remarks()
         for each in self.profiled:
             yield from each.remarks()
 

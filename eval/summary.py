@@ -109,8 +109,12 @@ def _mean(outcome: Outcome, job: Job, method: str, languages: Sequence[str]) -> 
 
 
 def _closing(plan: Plan, outcome: Outcome) -> list[str]:
-    cut = [f"{name} {cut} of {count}" for name, (cut, count) in outcome.cut.items() if cut]
-    lines = [f"Prompts cut to {plan.options.max_length} tokens: {', '.join(cut)}"] if cut else []
+    lines = [
+        f"{name}: {cut} of {count} prompts cut to {job.builder.max_length} tokens"
+        for job in plan.jobs
+        for name, (cut, count) in [(job.task.name, outcome.cut[job.task.name])]
+        if cut
+    ]
     lines += [remark for each in plan.profiled for remark in each.remarks()]
     return [*lines, f"Tables, figures and outputs: {EVAL} report {outcome.folder.path}"]
 

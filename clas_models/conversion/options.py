@@ -103,7 +103,7 @@ class ConversionOptions:
         return target_folder(self.out, self.model, "-clas")
 
 
-def check_counts(max_length: int, batch_size: int, samples: int | None) -> None:
+def check_counts(max_length: int | None, batch_size: int, samples: int | None) -> None:
     """Raises InputError: one is below 1, or more than what counts tokens can hold."""
     for name, count in (("max length", max_length), ("batch size", batch_size), ("samples", samples)):
         if count is not None and not 1 <= count < _LARGEST:

@@ -37,6 +37,12 @@ class DetectedLanguage:
     confidence: float
     confidences: dict[str, float]
 
+    def __repr__(self) -> str:
+        rest = {code: value for code, value in self.confidences.items() if code != self.code}
+        code = max(rest, key=rest.__getitem__, default="")
+        second = f", then {code!r} {rest[code]:.2f}" if rest else ""
+        return f"DetectedLanguage({self.code!r} {self.confidence:.2f}{second})"
+
 
 def is_auto(language: object) -> bool:
     """Whether a row's language is left to the detector."""

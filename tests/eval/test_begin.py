@@ -21,7 +21,7 @@ SETTINGS = Settings(
     languages={"xnli": ["en", "de"]},
     methods={"base": {"kind": "base"}, "clas": {"kind": "clas", "alpha": {"de": -2.0, "default": 1.0}}},
     samples=20,
-    other={"metrics": {"xnli": ["accuracy"]}, "data": "Hub", "max_length": 512},
+    other={"metrics": {"xnli": ["accuracy"]}, "data": "Hub", "max_length": {"xnli": 512}},
 )
 
 
@@ -90,7 +90,7 @@ OTHERS = [
     ({"languages": {"xnli": ["de"]}}, "languages.xnli en,de, now de"),
     ({"languages": {"xquad": ["de"]}}, "languages.xnli en,de, now not there"),
     ({"methods": {"base": {"kind": "base"}}}, "methods.clas.kind clas, now not there"),
-    ({"other": {**SETTINGS.other, "max_length": 64}}, "other.max_length 512, now 64"),
+    ({"other": {**SETTINGS.other, "max_length": {"xnli": 64}}}, "other.max_length.xnli 512, now 64"),
     (
         {"methods": {**SETTINGS.methods, "clas": {"kind": "clas", "alpha": {"de": 3.0, "default": 1.0}}}},
         "methods.clas.alpha.de -2.0, now 3.0",

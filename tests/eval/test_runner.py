@@ -21,6 +21,7 @@ from run_helpers import (  # noqa: F401
     write_xquad,
     written,
 )
+from transformers import AutoConfig
 
 from eval.engine.choices import choose
 from eval.loading import Checkpoint, open_checkpoint
@@ -28,6 +29,7 @@ from eval.predictions import Predictions
 from eval.prompts import PromptBuilder, choice_ids
 from eval.run_folder import RunFolder
 from eval.tasks import ExampleSource, task_of
+from eval.tasks.xquad import XQUAD
 from eval.templates import find_templates
 
 KILLS = 5
@@ -137,8 +139,23 @@ def test_a_context_is_cut_and_counted(steered: Path, templates: Path, evaluation
         *("--max-length", 80, "--out", tmp_path / "run"),
     )
     found = records(tmp_path / "run", "xquad", "base", "de")
-    assert "Prompts cut to 80 tokens: xquad 4 of 4" in ended.out
+    assert "xquad: 4 of 4 prompts (de 4) have more than 80 tokens and lose the end of their context" in ended.err
+    assert "xquad: 4 of 4 prompts cut to 80 tokens" in ended.out
     assert all(record.cut > 0 and record.tokens <= 80 for record in found)
+
+
+def test_by_default_a_prompt_has_the_room_of_the_model(
+    steered: Path, templates: Path, evaluation: Any, tmp_path: Path
+) -> None:
+    data = write_xquad(tmp_path / "data", paragraphs=2, questions=2, languages=["de"])
+    ended = evaluation.made(
+        *("run", steered, "--tasks", "xquad", "--methods", "base", "--data-dir", data, "--templates", templates),
+        *("--out", tmp_path / "run"),
+    )
+    room = AutoConfig.from_pretrained(steered).max_position_embeddings - XQUAD.max_new_tokens
+    assert RunFolder.open(tmp_path / "run").settings.other["max_length"] == {"xquad": room}
+    assert all(record.cut == 0 for record in records(tmp_path / "run", "xquad", "base", "de"))
+    assert "lose the end" not in ended.err
 
 
 def test_the_batch_size_changes_no_prediction_here(arguments: list[object], evaluation: Any, tmp_path: Path) -> None:
@@ -328,9 +345,9 @@ def test_killed_while_it_generates_a_run_ends_as_if_never_stopped(
 def test_on_a_full_disk_a_run_says_one_line_and_goes_on_later(
     arguments: list[object], evaluation: Any, tmp_path: Path
 ) -> None:
-    evaluation.made(*arguments, "--samples", 12, "--out", tmp_path / "whole")
+    evaluation.made(*arguments, "--samples", 18, "--out", tmp_path / "whole")
     run = tmp_path / "run"
-    command = [*arguments, "--samples", 12, "--out", run]
+    command = [*arguments, "--samples", 18, "--out", run]
     settings = (tmp_path / "whole" / "run.json").stat().st_size
     predictions = (tmp_path / "whole" / "predictions" / "xnli" / "base" / "en.jsonl").stat().st_size
     assert settings < predictions - 100, "the settings must fit where the predictions do not"

@@ -268,3 +268,9 @@ def test_pipeline_needs_no_language(family: Any, tokenizer: Any) -> None:
     options = {"max_new_tokens": NEW, "do_sample": False, "return_full_text": False}
     assert generator(text, **options) == generator(text, language="de", **options)
     assert generator(text, **options) != generator(text, language="en", **options)
+
+
+def test_what_was_detected_is_told_in_a_line(family: Any) -> None:
+    model = with_detector(family)
+    (german,) = model.detect_language(torch.tensor([[GERMAN] * 9]))
+    assert repr(german) == "DetectedLanguage('de' 1.00, then 'en' 0.00)"

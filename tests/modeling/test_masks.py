@@ -136,6 +136,8 @@ def test_masks_of_layers_on_disk(steered: Any, tokens: Tensor, tmp_path: Path) -
     assert_same(loaded.masks, steered.masks)
     assert torch.equal(logits(loaded, tokens), logits(steered, tokens))
     assert_same(loaded.masks, steered.masks)
+    loaded.save_pretrained(tmp_path / "again")
+    assert_same(AutoModelForCausalLM.from_pretrained(tmp_path / "again").masks, steered.masks)
 
 
 def test_reset_steering_brings_back_what_was_loaded(steered: Any, tokens: Tensor, tmp_path: Path) -> None:

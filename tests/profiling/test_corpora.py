@@ -2,11 +2,13 @@
 
 import codecs
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from datasets import Dataset
 
 from clas_models.errors import InputError
 from clas_models.profiling.corpora import BUILTIN_LANGUAGES, load_corpus
@@ -87,7 +89,7 @@ def test_bad_choice_of_rows_or_languages(options, parts):
 
 
 def test_unknown_sources_are_refused(tmp_path):
-    assert "builtin, xquad, xnli" in message("squad")
+    assert "builtin, neighbours, xquad, xnli" in message("squad")
     assert "is a folder" in message(str(tmp_path))
     assert "data_dir" in message("org/name", data_dir=tmp_path)
 
@@ -147,6 +149,7 @@ def test_jsonl_stops_reading_after_the_last_sample(tmp_path):
         (b'{"en": "a", "de": "b"}\n{"en": "a", "de": "\xe4"}\n', ["line 2", "UTF-8"]),
         (b'{"en": "a", "EN": "b"}\n', ["line 1", "'en' and 'EN', both en"]),
         (b'{"en": "a", "text": "b"}\n', ["line 1", "'text'"]),
+        (b'{"id": 0, "en": "a", "de": "b"}\n', ["line 1", "'id' holds a number, 0", "name the languages"]),
         (b"{}\n", ["line 1", "no language code"]),
         (b"[" * 100_000, ["line 1", "malformed"]),
         ('{"en": "a", "de": "b"}\n'.encode("utf-16"), ["line 1", "UTF-8"]),
@@ -157,6 +160,23 @@ def test_bad_jsonl(tmp_path, content, parts):
     path.write_bytes(content)
     text = message(str(path))
     assert all(part in text for part in [str(path), *parts]), text
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "parquet", "json"])
+def test_a_table_of_another_kind_is_refused_with_the_command_that_converts_it(tmp_path, kind):
+    table = Dataset.from_dict({"en": ["one", "two"], "de": ["eins, zwei", "zwölf"]})
+    path = tmp_path / f"rows.{kind}"
+    {
+        "csv": lambda: table.to_csv(path),
+        "tsv": lambda: table.to_csv(path, sep="\t"),
+        "parquet": lambda: table.to_parquet(path),
+        "json": lambda: table.to_json(path),
+    }[kind]()
+    said = message(str(path))
+    assert f"corpus {path}: .{kind} is not read; convert it to JSON Lines with: python -c " in said
+    command = shlex.split(said.partition("with: ")[2])
+    exec(command[2])
+    assert list(load_corpus(str(tmp_path / "rows.jsonl")).rows) == list(table)
 
 
 def test_jsonl_that_is_missing_or_lacks_a_language(tmp_path):

@@ -24,6 +24,13 @@ PROFILED_ROWS = {"builtin": 100}
 # Data sets with files of their own, in a folder or on the Hub.
 _PUBLISHED = {"xquad": load_xquad, "xnli": load_xnli}
 _SHIPPED = {"builtin": load_builtin, "neighbours": load_neighbours}
+# Tables of other kinds, and how the library `datasets` reads them; each column is a language.
+_TABLES = {
+    ".csv": "from_csv({})",
+    ".tsv": "from_csv({}, sep='\\t')",
+    ".parquet": "from_parquet({})",
+    ".json": "from_json({})",
+}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:.*)?")
 
 
@@ -65,6 +72,7 @@ def _load(corpus: str, languages: tuple[str, ...] | None, data_dir: Path | None)
     if corpus in _SHIPPED:
         return _SHIPPED[corpus](languages)
     path = Path(corpus)
+    _refuse_tables(path)
     if corpus.lower().endswith(".jsonl") or path.is_file():
         return load_jsonl(path, languages)
     # `datasets` would read such a folder in place of the Hub dataset of the same name.
@@ -74,3 +82,12 @@ def _load(corpus: str, languages: tuple[str, ...] | None, data_dir: Path | None)
         return load_hub(corpus, languages)
     named = ", ".join([*_SHIPPED, *_PUBLISHED])
     raise InputError(f"unknown corpus {corpus!r}: choose one of {named}, a FILE.jsonl, or a Hub id such as org/name")
+
+
+def _refuse_tables(path: Path) -> None:
+    """Raises InputError for a table in another form, with the command that converts it."""
+    reader = _TABLES.get(path.suffix.lower())
+    if reader is not None and path.is_file():
+        code = f"from datasets import Dataset; Dataset.{reader.format(repr(str(path)))}"
+        code += f".to_json({str(path.with_suffix('.jsonl'))!r}, force_ascii=False)"
+        raise InputError(f"corpus {path}: {path.suffix} is not read; convert it to JSON Lines with: python -c {code!r}")

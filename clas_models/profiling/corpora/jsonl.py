@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import InputError
+from ...modeling.language_tags import did_you_mean
 from .languages import by_language, corpus_language, normalise_codes, pick_languages
 from .parallel_corpus import ParallelCorpus, Row, join_text
 from .text_file import json_objects
@@ -62,6 +63,7 @@ def load_jsonl(path: Path, languages: tuple[str, ...] | None) -> ParallelCorpus:
         raise InputError(f"{path} is empty: write one JSON object a line, with language codes as keys")
     # A key such as "id" or "source" is no mistake once the languages are named.
     if languages is None:
+        _check_keys(place, record)
         available = normalise_codes(list(record), f"{place}, keys") if record else ()
     else:
         available = tuple(dict.fromkeys(tag for key in record if (tag := corpus_language(key)) is not None))
@@ -69,6 +71,18 @@ def load_jsonl(path: Path, languages: tuple[str, ...] | None) -> ParallelCorpus:
         raise InputError(f'{place}: no language code among the keys; write an object like {{"en": …, "de": …}}')
     picked = pick_languages(languages, available, path.name)
     return ParallelCorpus(path.name, picked, JsonlRows(path, picked))
+
+
+def _check_keys(place: str, record: dict[str, object]) -> None:
+    """Raises InputError: a key is no language, by its name or because it holds a number, as an `id` does."""
+    for key, value in record.items():
+        if corpus_language(key) is None:
+            fault = f"is no language{did_you_mean(key)}"
+        elif isinstance(value, (int, float)):
+            fault = f"holds a number, {value}, so it is no language here"
+        else:
+            continue
+        raise InputError(f"{place}: the key {key!r} {fault}; leave it out, or name the languages with --languages")
 
 
 def _records(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
