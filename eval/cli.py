@@ -144,6 +144,7 @@ def _add_layers(add: Add) -> None:
         "it is active in, its mean in each (default: %(default)s)")  # fmt: skip
     add("--format", dest="form", choices=("csv", "json"), default="csv", help="(default: %(default)s)")
     add("--out", type=user_path, metavar="FILE", help="(default: standard output)")
+    _add_overwrite(add, "a file that is there")
     add("--statistic", default="mean", metavar="NAME", help="of the categories: mean (default), mean_abs or frequency")
     add("--threshold", type=float, metavar="X", help="active means above it (default: as for the converter)")
 

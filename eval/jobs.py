@@ -23,6 +23,7 @@ from .templates import Templates, find_templates
 
 _SHOWN = ("question", "hypothesis", "text")  # the first of these fields is what a reader wants to see
 _SHOWN_LENGTH = 200
+_DIGITS = 16  # of a digest in hexadecimal: there is one for each language and part
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,12 @@ class Job:
         return list(self.examples)
 
     def template_digests(self) -> dict[str, str] | None:
-        """By language; None where there are no templates."""
+        """By language, as `examples_digests`; None where there are no templates."""
         templates = self.templates
-        return None if templates is None else {code: templates.digest([code]) for code in self.languages}
+        return None if templates is None else {code: templates.digest([code])[:_DIGITS] for code in self.languages}
 
     def examples_digests(self, parts: Sequence[int]) -> dict[str, list[str]]:
-        """SHA-256 in hexadecimal of every language's examples, up to the end of each part."""
+        """The first digits of SHA-256 of every language's examples, up to the end of each part."""
         found = {}
         for language, examples in self.examples.items():
             digest, digests = hashlib.sha256(), []
@@ -81,7 +82,7 @@ class Job:
                 for example in examples[part.start : part.stop]:
                     content = (example.key, sorted(example.fields.items()), example.gold)
                     digest.update(repr(content).encode())
-                digests.append(digest.hexdigest())
+                digests.append(digest.hexdigest()[:_DIGITS])
             found[language] = digests
         return found
 

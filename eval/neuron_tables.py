@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from clas_models.atomic import atomic_file
 from clas_models.conversion.formats.scaling import read_masks
 from clas_models.errors import InputError
+from clas_models.keeping import refuse_loss
 from clas_models.modeling.tensor_names import MASKS
 from clas_models.profiling.categories import Category, NeuronCategories, categorize
 from clas_models.profiling.layer_table import layer_table
@@ -25,7 +26,14 @@ Row = dict[str, Any]
 
 
 def neuron_table(
-    model: str, table: str, form: str, out: Path | None, statistic: str = "mean", threshold: float | None = None
+    model: str,
+    table: str,
+    form: str,
+    out: Path | None,
+    statistic: str = "mean",
+    threshold: float | None = None,
+    *,
+    overwrite: bool = False,
 ) -> str:
     """The command `layers`.
 
@@ -35,14 +43,18 @@ def neuron_table(
         form: a key of FORMATS.
         out: a file that appears whole or not at all; None gives the text itself.
         statistic, threshold: as for `categorize`.
+        overwrite: replace a file that is there.
 
     Returns:
         What the command prints: the text, or where it is.
 
     Raises:
-        InputError: the checkpoint is a plain one, carries no usable profile or masks, or an option cannot be used.
+        InputError: the checkpoint is a plain one, carries no usable profile or masks, or an option cannot be used,
+            or the file is there and may not be replaced.
         OSError: the file cannot be written.
     """
+    if out is not None:
+        refuse_loss(out, "exists already" if out.exists() else "", overwrite=overwrite)
     checkpoint = open_checkpoint(model)
     if not checkpoint.is_steered:
         raise InputError(f"{model}: a plain checkpoint, which carries no profile; convert it first with convert.py")

@@ -84,7 +84,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_trained(folder / "plain")
     corpus = write_corpus(folder / "rows.jsonl", rows_of(*CODES))
     write_corpus(folder / "english.jsonl", [dict.fromkeys(CODES, row["en"]) for row in rows_of("en")])
-    given = [folder / "plain", "--corpus", corpus, "--samples", "4", "--quiet"]
+    given = [folder / "plain", "--corpus", corpus, "--samples", "4", "--quiet", "--alpha", "1"]
     assert run_main([*given, "--out", folder / "detecting"]) == 0
     assert run_main([*given, "--out", folder / "bare", "--detector-corpus", "none"]) == 0
     return folder

@@ -129,6 +129,16 @@ def test_a_report_keeps_files_of_the_user_s(name: str, run: Path, evaluation: An
     assert mine.read_text() == "mine"
 
 
+def test_a_table_keeps_a_file_that_is_there(steered: Path, evaluation: Any, tmp_path: Path) -> None:
+    out = tmp_path / "thesis.csv"
+    out.write_text("mine")
+    said = evaluation.refused("layers", steered, "--out", out)
+    assert said == f"{out}: exists already; give another --out, or --overwrite to replace it"
+    assert out.read_text() == "mine"
+    evaluation.made("layers", steered, "--out", out, "--overwrite")
+    assert out.read_text().startswith("layer,")
+
+
 def test_a_conversion_does_not_remove_an_evaluation_within_the_checkpoint(
     run: Path, steered: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -345,9 +345,9 @@ def test_killed_while_it_generates_a_run_ends_as_if_never_stopped(
 def test_on_a_full_disk_a_run_says_one_line_and_goes_on_later(
     arguments: list[object], evaluation: Any, tmp_path: Path
 ) -> None:
-    evaluation.made(*arguments, "--samples", 18, "--out", tmp_path / "whole")
+    evaluation.made(*arguments, "--samples", 12, "--out", tmp_path / "whole")
     run = tmp_path / "run"
-    command = [*arguments, "--samples", 18, "--out", run]
+    command = [*arguments, "--samples", 12, "--out", run]
     settings = (tmp_path / "whole" / "run.json").stat().st_size
     predictions = (tmp_path / "whole" / "predictions" / "xnli" / "base" / "en.jsonl").stat().st_size
     assert settings < predictions - 100, "the settings must fit where the predictions do not"
