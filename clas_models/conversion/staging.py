@@ -18,6 +18,11 @@ def staging_folder(out: Path) -> Path:
     return out.with_name(f".{out.name}.incomplete")
 
 
+def _replaced(out: Path) -> Path:
+    """Where the folder is that `out` takes the place of, for the moment."""
+    return out.with_name(f".{out.name}.replaced")
+
+
 def check_target(out: Path, *, overwrite: bool) -> None:
     """Refuse an `out` that must not be written, before any work is done.
 
@@ -55,6 +60,9 @@ def staged(out: Path, *, overwrite: bool, keep: Collection[str] = ()) -> Iterato
     folder.mkdir(parents=True, exist_ok=True)
     with folder_lock(folder, f"{out}: another conversion is writing it; wait for it, or give another --out"):
         try:
+            if (old := _replaced(out)).is_dir() and not out.exists():  # an attempt was killed between its two renames
+                old.rename(out)
+                check_target(out, overwrite=overwrite)
             _discard_leftovers(folder, keep)
             yield folder
         except InputError:
@@ -80,7 +88,7 @@ def _discard_leftovers(folder: Path, keep: Collection[str]) -> None:
 
 def _publish(folder: Path, out: Path, *, overwrite: bool) -> None:
     check_target(out, overwrite=overwrite)  # somebody may have made it in the meantime
-    old = out.with_name(f".{out.name}.replaced")
+    old = _replaced(out)
     shutil.rmtree(old, ignore_errors=True)
     replaces = out.exists()
     if replaces:

@@ -138,6 +138,15 @@ def test_the_old_folder_has_its_name_again_where_the_new_one_cannot_have_it(
     assert names(out) == {"config.json"}
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_without_its_name_after_a_kill_has_it_again(tmp_path: Path, overwrite: bool) -> None:
+    steered_config(tmp_path / ".out.replaced")
+    error, said = (OSError, "full") if overwrite else (InputError, "exists already")
+    with pytest.raises(error, match=said), staged(tmp_path / "out", overwrite=overwrite):
+        raise OSError("full")
+    assert names(tmp_path / "out") == {"config.json"}
+
+
 def test_overwrite_leaves_alone_what_is_not_a_steered_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     steered_config(tmp_path / "real")
