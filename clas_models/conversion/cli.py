@@ -77,8 +77,8 @@ def build_parser() -> argparse.ArgumentParser:
         "as de=-2,zh=1,default=0.5 (default: 1)")  # fmt: skip
     add("--beta", type=float, default=0.4, metavar="B", help="boost of shared neurons (default: %(default)s)")
     add("--gamma", type=float, default=0.2, metavar="C", help="damping of specific neurons (default: %(default)s)")
-    add("--detector-corpus", metavar="CORPUS", help="what the language detector learns from (default: the profiled "
-        "corpus), or none for a checkpoint without a detector")  # fmt: skip
+    add("--detector-corpus", metavar="CORPUS", help="what the language detector learns from, several with commas "
+        "(default: the profiled corpus), or none for a checkpoint without a detector")  # fmt: skip
     add("--language", metavar="CODE", help="language of inputs that come without one: auto (default where there is a "
         "detector), a code, or none for an unnamed language that is not the anchor")  # fmt: skip
     add("--profile", type=Path, metavar="FILE", help="use this finished profile instead of a corpus")

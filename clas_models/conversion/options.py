@@ -17,8 +17,8 @@ class ConversionOptions:
 
     `corpus` None is the profile that a steered MODEL carries, or else the built-in corpus; `languages` None is all that
     the corpus or the profile has; `samples` None is 100, or all where a corpus has fewer.  `detector_corpus` None is
-    the profiled corpus, "none" no detector; `language` None is "auto" where there is a detector, "none" an unnamed
-    language.
+    the profiled corpus, several corpora have commas between them, "none" is no detector; `language` None is "auto"
+    where there is a detector, "none" an unnamed language.
     """
 
     model: str
