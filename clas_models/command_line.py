@@ -67,6 +67,11 @@ def path_or_name(text: str) -> str:
     return str(path) if text.startswith("~") else text
 
 
+def paths_or_names(text: str) -> str:
+    """Several of them with commas between, each as `path_or_name`."""
+    return ",".join(map(path_or_name, text.split(",")))
+
+
 def strengths_by_language(text: str, separator: str) -> float | dict[str, float]:
     """A strength as a user types it: `1`, or, here with the separator `,`, `de=-2,zh=1,default=0.5`.
 

@@ -14,7 +14,7 @@ import pytest
 from command import Command
 from conversion.support import save_plain, write_corpus
 
-from clas_models.command_line import CONVERT, EVAL, path_or_name, user_path
+from clas_models.command_line import CONVERT, EVAL, path_or_name, paths_or_names, user_path
 from clas_models.conversion.cli import build_parser as converter
 from clas_models.conversion.cli import main as convert
 from eval.cli import build_parser as evaluation
@@ -84,7 +84,7 @@ def test_all_that_takes_a_path_is_found() -> None:
 
 @pytest.mark.parametrize("option", PATHS, ids=IDS)
 def test_an_option_that_takes_text_is_a_path_or_a_known_exception(option: Option) -> None:
-    assert option[2].type in (user_path, path_or_name)
+    assert option[2].type in (user_path, path_or_name, paths_or_names)
 
 
 @pytest.mark.parametrize("option", PATHS, ids=IDS)
@@ -114,6 +114,10 @@ def test_what_is_no_path_is_said_in_one_line(option: Option, typed: str, capsys:
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "an empty path" in said or "no home folder" in said
+
+
+def test_several_paths_are_read_each(home: Path) -> None:
+    assert paths_or_names("builtin,~/rows.jsonl,~/a b") == f"builtin,{home}/rows.jsonl,{home}/a b"
 
 
 @pytest.mark.parametrize("name", ["owner/name", "builtin", "org/set:text", "C:x"])

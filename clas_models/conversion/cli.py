@@ -10,7 +10,16 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..command_line import CONVERT, Parser, guarded, joined, path_or_name, strengths_by_language, user_path
+from ..command_line import (
+    CONVERT,
+    Parser,
+    guarded,
+    joined,
+    path_or_name,
+    paths_or_names,
+    strengths_by_language,
+    user_path,
+)
 
 if TYPE_CHECKING:
     from .ranks import Ranks
@@ -72,8 +81,8 @@ def build_parser() -> argparse.ArgumentParser:
         "de=-2,zh=1,default=0.5 (default, and without default=: that of a steered MODEL, else 0)")  # fmt: skip
     add("--beta", type=float, metavar="B", help="boost of shared neurons (default: likewise, else 0.4)")
     add("--gamma", type=float, metavar="C", help="damping of specific neurons (default: likewise, else 0.2)")
-    add("--detector-corpus", type=path_or_name, metavar="CORPUS", help="what the language detector learns from "
-        "(default: the profiled corpus), or none for a checkpoint without a detector")  # fmt: skip
+    add("--detector-corpus", type=paths_or_names, metavar="CORPUS", help="what the language detector learns from, "
+        "several with commas (default: the profiled corpus), or none for a checkpoint without a detector")  # fmt: skip
     add("--language", metavar="LANGUAGE", help="language of inputs that come without one: auto (default where there is "
         "a detector), a language, or none for an unnamed language that is not the anchor")  # fmt: skip
     add("--profile", type=user_path, metavar="FILE", help="use this finished profile instead of a corpus")

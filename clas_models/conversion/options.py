@@ -22,9 +22,9 @@ class ConversionOptions:
     `corpus` None is the profile that a steered MODEL carries, or else the built-in corpus; `languages` None is all that
     the corpus or the profile has; `samples` None is 100, or all where a corpus has fewer.  `threshold` None is the
     statistic's own (`DEFAULT_THRESHOLDS`); `masks` is a file of `mask_file.py` in place of masks from the profile.
-    `detector_corpus` None is
-    the profiled corpus, "none" no detector; `language` None is "auto" where there is a detector, "none" an unnamed
-    language.  Strengths that are None are those of a steered MODEL whose profile is used, or else `STRENGTHS`.
+    `detector_corpus` None is the profiled corpus, several corpora have commas between them, "none" is no detector;
+    `language` None is "auto" where there is a detector, "none" an unnamed language.  Strengths that are None are those
+    of a steered MODEL whose profile is used, or else `STRENGTHS`.
     """
 
     model: str

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from clas_models.conversion.detector import MIN_ROWS
 from clas_models.conversion.source import PROFILE_NAME
 from clas_models.profiling.corpora import NEIGHBOURS
-from clas_models.profiling.detector.detector_building import build_detector, held_out_accuracy
+from clas_models.profiling.detector.detector_building import build_detector, judge
 
 from .support import (
     LLAMA,
@@ -121,7 +121,13 @@ def test_configuration(made: Path) -> None:
     assert (detecting["language"], detecting["detector_languages"]) == ("auto", ["de", "hi", "zh"])
     assert (bare["language"], bare["detector_languages"]) == (None, None)
     differing = {key for key in detecting.keys() | bare.keys() if detecting.get(key) != bare.get(key)}
-    assert differing == {"language", "detector_languages"}
+    assert differing == {
+        "language",
+        "detector_languages",
+        "detector_floor",
+        "detector_temperature",
+        "detector_handicap",
+    }
 
 
 def test_the_rest_of_the_checkpoint_is_the_same_without_a_detector(made: Path) -> None:
@@ -151,19 +157,25 @@ def test_a_reloaded_model_steers_each_row_in_its_own_language(made: Path) -> Non
 
 
 @pytest.mark.parametrize(("family", "dtype"), [(QWEN2, torch.bfloat16), (LLAMA, torch.float16)])
-def test_any_family_and_precision_has_the_same_detector(
+def test_family_and_precision_do_not_matter_but_the_tokenizer_does(
     converter: Command, made: Path, tmp_path: Path, family: Any, dtype: torch.dtype
 ) -> None:
+    """Qwen2's composes decomposed text."""
     plain = save_trained(tmp_path / "plain", family, dtype)
     converter.made(plain, "--corpus", made / "rows.jsonl", "--samples", "2", "--out", tmp_path / "out")
-    assert_same_bits(detector_tables(tmp_path / "out"), detector_tables(made / "detecting"))
+    tokenizer = AutoTokenizer.from_pretrained(plain)
+    expected = build_detector(tokenizer, rows_of(*CODES), CODES, "en", len(tokenizer) + 24)
+    assert_same_bits(
+        detector_tables(tmp_path / "out"),
+        {f"model.language_detector.{name}": table for name, table in expected.named_buffers()},
+    )
 
 
 def test_accuracy_is_in_the_summary_in_the_progress_and_in_the_model_card(
     converter: Command, made: Path, tmp_path: Path
 ) -> None:
     rows, tokenizer = rows_of(*CODES), byte_level_tokenizer()
-    accuracy = held_out_accuracy(tokenizer, rows, CODES, "en", len(tokenizer) + 24)
+    accuracy = judge(tokenizer, rows, CODES, "en", len(tokenizer) + 24)[0]
     assert accuracy.rows == 6 * len(CODES)
     ended = converter.made(made / "plain", "--corpus", made / "rows.jsonl", "--samples", "2", "--out", tmp_path / "out")
     assert f"\nlanguage detector: {accuracy}\n" in ended.err
