@@ -114,7 +114,7 @@ def test_methods_with_other_strengths_are_not_compared(run: list[object], evalua
         (("--methods", "base", "--beta", "0.1"), "beta is for the method clas"),
         (("--methods", "int:site=up"), "method 'int:site=up': site=up: choose one of gate, activated"),
         (("--methods", "site=gate"), "'site=gate': an option of no method"),
-        (("--samples", "0"), "samples is 0"),
+        (("--samples", "0"), "samples 0: must be at least 1"),
         (("--samples", "13"), "has only 12 examples, asked for 13"),
         (("--max-length", "0"), "max length 0"),
         (("--batch-size", "0"), "batch size 0"),
