@@ -10,6 +10,7 @@ Reading lives here, so that a report needs no model; `predictions.py` appends.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from clas_models.json_data import from_json, parse_json
 from clas_models.keeping import RUN_NAME
 
 FORMAT_VERSION = 1
+_NAME = re.compile(r"\w[^/\\\0]*")
 SETTINGS_NAME = RUN_NAME
 PREDICTIONS_NAME = "predictions"
 TUNE_NAME = "tune.json"
@@ -119,7 +121,12 @@ class RunFolder:
             version = values.get("format_version")
             if version != FORMAT_VERSION:
                 raise InputError(f"{file}: format version {version}, this package reads {FORMAT_VERSION}")
-            return cls(path, from_json(Settings, values))
+            settings = from_json(Settings, values)
+            codes = [code for codes in settings.languages.values() for code in codes]
+            for name in (*settings.languages, *codes, *map(folder_of, settings.methods)):
+                if not _NAME.fullmatch(name):  # it becomes a part of a path
+                    raise ValueError(f"{name!r} is no name of a task, a language or a method")
+            return cls(path, settings)
         except (ValueError, TypeError, AttributeError) as error:
             raise InputError(f"{file}: not the settings of a run ({error}); run again into another folder") from error
 

@@ -1,5 +1,8 @@
 """Run folders: what is taken from them, and what is refused in one line."""
 
+import json
+from dataclasses import asdict, replace
+
 import pytest
 
 from clas_models.errors import InputError
@@ -79,6 +82,19 @@ def test_a_missing_an_empty_and_a_foreign_folder(tmp_path):
     assert "no such folder" in refused([tmp_path / "missing"], tmp_path)
     assert "no run.json" in refused([tmp_path / "empty"], tmp_path)
     assert "not the settings of a run" in refused([tmp_path / "foreign"], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["..", "../../etc", "/etc", ""])
+@pytest.mark.parametrize("what", ["task", "language", "method"])
+def test_a_name_that_leads_elsewhere_is_refused(tmp_path, name, what):
+    languages = {name: ["en"]} if what == "task" else {"xnli": [name if what == "language" else "en"]}
+    found = settings(languages)
+    if what == "method":
+        found = replace(found, methods={name: {"kind": "base"}})
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text(json.dumps(asdict(found)))
+    run = tmp_path / "run"
+    assert "is no name of a task, a language or a method" in refused([run], tmp_path)
 
 
 def test_a_run_without_predictions(tmp_path):
