@@ -235,7 +235,7 @@ def test_tensors_that_are_not_used_travel_along(
 ) -> None:
     plain, count = with_extra
     out = tmp_path / "out"
-    ended = converter.made(plain, "--corpus", corpus_file, "--out", out)
+    ended = converter.made(plain, "--corpus", corpus_file, "--out", out, "--alpha", "1")
     (note,) = [line for line in ended.err.splitlines() if "note:" in line]
     assert f"note: {plain}: {count} of its tensors have no use there" in note
     expected, unexpected = logits_and_unexpected(plain)
@@ -252,7 +252,7 @@ def test_other_forms_take_them_along_too(
     with_extra: tuple[Path, int], converter: Command, corpus_file: Path, tmp_path: Path
 ) -> None:
     plain, count = with_extra
-    converter.made(plain, "--corpus", corpus_file, "--out", tmp_path / "steered", "--quiet")
+    converter.made(plain, "--corpus", corpus_file, "--out", tmp_path / "steered", "--quiet", "--alpha", "1")
     for form in ("folded", "ia3"):
         ended = converter.made(tmp_path / "steered", "--format", form, "--language", "de", "--out", tmp_path / form)
         assert ended.err.count("note:") == 1
