@@ -330,7 +330,7 @@ def test_two_names_of_one_language_are_refused_by_both(wanted: list[str] | None,
 
 def test_a_key_that_is_no_language_is_refused_with_the_nearest(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "rows.jsonl", [{"en": "One.", "cz": "Jedna."}])
-    with pytest.raises(ValueError, match=r"line 1, keys: 'cz' is not a language code \(did you mean 'cs' \(Czech\)"):
+    with pytest.raises(ValueError, match=r"line 1: the key 'cz' is no language \(did you mean 'cs' \(Czech\)"):
         load_corpus(str(corpus))
 
 

@@ -43,7 +43,7 @@ def options() -> Iterator[Option]:
     """Every option, and every argument, that takes a value and is no known exception."""
     for name, parser in commands():
         for action in parser._actions:
-            if action.nargs != 0 and action.dest not in NO_PATHS:
+            if action.nargs != 0 and action.choices is None and action.dest not in NO_PATHS:
                 yield name, parser, action
 
 

@@ -215,7 +215,7 @@ def test_setting_that_cannot_be_used_with_a_finished_profile(
         ('{"en": "a", "de": "b"}\n["c"]\n', "rows.jsonl, line 2: list in place of an object"),
         ('{"en": "a", "de": "b"}\n\n{"en": "c"}\n', "rows.jsonl, line 3: no text in 'de'"),
         ('{"en": "a", "de": "b"}\n{"en": "c", "de": " "}\n', "rows.jsonl, line 2, de: the text is empty"),
-        ('{"en": "a", "de": 7}\n', "rows.jsonl, line 1, de: the text is int, not a string"),
+        ('{"en": "a", "de": 7}\n', "rows.jsonl, line 1: the key 'de' holds a number, 7"),
         ('{"en": "a"}\n', "languages en: one language alone has no shared neurons"),
         ('{"zh": "a", "de": "b"}\n', "anchor language 'en' is not among the languages zh, de"),
     ],

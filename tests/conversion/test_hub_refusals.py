@@ -126,7 +126,7 @@ def test_folder_that_is_no_checkpoint(world: World, checkpoint: Path, tmp_path: 
     (checkpoint / "model-00002-of-00006.safetensors").unlink()
     for folder, fault in (
         (tmp_path / "gone", "no such folder; give the folder of a finished checkpoint with --out"),
-        (empty, "no config.json, so not a Transformers checkpoint"),
+        (empty, "no config.json: an empty folder"),
         (plain, "not a steered checkpoint (model type 'llama'); convert it first"),
         (checkpoint, "the shard is missing, the index names it"),
     ):

@@ -37,11 +37,11 @@ WRITING = {name: parser for name, parser in commands() if name not in ("compare"
 
 @pytest.mark.parametrize("name", WRITING)
 def test_every_command_that_writes_can_be_told_to_overwrite(name: str) -> None:
-    assert "--overwrite" in WRITING[name]._option_string_actions
+    assert "--overwrite" in WRITING[name].format_usage()
 
 
 def test_compare_writes_nothing() -> None:
-    assert "--out" not in dict(commands())["compare"]._option_string_actions
+    assert "--out" not in dict(commands())["compare"].format_usage()
 
 
 def test_what_is_lost_is_said_with_the_place_and_the_remedy(tmp_path: Path) -> None:

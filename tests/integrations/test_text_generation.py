@@ -67,6 +67,7 @@ def test_the_detector_decides_for_every_prompt_of_a_batch(family: Any, tmp_path:
         evidence,
         starts_word=~invisible,
         name_like=invisible & False,
+        shouts=invisible & False,
         invisible=invisible,
         limits=DetectorLimits(7, 1, 1, 5, 0),
     )

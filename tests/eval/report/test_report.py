@@ -45,7 +45,7 @@ def test_the_same_runs_give_the_same_bytes(tmp_path):
 
 def test_an_earlier_report_is_replaced(tmp_path):
     run = plain_run(tmp_path / "run")
-    (tmp_path / "out").mkdir()
+    write_report([run], tmp_path / "out")
     (tmp_path / "out" / "report.md").write_text("old")
     write_report([run], tmp_path / "out")
     assert (tmp_path / "out" / "report.md").read_text(encoding="utf-8").startswith("# tiny-model: xnli, xquad")
