@@ -21,7 +21,7 @@ from clas_models.json_data import from_json, parse_json
 from clas_models.keeping import RUN_NAME
 
 FORMAT_VERSION = 1
-_NAME = re.compile(r"\w[^/\\\0]*")
+_NAME = re.compile(r"[^./\\\0][^/\\\0]*")
 SETTINGS_NAME = RUN_NAME
 PREDICTIONS_NAME = "predictions"
 TUNE_NAME = "tune.json"

@@ -43,7 +43,8 @@ def with_detector(family: Any, **overrides: Any) -> Any:
     evidence[GERMAN, 0], evidence[CHINESE, 1], evidence[ENGLISH] = 5.0, 5.0, -5.0
     all_tokens = torch.ones(len(evidence), dtype=torch.bool)
     limits = DetectorLimits(word_gain=9, name_gain=9, word_loss=9, threshold=6, threshold_growth=0)
-    detector.fill(evidence, starts_word=all_tokens, name_like=~all_tokens, invisible=~all_tokens, limits=limits)
+    none = ~all_tokens
+    detector.fill(evidence, starts_word=all_tokens, name_like=none, shouts=none, invisible=none, limits=limits)
     return model
 
 

@@ -54,7 +54,10 @@ def saved(model: Any, folder: Path) -> Any:
         evidence[GERMAN_BYTE, 0] = 4.0
         token = torch.arange(len(evidence))
         limits = DetectorLimits(word_gain=5, name_gain=1, word_loss=4, threshold=6, threshold_growth=1)
-        detector.fill(evidence, starts_word=token >= 0, name_like=token < 0, invisible=token > 255, limits=limits)
+        nowhere = token < 0
+        detector.fill(
+            evidence, starts_word=~nowhere, name_like=nowhere, shouts=nowhere, invisible=token > 255, limits=limits
+        )
     model.save_pretrained(folder)
     byte_tokenizer().save_pretrained(folder)
     model.folder = folder
