@@ -84,8 +84,11 @@ def test_a_missing_an_empty_and_a_foreign_folder(tmp_path):
     assert "not the settings of a run" in refused([tmp_path / "foreign"], tmp_path)
 
 
-@pytest.mark.parametrize("name", ["..", "../../etc", "/etc", ""])
-@pytest.mark.parametrize("what", ["task", "language", "method"])
+@pytest.mark.parametrize(
+    ("what", "name"),
+    [(what, name) for what in ("task", "language", "method") for name in ("..", "../../etc", "/etc", "")
+     if (what, name) != ("method", "/etc")],  # slashes of a method become other characters
+)  # fmt: skip
 def test_a_name_that_leads_elsewhere_is_refused(tmp_path, name, what):
     languages = {name: ["en"]} if what == "task" else {"xnli": [name if what == "language" else "en"]}
     found = settings(languages)
