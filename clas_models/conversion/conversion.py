@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ..command_line import EVAL
 from ..errors import InputError
 from ..modeling.auto_language import AUTO
 from ..modeling.language import language_id, not_profiled
@@ -297,7 +298,7 @@ def summarize(result: Result, seconds: float) -> str:
 def _plain_text_line(result: Result) -> list[str]:
     if result.plain_text is None:
         return [""]
-    return ["", f"{result.plain_text.verdict}; decide with: clas-eval tune {result.out} --task … --write", ""]
+    return ["", f"{result.plain_text.verdict}; decide with: {EVAL} tune {result.out} --task … --write", ""]
 
 
 def _detector_line(result: Result) -> list[str]:

@@ -12,6 +12,7 @@ from command import Command
 from conftest import byte_tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from clas_models.command_line import EVAL
 from clas_models.conversion.plain_text import MAX_LENGTH, ROWS, measure, unseen_rows
 from clas_models.profiling.corpora import PROFILED_ROWS, load_corpus
 
@@ -76,7 +77,7 @@ def test_a_fresh_conversion_steers_nothing_and_says_what_steering_would_do(
     assert "In force: alpha 0 for every language, so nothing is steered: this is the base model\n" in ended.out
     last = ended.out.strip().splitlines()[-1]
     assert last.startswith("alpha 1: text gets less likely in ")
-    assert last.endswith(f"; decide with: clas-eval tune {out} --task … --write")
+    assert last.endswith(f"; decide with: {EVAL} tune {out} --task … --write")
     card = (out / "README.md").read_text()
     said = last.partition("; decide")[0]
     assert f"On {ROWS} rows a language of builtin that were not profiled, at {said}.\n" in card

@@ -71,7 +71,7 @@ def check(checkpoint: Path, said: dict[str, str]) -> None:
     """What is written, printed and in the card is one thing."""
     assert "In force: alpha 0 for every language" in said["qwen-clas"]
     assert re.search(
-        r"\nalpha 1: text gets less likely in \d+ of 15 languages .*clas-eval tune qwen-clas", said["qwen-clas"]
+        r"\nalpha 1: text gets less likely in \d+ of 15 languages .*python -m eval tune qwen-clas", said["qwen-clas"]
     )
     decided = json.loads(Path("TUNE/tune.json").read_text())["alpha"]
     assert decided["default"] == 0.0
