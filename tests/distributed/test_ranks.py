@@ -70,7 +70,9 @@ def _converted_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def case(_converted_once: Path, tmp_path: Path) -> Case:
     plain, corpus = _converted_once / "plain", _converted_once / "rows.jsonl"
-    return Case(tmp_path, plain, ("--corpus", corpus, "--out", tmp_path / "out"), made(_converted_once / "out"))
+    return Case(
+        tmp_path, plain, ("--corpus", corpus, "--out", tmp_path / "out", "--alpha", "1"), made(_converted_once / "out")
+    )
 
 
 def test_torchrun_makes_the_same_checkpoint(case: Case) -> None:

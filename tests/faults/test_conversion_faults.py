@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from fuzz import sound
 
+from clas_models.command_line import CONVERT
 from clas_models.conversion.cli import main
 
 from .experiment import Experiment
@@ -32,7 +33,7 @@ def test_a_new_checkpoint(begin: Path, tmp_path: Path) -> None:
     def arguments(work: Path) -> list[object]:
         return [work / "plain", "--corpus", work / "rows.jsonl", "--out", work / "out", *OPTIONS]
 
-    assert Experiment(main, "convert.py", arguments, begin, "out").try_all(tmp_path)
+    assert Experiment(main, CONVERT, arguments, begin, "out").try_all(tmp_path)
 
 
 def test_one_checkpoint_in_place_of_another(begin: Path, tmp_path: Path) -> None:
@@ -41,4 +42,4 @@ def test_one_checkpoint_in_place_of_another(begin: Path, tmp_path: Path) -> None
     def arguments(work: Path) -> list[object]:
         return [work / "steered", "--alpha", 2, "--overwrite", "--out", work / "out", *OPTIONS]
 
-    assert Experiment(main, "convert.py", arguments, begin, "out").try_all(tmp_path)
+    assert Experiment(main, CONVERT, arguments, begin, "out").try_all(tmp_path)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from fuzz import sound
 
+from clas_models.command_line import EVAL
 from eval.cli import main
 
 from .experiment import Experiment
@@ -25,21 +26,21 @@ def begin(tmp_path: Path) -> Path:
 
 
 def test_a_run(begin: Path, tmp_path: Path) -> None:
-    assert Experiment(main, "eval", lambda work: sound.run_arguments(work / "run"), begin).try_all(tmp_path)
+    assert Experiment(main, EVAL, lambda work: sound.run_arguments(work / "run"), begin).try_all(tmp_path)
 
 
 def test_tune_with_its_alphas_written(begin: Path, tmp_path: Path) -> None:
     def arguments(work: Path) -> list[object]:
         return [*sound.tune_arguments(work / "steered", work / "run"), "--write"]
 
-    assert Experiment(main, "eval", arguments, begin).try_all(tmp_path)
+    assert Experiment(main, EVAL, arguments, begin).try_all(tmp_path)
 
 
 def test_a_report(begin: Path, tmp_path: Path) -> None:
     shutil.copytree(sound.run_folder(), begin / "run")
-    assert Experiment(main, "eval", lambda work: ["report", work / "run"], begin).try_all(tmp_path)
+    assert Experiment(main, EVAL, lambda work: ["report", work / "run"], begin).try_all(tmp_path)
 
 
 def test_scores_in_a_card(begin: Path, tmp_path: Path) -> None:
     shutil.copytree(sound.run_folder(), begin / "run")
-    assert Experiment(main, "eval", lambda work: ["card", work / "steered", work / "run"], begin).try_all(tmp_path)
+    assert Experiment(main, EVAL, lambda work: ["card", work / "steered", work / "run"], begin).try_all(tmp_path)

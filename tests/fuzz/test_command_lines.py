@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clas_models.command_line import CONVERT, EVAL
 from clas_models.conversion.cli import main as convert
 from eval.cli import main as evaluate
 
@@ -62,7 +63,7 @@ def in_new_folder(main: Any, prog: str, *arguments: object) -> None:
 @given(data=st.data())
 def test_converter(data: st.DataObject) -> None:
     model = data.draw(st.just(str(sound.steered())) | paths() | st.sampled_from(_WORDS))
-    in_new_folder(convert, "convert.py", model, "--out", "out", "--quiet", *data.draw(options(_CONVERT)))
+    in_new_folder(convert, CONVERT, model, "--out", "out", "--quiet", *data.draw(options(_CONVERT)))
 
 
 @given(data=st.data())
@@ -73,10 +74,10 @@ def test_evaluation(data: st.DataObject) -> None:
     given = ["--tasks" if command == "run" else "--task", task, "--templates", str(sound.templates()), "--quiet"]
     given += ["--corpus", str(sound.corpus())] if task == "perplexity" else ["--data-dir", str(sound.xnli())]
     chosen = ["--no-chat-template", "--samples", "3", "--out", "out", *data.draw(options(_EVALUATE))]
-    in_new_folder(evaluate, "eval", command, model, *given, *chosen)
+    in_new_folder(evaluate, EVAL, command, model, *given, *chosen)
 
 
 @given(data=st.data())
 def test_commands_on_runs(data: st.DataObject) -> None:
     command = data.draw(st.sampled_from(["compare", "card", "nothing", ""]))
-    in_new_folder(evaluate, "eval", command, *data.draw(st.lists(paths() | st.sampled_from(_WORDS), max_size=3)))
+    in_new_folder(evaluate, EVAL, command, *data.draw(st.lists(paths() | st.sampled_from(_WORDS), max_size=3)))

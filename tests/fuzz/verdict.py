@@ -41,7 +41,7 @@ def status_of(main: Callable[[Sequence[str]], int], arguments: Sequence[object],
     if status == 2:
         assert said.endswith("\n"), said
         assert said.count("\n") == 1, said
-        assert said.partition(":")[0].split()[0] == prog, said
+        assert f"{said.partition(': error: ')[0]} ".startswith(f"{prog} "), said
         assert len(said.partition(": error: ")[2]) > 1, said
         assert not _text(out)
     return int(status)
