@@ -35,7 +35,14 @@ def converted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     # The layers that a full profile gives (docs/results/layers.md): three samples are too few to choose them by.
     layers = {"smollm2": "24-27", "qwen_coder": "18-21"}[request.param]
     options = ConversionOptions(
-        str(base), out=out, languages=tuple(PROMPTS), samples=3, max_length=96, bridge_layers=layers, **corpus
+        str(base),
+        out=out,
+        languages=tuple(PROMPTS),
+        samples=3,
+        max_length=96,
+        bridge_layers=layers,
+        alpha=1.0,
+        **corpus,
     )
     result = convert(options)
     return base, result
