@@ -19,7 +19,7 @@ from clas_models.keeping import refuse_loss
 
 from .collect import collect
 from .document import assemble
-from .earlier import lost_in
+from .earlier import RECORD_NAME, lost_in
 from .figures import save_chart
 from .page import to_html
 
@@ -50,7 +50,8 @@ def write_report(runs: Sequence[Path], out: Path, *, overwrite: bool = False) ->
     refuse_loss(out, lost_in(out, {task.path.name for task in results}, texts), overwrite=overwrite)
     for folder in (out, out / "tables", out / "figures"):
         folder.mkdir(parents=True, exist_ok=True)
-    for path, text in texts.items():
+    # What tells whose report it is comes first: after an interruption the same command goes on.
+    for path, text in sorted(texts.items(), key=lambda item: item[0].name != RECORD_NAME):
         with atomic_file(path) as partial:
             partial.write_text(text, encoding="utf-8", newline="\n")
     figures = [path for chart in document.charts for path in save_chart(chart, out / "figures")]
