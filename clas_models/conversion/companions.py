@@ -4,7 +4,6 @@ First of all whatever decides what the model reads of a prompt: the files of tok
 template, and the code that they name.  What downloads, copies, uploads or fingerprints a checkpoint asks here.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from transformers.dynamic_module_utils import get_relative_import_files
 
 from ..errors import InputError
+from ..json_data import parse_json
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
 # Patterns of the files that tokenizers and processors of all makes have; the last are those of vocabularies.
@@ -62,7 +62,7 @@ def code_files_in(folder: Path, auto_map: Any) -> list[Path]:
 def read_object(path: Path) -> dict[str, Any]:
     """A JSON object in a file; an empty one where there is no such thing."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -118,7 +118,8 @@ def refuse_without_config(folder: Path, name: str) -> None:
 def refuse_pointers(folder: Path) -> None:
     """Raises InputError where a file is what Git LFS puts in its place."""
     for path in sorted({*folder.glob("*.json"), *folder.glob("*.safetensors"), *companions(folder)}):
-        refuse_pointer(path)
+        if path.is_file():
+            refuse_pointer(path)
 
 
 def refuse_pointer(path: Path) -> None:
