@@ -61,7 +61,7 @@ def stored_languages(codes: Sequence[str]) -> tuple[str, ...]:
 
     Raises TypeError: not a list of texts.
     """
-    if not isinstance(codes, list) or not all(isinstance(code, str) for code in codes):
+    if not isinstance(codes, list | tuple) or not all(isinstance(code, str) for code in codes):
         raise TypeError(f"languages {codes!r:.80}: not a list of codes")
     tags = tuple(own_code(code, shortest=2) or code for code in codes)
     return tags if len(set(tags)) == len(tags) else tuple(codes)
