@@ -229,9 +229,18 @@ class NeuronProfile:
                 layers=tuple(described["layers"]),
                 num_model_layers=described["num_model_layers"],
                 provenance=from_json(Provenance, described["provenance"]),
-                lines=None if described.get("lines") is None else frozenset(described["lines"]),
+                lines=_hashes(described.get("lines")),
                 **tensors,
             )
+
+
+def _hashes(lines: Any) -> frozenset[str] | None:
+    """Raises TypeError: not a list of texts."""
+    if lines is None:
+        return None
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        raise TypeError(f"lines {lines!r:.80}: not a list of hashes")
+    return frozenset(lines)
 
 
 def check_comparable(profile: NeuronProfile, what: str) -> None:
