@@ -78,7 +78,7 @@ def test_prompts_are_answered_by_both_models(family: Any, chat: bool) -> None:
     inputs = tokenizer(PROMPTS["de"], return_tensors="pt")
     if not chat:
         with model.temporary_steering(alpha=1.0):
-            tokens = model.generate(**inputs, language="de", do_sample=False, max_new_tokens=24)
+            tokens = model.generate(**inputs, language="de", do_sample=False, max_new_tokens=16)
         answer = tokenizer.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         assert answers["de"][1] == " ".join(answer.split())
 
