@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from clas_models.atomic import atomic_file
+from clas_models.command_line import CONVERT
 from clas_models.conversion.formats.scaling import read_masks
 from clas_models.errors import InputError
 from clas_models.keeping import refuse_loss
@@ -57,7 +58,7 @@ def neuron_table(
         refuse_loss(out, "exists already" if out.exists() else "", overwrite=overwrite)
     checkpoint = open_checkpoint(model)
     if not checkpoint.is_steered:
-        raise InputError(f"{model}: a plain checkpoint, which carries no profile; convert it first with convert.py")
+        raise InputError(f"{model}: a plain checkpoint, which carries no profile; convert it first with {CONVERT}")
     profile = checkpoint.profile()
     rows = TABLES[table](checkpoint, profile, categorize(profile, statistic, threshold))
     if out is None:

@@ -11,7 +11,7 @@ from statistics import median
 import torch
 
 _ROUNDS = 7
-_ENOUGH = 0.8  # one thread must take less than this share of the time of all: noise alone comes near 1 nowhere below
+_ENOUGH = 0.8  # one thread must take less than this share of the time of all; noise alone stays nearer to 1
 
 
 def one_thread_is_faster(product: Callable[[], object] | None = None) -> bool:

@@ -1,8 +1,9 @@
 """What an earlier report, or a user, has left where a report shall go."""
 
-import json
 from collections.abc import Collection, Iterable
 from pathlib import Path
+
+from clas_models.json_data import parse_json
 
 RECORD_NAME = "report.json"
 
@@ -17,7 +18,7 @@ def lost_in(out: Path, runs: Collection[str], files: Iterable[Path]) -> str:
     if not taken:
         return ""
     try:
-        record = json.loads((out / RECORD_NAME).read_text(encoding="utf-8"))
+        record = parse_json((out / RECORD_NAME).read_text(encoding="utf-8"))
         others = sorted({str(each["folder"]) for each in record["settings"] if "folder" in each} - set(runs))
     except (OSError, ValueError, KeyError, TypeError):
         return f"{taken[0].relative_to(out)} is there, which no report has written"

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from conftest import byte_tokenizer, tiny_plain, tiny_steered
+from transformers import TrainingArguments
 
 MIXED = ["en", "de", "zh", "fr"]
 CHAT_TEMPLATE = (
@@ -39,3 +40,15 @@ def logits(model: Any, tokens: torch.Tensor, **language: Any) -> torch.Tensor:
     """Of a batch, without gradients."""
     with torch.no_grad():
         return model(input_ids=tokens, **language).logits
+
+
+def training_arguments(folder: Path, rows: int, **settings: Any) -> TrainingArguments:
+    """On the processor, with all rows in one batch, and nothing reported."""
+    return TrainingArguments(
+        folder,
+        use_cpu=True,
+        report_to=[],
+        per_device_train_batch_size=rows,
+        per_device_eval_batch_size=rows,
+        **settings,
+    )

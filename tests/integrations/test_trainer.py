@@ -11,7 +11,8 @@ import torch
 import transformers
 from conftest import STEERING, TINY
 from datasets import Dataset
-from transformers import Trainer, TrainingArguments
+from integration_helpers import training_arguments
+from transformers import Trainer
 
 from clas_models.modeling.configuration_clas import MODEL_CLASSES
 
@@ -43,16 +44,8 @@ def rows(kind: str) -> dict[str, list[Any]]:
 
 
 def trainer(model: Any, data: dict[str, list[Any]], folder: Path, **settings: Any) -> Trainer:
-    arguments = TrainingArguments(
-        folder,
-        use_cpu=True,
-        report_to=[],
-        per_device_train_batch_size=ROWS,
-        per_device_eval_batch_size=ROWS,
-        **settings,
-    )
     dataset = Dataset.from_dict(data)
-    return Trainer(model, arguments, train_dataset=dataset, eval_dataset=dataset)
+    return Trainer(model, training_arguments(folder, ROWS, **settings), train_dataset=dataset, eval_dataset=dataset)
 
 
 @pytest.mark.parametrize("kind", MODEL_CLASSES)

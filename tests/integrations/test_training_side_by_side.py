@@ -12,7 +12,8 @@ import pytest
 import torch
 from conftest import tiny_plain, tiny_steered
 from datasets import Dataset
-from transformers import DataCollatorWithFlattening, Trainer, TrainingArguments
+from integration_helpers import training_arguments
+from transformers import DataCollatorWithFlattening, Trainer
 
 peft = pytest.importorskip("peft")
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -35,12 +36,9 @@ def rows(language: int | None = 0) -> dict[str, list[Any]]:
 def losses(model: Any, data: dict[str, list[Any]], folder: Path, **settings: Any) -> list[float]:
     """Of three steps of training and of an evaluation behind them."""
     collator = settings.pop("data_collator", None)
-    arguments = TrainingArguments(
+    arguments = training_arguments(
         folder,
-        use_cpu=True,
-        report_to=[],
-        per_device_train_batch_size=ROWS,
-        per_device_eval_batch_size=ROWS,
+        ROWS,
         learning_rate=0.01,
         max_steps=3,
         logging_steps=1,
@@ -90,9 +88,7 @@ def test_smoothing_shifts_the_labels(family: Any, smoothing: float, tmp_path: Pa
     """Were they not shifted, a model would learn to repeat its input: the loss falls, the next token is missed."""
 
     def without_training(label_smoothing_factor: float, model: Any) -> float:
-        arguments = TrainingArguments(
-            tmp_path, use_cpu=True, report_to=[], label_smoothing_factor=label_smoothing_factor
-        )
+        arguments = training_arguments(tmp_path, ROWS, label_smoothing_factor=label_smoothing_factor)
         return Trainer(model, arguments, eval_dataset=Dataset.from_dict(rows())).evaluate()["eval_loss"]
 
     plain, steered = tiny_plain(family), tiny_steered(family)
