@@ -5,11 +5,9 @@ Puts the parts together: source -> profile -> categories -> bridge layers -> det
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from ..command_line import EVAL
 from ..errors import InputError
@@ -28,12 +26,11 @@ from .copying import write_text
 from .detector import NONE, MadeDetector, carried_detector, make_detector, open_detector_corpus
 from .export_record import refuse_folded
 from .in_force import in_force, steered_language
-from .loading import load_model, load_tokenizer, pick_device, pick_dtype
 from .mask_file import MaskRecord, OwnMasks, load_masks
 from .model_card import CARD_NAME, FIGURE_STEM, NOT_MEASURED, model_card, short_name
 from .options import STRENGTHS, ConversionOptions
-from .plain_text import PlainText, measure, unseen_rows
-from .profile_step import DEFAULT_CORPUS, REQUEST_NAME, finished_profile, obtain_profile
+from .plain_text import PlainText, measure_checkpoint
+from .profile_step import REQUEST_NAME, finished_profile, obtain_profile
 from .progress import Progress
 from .ranks import Ranks
 from .source import PROFILE_NAME, Source, open_source
@@ -96,31 +93,12 @@ def convert(options: ConversionOptions, progress: Progress | None = None, ranks:
         progress.say("checking what was written")
         verify(folder, checkpoint)
         plain_text = None
-        if is_fresh and (plain_text := _plain_text(options, source, checkpoint, folder, progress)) is not None:
+        if is_fresh and (plain_text := measure_checkpoint(checkpoint, folder, options, progress)) is not None:
             card = checkpoint.card.replace(NOT_MEASURED, plain_text.to_markdown(), 1)
             write_text(folder / CARD_NAME, card)
         (folder / REQUEST_NAME).unlink(missing_ok=True)
         shutil.rmtree(folder / _SCRATCH_NAME, ignore_errors=True)
     return Result(out, checkpoint, table, bridge, masks, detector, no_detector, plain_text)
-
-
-def _plain_text(
-    options: ConversionOptions, source: Source, checkpoint: SteeredCheckpoint, folder: Path, progress: Progress
-) -> PlainText | None:
-    """What the strengths do to text that was not profiled; None where there is none, or too little memory."""
-    profile, corpus = checkpoint.profile, options.corpus or DEFAULT_CORPUS
-    rows = unseen_rows(corpus, profile.languages, profile.provenance.samples, options.data_dir)
-    if rows is None:
-        progress.say("plain text was not measured: no text in these languages is left that was not profiled")
-        return None
-    progress.say("measuring how likely plain text is")
-    device = pick_device(options.device)
-    try:
-        model = load_model(replace(source, folder=folder), pick_dtype(options.dtype, device, source.dtype), device)
-        return measure(model, load_tokenizer(source), rows)
-    except (MemoryError, torch.OutOfMemoryError):
-        progress.say("plain text was not measured: out of memory")
-        return None
 
 
 def _detector(

@@ -5,7 +5,7 @@ steering helps a task is the business of an evaluation.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,12 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..profiling.corpora import BUILTIN_LANGUAGES, PROFILED_ROWS, ParallelCorpus, load_corpus
+from .checkpoint import SteeredCheckpoint
 from .in_force import alpha_of, format_strength
+from .loading import load_model, load_tokenizer, pick_device, pick_dtype
+from .options import ConversionOptions
+from .profile_step import DEFAULT_CORPUS
+from .progress import Progress
 
 ROWS = 8
 MAX_LENGTH = 128  # tokens a row
@@ -63,6 +68,29 @@ class PlainText:
             for code, (base, steered) in self.nats.items()
         ]
         return "\n".join(lines)
+
+
+def measure_checkpoint(
+    checkpoint: SteeredCheckpoint, folder: Path, options: ConversionOptions, progress: Progress
+) -> PlainText | None:
+    """What its strengths do to text that a checkpoint, written to `folder`, was not profiled on.
+
+    None where there is no such text, or too little memory; then it is said.
+    """
+    source, profile = checkpoint.source, checkpoint.profile
+    corpus = options.corpus or DEFAULT_CORPUS
+    rows = unseen_rows(corpus, profile.languages, profile.provenance.samples, options.data_dir)
+    if rows is None:
+        progress.say("plain text was not measured: no text in these languages is left that was not profiled")
+        return None
+    progress.say("measuring how likely plain text is")
+    device = pick_device(options.device)
+    try:
+        model = load_model(replace(source, folder=folder), pick_dtype(options.dtype, device, source.dtype), device)
+        return measure(model, load_tokenizer(source), rows)
+    except (MemoryError, torch.OutOfMemoryError):
+        progress.say("plain text was not measured: out of memory")
+        return None
 
 
 def unseen_rows(corpus: str, languages: Sequence[str], profiled: int, data_dir: Path | None) -> ParallelCorpus | None:

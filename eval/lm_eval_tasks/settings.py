@@ -26,8 +26,8 @@ class HarnessSettings:
         add_bos_token: what the harness is told about special tokens; None leaves it to the tokenizer.
         data_dir: as `--data-dir` of `python -m eval`; None is the Hub.
         templates: as `--templates` there; None are the default ones.
-        max_prompt_length: as `--max-length` there; None is 512: a task of the harness does not know the model's room.  In `--model_args` the name `max_length`
-            stands for the model's own limit.
+        max_prompt_length: as `--max-length` there; None is 512: a task of the harness does not know the model's room.
+            In `--model_args` the name `max_length` stands for the model's own limit.
     """
 
     tokenizer: str

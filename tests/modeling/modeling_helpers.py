@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+PARTS = ["model.embed_tokens", "model.norm", "model.rotary_emb", "lm_head", *(f"model.layers.{i}" for i in range(6))]
+LAYERS_ON_DISK = {part: "disk" if part in ("model.layers.1", "model.layers.2") else "cpu" for part in PARTS}
 MIXED = ["en", "de", "en-US", "fr"]
 ANCHOR_ROWS = [True, False, True, False]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate import cpu_offload
 from conftest import STEERING, tiny_steered
 from detector_helpers import DETECTOR_LANGUAGES, GERMAN, with_detector
 from modeling_helpers import (
+    LAYERS_ON_DISK,
     MIXED,
     assert_anchor_rows_are_plain,
     bridge_mlps,
@@ -43,8 +43,6 @@ AUTO_CLASSES = {
     "question_answering": AutoModelForQuestionAnswering,
 }
 every_auto_class = pytest.mark.parametrize("kind", AUTO_CLASSES)
-PARTS = ["model.embed_tokens", "model.norm", "model.rotary_emb", "lm_head", *(f"model.layers.{i}" for i in range(6))]
-LAYERS_ON_DISK = {part: "disk" if part in ("model.layers.1", "model.layers.2") else "cpu" for part in PARTS}
 
 
 @pytest.fixture
@@ -151,53 +149,6 @@ def test_ways_to_place_a_model(
     assert loaded.steering == steered.steering
     loaded.set_steering(alpha=0)
     assert torch.equal(logits(loaded, tokens), logits(plain, tokens, language=None))
-
-
-def offloaded(folder: Path, place: str, scratch: Path) -> Any:
-    """A checkpoint whose buffers, too, lie elsewhere until a layer runs."""
-    if place == "memory":
-        return cpu_offload(AutoModelForCausalLM.from_pretrained(folder), torch.device("cpu"), offload_buffers=True)
-    parts = {"": "disk"} if place == "disk" else {**LAYERS_ON_DISK, "model.language_detector": "disk"}
-    return AutoModelForCausalLM.from_pretrained(folder, device_map=parts, offload_buffers=True, offload_folder=scratch)
-
-
-@pytest.mark.parametrize("place", ["disk", "some layers on disk", "memory"])
-def test_what_tells_works_where_the_tables_are_not_in_memory(place: str, family: Any, tmp_path: Path) -> None:
-    model = with_detector(family, vector_layers=[1, 4], vector_positions="all")
-    with torch.no_grad():
-        for add in (model.model.layers[1].add, model.model.layers[4].add):
-            add.vectors[1:] = 1.0
-    model.save_pretrained(tmp_path / "saved")
-    loaded = offloaded(tmp_path / "saved", place, tmp_path / "scratch")
-    tokens = torch.tensor([[GERMAN] * 9, [100, *range(101, 109)]])
-    assert loaded.model.language_detector.kinds.is_meta
-
-    def check(other: Any) -> None:
-        assert other.steering == model.steering
-        assert other.rules == model.rules
-        assert other.detect_language(tokens) == model.detect_language(tokens)
-        for language in ("auto", ["de", "en"]):
-            assert torch.equal(logits(other, tokens, language=language), logits(model, tokens, language=language))
-
-    check(loaded)
-    with loaded.temporary_steering(alpha=-2, vector_strength=3), model.temporary_steering(alpha=-2, vector_strength=3):
-        check(loaded)
-    check(loaded)
-    assert repr(loaded) == repr(model)
-    assert loaded.model.language_detector.kinds.is_meta
-    if place != "memory":  # transformers saves what it has placed itself
-        loaded.save_pretrained(tmp_path / "again")
-        check(AutoModelForCausalLM.from_pretrained(tmp_path / "again"))
-
-
-def test_a_detector_that_is_not_in_memory_follows_a_resized_embedding(family: Any, tmp_path: Path) -> None:
-    model = with_detector(family)
-    model.save_pretrained(tmp_path / "saved")
-    detector = offloaded(tmp_path / "saved", "disk", tmp_path / "scratch").model.language_detector
-    for each in (detector, model.model.language_detector):
-        each.resize(300)
-    tokens = torch.tensor([[GERMAN] * 9 + [299]])
-    assert torch.equal(detector(tokens).language_ids, model.model.language_detector(tokens).language_ids)
 
 
 def test_layers_really_are_on_disk(folder: Path) -> None:
