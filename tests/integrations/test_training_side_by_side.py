@@ -109,3 +109,17 @@ def test_an_adapter_changes_by_default_what_it_changes_in_the_plain_model(family
     assert changed(tiny_steered) == changed(tiny_plain) != set()
     if adapter == "lora":
         assert isinstance(changed(tiny_steered), set)
+
+
+def test_adaption_prompts_are_for_the_families_that_peft_has_them_for(family: Any, tokens: torch.Tensor) -> None:
+    def loss(make: Callable[..., Any], **language: str) -> float | str:
+        torch.manual_seed(0)  # of the prompts
+        try:
+            config = peft.AdaptionPromptConfig(task_type="CAUSAL_LM", adapter_layers=2, adapter_len=4)
+            model = peft.get_peft_model(make(family), config)
+        except ValueError as error:
+            return str(error).partition(":")[0]
+        return float(model(input_ids=tokens, labels=tokens, **language).loss)
+
+    assert loss(tiny_steered, language="en") == loss(tiny_plain)
+    assert isinstance(loss(tiny_plain), float if family.base in ("llama", "mistral") else str)
