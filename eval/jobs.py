@@ -4,7 +4,7 @@ What is computed together is decided by `engine`; what has been computed already
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -24,6 +24,14 @@ from .templates import Templates, find_templates
 _SHOWN = ("question", "hypothesis", "text")  # the first of these fields is what a reader wants to see
 _SHOWN_LENGTH = 200
 _DIGITS = 16  # of a digest in hexadecimal: there is one for each language and part
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a model said to one prompt; `choice_scores` as in `Record`."""
+
+    answer: Answer
+    choice_scores: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,36 +121,46 @@ class Job:
 
     def answers(
         self, model: Any, prompts: Sequence[Prompt], language: str, conditions: Sequence[Condition], skip_batches: int
-    ) -> Iterator[tuple[list[int], Sequence[Sequence[Answer]]]]:
-        """Batch by batch as planned: indices of examples, and under each condition their answers."""
+    ) -> Iterator[tuple[list[int], list[list[Reply]]]]:
+        """Batch by batch as planned: indices of examples, and under each condition the replies to them."""
         rows = [prompt.ids for prompt in prompts]
         plan: dict[str, Any] = {"conditions": conditions, "batch_size": self.batch_size, "skip_batches": skip_batches}
         if self.task.kind is Kind.CHOICE:
             for batch, logits in choose(model, rows, self.choices, language, **plan):
-                yield batch, logits.argmax(-1).tolist()
+                scores = logits.double().log_softmax(-1).tolist()
+                yield batch, [
+                    [Reply(answer, rounded(row)) for answer, row in zip(*given, strict=True)]
+                    for given in zip(logits.argmax(-1).tolist(), scores, strict=True)
+                ]
         elif self.task.kind is Kind.GENERATION:
             limits = (self.task.max_new_tokens, self.checkpoint.eos_token_ids)
             for batch, tokens in generate(model, rows, language, *limits, **plan):
-                yield batch, [[self._text(row) for row in answers] for answers in tokens]
+                yield batch, [[Reply(self._text(row)) for row in answers] for answers in tokens]
         else:
             for batch, nats, _ in negative_log_likelihood(model, rows, language, **plan):
-                yield batch, nats
+                yield batch, [[Reply(value) for value in values] for values in nats]
 
     def _text(self, tokens: Sequence[int]) -> str:
         tokenizer = self.checkpoint.tokenizer
         text = tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return str(text).strip()
 
-    def record(self, example: Example, language: str, prompt: Prompt, answer: Answer) -> Record:
+    def record(self, example: Example, language: str, prompt: Prompt, reply: Reply) -> Record:
         shown = next((example.fields[name] for name in _SHOWN if name in example.fields), "")
         unseen = 1 if self.task.kind is Kind.PERPLEXITY else 0  # a text's first token has no probability
         return Record(
             key=example.key,
-            prediction=answer,
+            prediction=reply.answer,
             gold=example.gold,
-            scores=self.task.score(answer, example, language),
+            scores=self.task.score(reply.answer, example, language),
             shown=shown[:_SHOWN_LENGTH],
             cut=prompt.cut,
             tokens=len(prompt.ids) - unseen,
             bytes=prompt.bytes,
+            choice_scores=reply.choice_scores,
         )
+
+
+def rounded(scores: Iterable[float]) -> tuple[float, ...]:
+    """With the nine digits that a float32 has, so that equal ones stay equal and others different."""
+    return tuple(float(f"{score:.9g}") for score in scores)

@@ -43,6 +43,8 @@ class Record:
         cut: tokens of the context that were left out.
         tokens: tokens of the prompt; of the text for a perplexity.
         bytes: bytes of the text in UTF-8, for a perplexity; 0 otherwise.
+        choice_scores: of a choice, what its choices were ranked by, the largest first: the natural logarithm of each
+            one's probability, as the task's scoring has it; empty for other tasks, and in older runs.
     """
 
     key: str
@@ -53,6 +55,7 @@ class Record:
     cut: int = 0
     tokens: int = 0
     bytes: int = 0
+    choice_scores: tuple[float, ...] = ()
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False, sort_keys=True)

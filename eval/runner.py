@@ -275,11 +275,11 @@ class _Work:
     ) -> Iterator[list[list[Record]]]:
         """Batch by batch of one part, without the first `skipped`, the records of every method."""
         prompts = [prompt for _, prompt in asked]
-        for batch, answers in job.answers(self.model, prompts, language, group.conditions, skipped):
+        for batch, replies in job.answers(self.model, prompts, language, group.conditions, skipped):
             yield [
                 [
-                    job.record(asked[index][0], language, asked[index][1], answer)
-                    for index, answer in zip(batch, given, strict=True)
+                    job.record(asked[index][0], language, asked[index][1], reply)
+                    for index, reply in zip(batch, given, strict=True)
                 ]
-                for given in answers
+                for given in replies
             ]
