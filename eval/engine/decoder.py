@@ -1,9 +1,9 @@
 """A causal language model in two halves: the layers below the first steered one, and the rest.
 
 Nothing in the lower half depends on the strengths or the language, so it runs once where the upper half runs under
-many conditions.  The layers, the norm, the rotary embedding and the masks are the model's own, called as its forward
-calls them: the two halves together are that forward, bit for bit.  No hooks, nothing is patched, nothing stays on
-the model.
+many conditions; and conditions that begin to differ at different layers go as far together as they can (`advance`).
+The layers, the norm, the rotary embedding and the masks are the model's own, called as its forward calls them: the
+halves together are that forward, bit for bit.  No hooks, nothing is patched, nothing stays on the model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,6 +39,7 @@ class LowerState:
         position_embeddings: cosine and sine, `[batch or 1, tokens, head]` each.
         masks: by kind of attention, as the model's layers take them; None is plain causal attention.
         cache: keys and values, those of these tokens included in the lower layers; None where none are kept.
+        layer: how many layers have run.
     """
 
     hidden: Tensor
@@ -46,6 +47,7 @@ class LowerState:
     position_embeddings: tuple[Tensor, Tensor]
     masks: Mapping[str, Tensor | None]
     cache: Cache | None
+    layer: int = 0
 
     def branch(self) -> Self:
         """The same state with a cache that grows on its own.
@@ -79,8 +81,10 @@ class SplitDecoder:
         self.is_steered = hasattr(model, "rules")
         # The first layer whose output depends on the strengths, or on the language.
         self.first_upper = min((layer for rule in self.rules for layer in rule.layers), default=len(self.layers))
-        with_vectors = self.is_steered and self.config.vector_layers
-        self.vector_positions: str = self.config.vector_positions if with_vectors else ALL
+        # The vectors of each layer that has some; in the order of the layers.
+        added = {index: getattr(layer, "add", None) for index, layer in enumerate(self.layers)}
+        self.adds: dict[int, Any] = {index: add for index, add in added.items() if add is not None}
+        self.vector_positions: str = self.config.vector_positions if self.adds else ALL
 
     @property
     def rules(self) -> tuple[Any, ...]:
@@ -148,7 +152,18 @@ class SplitDecoder:
             }
         embeddings = self.decoder.rotary_emb(hidden, position_ids=position_ids)
         state = LowerState(hidden, position_ids, embeddings, masks, cache)
-        return replace(state, hidden=self._run(state, range(self.first_upper)))
+        return replace(state, hidden=self._run(state, range(self.first_upper)), layer=self.first_upper)
+
+    def advance(self, state: LowerState, layer: int, language: str) -> LowerState:
+        """Run more layers, up to `layer` and without it; with the strengths in force nothing may act in them.
+
+        Adds to the state's cache; a state that is there already comes back.  A vector that follows the last of these
+        layers may come into force afterwards: `upper` adds it.
+        """
+        if layer <= state.layer:
+            return state
+        hidden = self._run(state, range(state.layer, layer), **self._steering(state, language, None))
+        return replace(state, hidden=hidden, layer=layer)
 
     def upper(self, state: LowerState, language: str, positions: Tensor | None = None) -> Tensor:
         """Run the rest of the layers and the final norm, with the strengths that are in force on the model.
@@ -165,12 +180,16 @@ class SplitDecoder:
 
         Raises TypeError, ValueError: `language` is not a language code.
         """
-        steering: dict[str, Tensor | None] = {}
-        if self.is_steered:
-            ids = torch.full((len(state.hidden),), self.language_id(language), dtype=torch.long, device=self.device)
-            steering = {"language_ids": ids, "positions": positions}
-        hidden = self._run(state, range(self.first_upper, len(self.layers)), **steering)
-        return self.decoder.norm(hidden)
+        steering = self._steering(state, language, positions)
+        if (add := self.adds.get(state.layer - 1)) is not None:
+            state = replace(state, hidden=add(state.hidden, **steering))
+        return self.decoder.norm(self._run(state, range(state.layer, len(self.layers)), **steering))
+
+    def _steering(self, state: LowerState, language: str, positions: Tensor | None) -> dict[str, Tensor | None]:
+        if not self.is_steered:
+            return {}
+        ids = torch.full((len(state.hidden),), self.language_id(language), dtype=torch.long, device=self.device)
+        return {"language_ids": ids, "positions": positions}
 
     def head(self, hidden: Tensor, token_ids: Tensor | None = None) -> Tensor:
         """Logits `[..., vocabulary]` of hidden states `[..., hidden]`, or `[..., ids]` of some tokens only."""
@@ -191,13 +210,20 @@ class SplitDecoder:
         """Masks `[1, 1, tokens, tokens]` of a pack by kind of attention; None where causality is all there is."""
         if pack.is_one_text:
             return None
+        return {kind: self.attention_mask(visible) for kind, visible in self.visible(pack).items()}
+
+    def visible(self, pack: Pack) -> dict[str, Tensor]:
+        """bool `[tokens, tokens]` by kind of attention: which tokens of a pack see which."""
         windows = {FULL: None, SLIDING: getattr(self.config, "sliding_window", None)}
-        masks = {kind: pack.visible(windows[kind])[None, None].to(self.device) for kind in set(self.layer_types)}
+        return {kind: pack.visible(windows[kind]) for kind in set(self.layer_types)}
+
+    def attention_mask(self, visible: Tensor) -> Tensor:
+        """What the layers take for bool `[tokens, keys]`: `[1, 1, tokens, keys]` in the form of the implementation."""
+        mask = visible[None, None].to(self.device)
         if self.config._attn_implementation == SDPA:
-            return masks
-        lowest = torch.finfo(self.model.dtype).min
+            return mask
         zero = torch.zeros((), dtype=self.model.dtype, device=self.device)
-        return {kind: torch.where(mask, zero, lowest) for kind, mask in masks.items()}
+        return torch.where(mask, zero, torch.finfo(self.model.dtype).min)
 
     def _run(self, state: LowerState, layers: range, **steering: Tensor | None) -> Tensor:
         hidden = state.hidden

@@ -13,11 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clas_models.errors import InputError
-from clas_models.modeling.add import Add
 from clas_models.modeling.positions import ALL
 
 from .batches import plan_batches
-from .conditions import AS_IT_IS, Condition, DistinctConditions, in_force
+from .conditions import AS_IT_IS, Condition, DistinctConditions, advanced, in_force
 from .decoder import SplitDecoder
 from .packing import Pack, pack_prompts
 
@@ -36,7 +35,7 @@ def negative_log_likelihood(
 ) -> Iterator[tuple[list[int], list[list[float]], list[int]]]:
     """How unlikely the model finds every text, under every condition.
 
-    The layers below the first steered one run once for all conditions; the sums are bit for bit those of each
+    Every layer runs once for all conditions that nothing has parted yet; the sums are bit for bit those of each
     condition alone.
 
     Args:
@@ -53,15 +52,11 @@ def negative_log_likelihood(
     """
     decoder = SplitDecoder(model)
     distinct = DistinctConditions.of(decoder, language, conditions)
-    for condition in distinct.conditions:
-        with in_force(decoder, condition):
-            acts = any(rule.acts for rule in decoder.rules if isinstance(rule, Add))
-        if acts and decoder.vector_positions != ALL:
-            raise InputError(
-                "vector_positions: the checkpoint's vectors act from where a prompt ends "
-                f"({decoder.vector_positions}), and a text has no prompt; give a checkpoint with vector_positions "
-                f"{ALL!r}, or vector_strength 0"
-            )
+    if decoder.vector_positions != ALL and any(effect.vectors for effect in distinct.effects):
+        raise InputError(
+            f"vector_positions: the vectors act from where a prompt ends ({decoder.vector_positions}), and a text has "
+            f"no prompt; let them act on {ALL!r} tokens, or give them strength 0"
+        )
     for batch in plan_batches(rows, batch_size)[skip_batches:]:
         texts = [rows[index] for index in batch]
         sums = _sums(decoder, texts, distinct)
@@ -73,7 +68,9 @@ def _sums(decoder: SplitDecoder, texts: Sequence[Sequence[int]], distinct: Disti
     sums = [[0.0] * len(texts) for _ in distinct.conditions]
     for pack in pack_prompts(texts):
         state = decoder.lower_pack(pack)
-        for place, condition in enumerate(distinct.conditions):
+        for place in distinct.by_start():
+            condition = distinct.conditions[place]
+            state = advanced(decoder, state, distinct, place)
             with in_force(decoder, condition):
                 hidden = decoder.upper(state, condition["language"])[0]
             nats = _token_nats(decoder, hidden, pack)
