@@ -56,6 +56,10 @@ class ClasVectorsMixin:
         wanted = wanted.with_strengths(vector_strength=strength)
         for layer, table in vectors.items():
             check_vectors(layer, table, wanted)
+        with torch.inference_mode(False):  # buffers that are made in that mode could never be changed outside of it
+            self._put_vectors(vectors, wanted)
+
+    def _put_vectors(self, vectors: Mapping[int, Tensor], wanted: Any) -> None:
         decoder = self.base_model
         for layer in {*self.config.vector_layers, *vectors}:
             add = None

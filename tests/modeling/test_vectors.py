@@ -59,6 +59,17 @@ def test_for_a_while_the_models_own_come_back(family: Any, tokens: Any) -> None:
     assert torch.equal(model(tokens, language="zh").logits, before)
 
 
+def test_what_is_put_in_under_inference_mode_can_be_changed_later(family: Any, tokens: Any) -> None:
+    model = tiny_steered(family)
+    mask = torch.zeros(TINY["intermediate_size"], dtype=torch.bool)
+    with torch.inference_mode():
+        model.set_vectors({1: table()}, positions="all")
+        model.set_masks({0: (mask, ~mask)})
+    model.set_steering(vector_strength=2.0, alpha=1.0)
+    model.set_masks({0: (~mask, mask)})
+    assert model.steering.vector_strength["de"] == 2.0  # type: ignore[index]
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_they_take_the_precision_of_the_model(family: Any, dtype: torch.dtype) -> None:
     model = tiny_steered(family).to(dtype)
