@@ -36,6 +36,9 @@ _HUB_TASKS = {
     "xnli": ("text-classification", "Natural Language Inference", "facebook/xnli", "XNLI", "{}"),
     "xquad": ("question-answering", "Question Answering", "google/xquad", "XQuAD", "xquad.{}"),
     "belebele": ("multiple-choice", "Reading Comprehension", "facebook/belebele", "Belebele", "{}"),
+    "mmmlu": ("multiple-choice", "Question Answering", "alexandrainst/m_mmlu", "MMLU", "{}"),
+    "hellaswag": ("multiple-choice", "Sentence Completion", "alexandrainst/m_hellaswag", "HellaSwag", "{}"),
+    "xcopa": ("multiple-choice", "Causal Reasoning", "cambridgeltl/xcopa", "XCOPA", "{}"),
 }
 
 

@@ -18,6 +18,7 @@ Add: TypeAlias = Callable[..., Any]  # `add_argument` of a command's parser
 
 _NUMBERS = ("--alpha", "--beta", "--gamma", "--default-alpha", "--threshold")
 _EXTRA = ("evaluate", "sklearn", "scipy", "jinja2")  # what the package's extra `eval` brings
+_TASKS = "xnli, xquad, belebele, mmmlu, hellaswag, xcopa"  # the table itself is in `tasks`, which loads much
 _EXAMPLES = f"""examples:
   {EVAL} run ./llama-clas --tasks xnli,xquad --methods base,int-mean,clas --samples 200 --out runs/llama
   {EVAL} run ./llama-clas --tasks xnli --methods base,clas:alpha=-2,int:value=zero --out runs/methods
@@ -68,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_run(add: Add) -> None:
     add("model", type=path_or_name, metavar="MODEL", help="a folder or a Hub id of a checkpoint, steered or plain")
-    add("--tasks", type=parse_names, required=True, metavar="xnli,…", help="xnli, xquad, belebele, perplexity")
+    add("--tasks", type=parse_names, required=True, metavar="xnli,…", help=f"{_TASKS}, perplexity")
     add("--methods", metavar="base,…", help="base, clas, int-mean (default: base,clas; base for a "
         "plain checkpoint); with options clas:alpha=-2,beta=0.4,gamma=0.2 or clas:alpha=de=-2/default=1, "
         "clas:masks=random,seed=1 (as many neurons, drawn at random), and int:select=lape,value=mean,site=gate, which "
@@ -82,7 +83,7 @@ def _add_run(add: Add) -> None:
 
 def _add_grid(add: Add) -> None:
     add("model", type=path_or_name, metavar="MODEL", help="a folder or a Hub id of a steered checkpoint")
-    add("--task", required=True, metavar="NAME", help="xnli, xquad, belebele or perplexity")
+    add("--task", required=True, metavar="NAME", help=f"{_TASKS} or perplexity")
     add("--alpha", type=parse_numbers, metavar="-2,2,…", help="(default: -8,-6,-4,-2,0,2,4)")
     add("--beta", type=parse_numbers, metavar="0.2,…", help="(default: the checkpoint's)")
     add("--gamma", type=parse_numbers, metavar="0.1,…", help="(default: the checkpoint's)")
@@ -91,7 +92,7 @@ def _add_grid(add: Add) -> None:
 
 def _add_tune(add: Add) -> None:
     add("model", type=path_or_name, metavar="MODEL", help="a folder or a Hub id of a steered checkpoint")
-    add("--task", required=True, metavar="NAME", help="xnli, xquad, belebele or perplexity")
+    add("--task", required=True, metavar="NAME", help=f"{_TASKS} or perplexity")
     add("--alpha", type=parse_numbers, metavar="-2,2,…", help="the candidates (default: -8,-6,-4,-2,0,2,4)")
     add("--write", action="store_true", help="put the alphas into the checkpoint, its config.json and its card")
     add("--default-alpha", type=float, default=0.0, metavar="A", help="of all languages that nothing was decided about "
@@ -105,6 +106,8 @@ def _add_common(add: Add, default_out: str | None = None) -> None:
         f"goes on in it, and more methods, tasks, languages or samples are added to it{default}")  # fmt: skip
     _add_overwrite(add, "the predictions of a run with other settings in that folder")
     add("--samples", type=int, metavar="N", help="the first rows of every language (default: all)")
+    add("--skip", type=int, default=0, metavar="N", help="leave out the first rows of every language, such as those "
+        "that vectors were made from; --samples count after them")  # fmt: skip
     add("--languages", type=parse_languages, metavar="de,th,…", help="(default: all that the data has)")
     add("--data-dir", type=user_path, metavar="DIR", help="folder with the published files (default: from the Hub)")
     add("--corpus", type=path_or_name, metavar="SOURCE", help="of perplexity: builtin (default), xquad, xnli, "

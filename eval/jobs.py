@@ -5,7 +5,7 @@ What is computed together is decided by `engine`; what has been computed already
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,7 +21,7 @@ from .tasks import Answer, Example, Kind, Task, task_of
 from .tasks.perplexity import DEFAULT_CORPUS
 from .templates import Templates, find_templates
 
-_SHOWN = ("question", "hypothesis", "text")  # the first of these fields is what a reader wants to see
+_SHOWN = ("question", "hypothesis", "premise", "text")  # the first of these fields is what a reader wants to see
 _SHOWN_LENGTH = 200
 _DIGITS = 16  # of a digest in hexadecimal: there is one for each language and part
 
@@ -43,6 +43,7 @@ class Job:
         templates: None for a perplexity.
         choices: the token of every choice; none unless the task is one of choices.
         corpus: of a perplexity, by the name that a profile knows it by; None of other tasks.
+        said: what a user should know of how the examples were read.
         built: the prompts of a language, once they have been asked for.
     """
 
@@ -54,13 +55,15 @@ class Job:
     choices: tuple[int, ...]
     batch_size: int
     corpus: str | None = None
+    said: tuple[str, ...] = ()
     built: dict[str, list[Prompt]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, name: str, options: RunOptions, checkpoint: Checkpoint) -> Self:
         """Raises InputError: data, template or tokenizer cannot be used for the task."""
         task = task_of(name)
-        examples = task.load(options.languages, options.source)
+        said: list[str] = []
+        examples = task.load(options.languages, replace(options.source, say=said.append))
         templates = find_templates(task.template, options.templates) if task.template else None
         tokenizer, chat = checkpoint.tokenizer, options.chat_template
         room = int(checkpoint.config.max_position_embeddings) - task.max_new_tokens
@@ -70,7 +73,7 @@ class Job:
         if task.kind is Kind.PERPLEXITY:
             named = options.corpus or DEFAULT_CORPUS
             corpus = Path(named).name if Path(named).is_file() else named
-        return cls(task, examples, templates, checkpoint, builder, choices, options.batch_size, corpus)
+        return cls(task, examples, templates, checkpoint, builder, choices, options.batch_size, corpus, tuple(said))
 
     @property
     def languages(self) -> list[str]:
@@ -107,7 +110,11 @@ class Job:
         return self.built[language]
 
     def remarks(self) -> Iterator[str]:
-        """What the maximum length takes from prompts. Raises InputError: as `prompts`."""
+        """What was said of the examples, and what the maximum length takes from prompts.
+
+        Raises InputError: as `prompts`.
+        """
+        yield from self.said
         if self.task.cut is None:
             return
         cut = {language: sum(prompt.cut > 0 for prompt in self.prompts(language)) for language in self.languages}

@@ -19,7 +19,8 @@ class RunOptions:
         out: the run's folder.
         tasks: names, each once.
         languages: of the examples, the same for every task; None is all that the data has.
-        samples: the first rows of every language; None is all.
+        samples: the first rows of every language after those that are skipped; None is all.
+        skip: rows of every language that are left out before them, because something was learned from them.
         data_dir: folder with the published files; None is the Hub.
         corpus: of a perplexity, as the converter takes it; None is the built-in one.
         templates: a file or folder in place of the default templates.
@@ -35,6 +36,7 @@ class RunOptions:
     tasks: tuple[str, ...]
     languages: tuple[str, ...] | None = None
     samples: int | None = None
+    skip: int = 0
     data_dir: Path | None = None
     corpus: str | None = None
     templates: Path | None = None
@@ -64,4 +66,4 @@ class RunOptions:
 
     @property
     def source(self) -> ExampleSource:
-        return ExampleSource(self.data_dir, self.corpus, self.samples)
+        return ExampleSource(self.data_dir, self.corpus, self.samples, self.skip)

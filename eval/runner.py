@@ -93,6 +93,7 @@ class Plan:
                 "versions": {"clas-models": __version__, **{name: version(name) for name in _LIBRARIES}},
                 "profiled": {each.task: dict(each.counts) for each in self.profiled if any(each.counts.values())},
                 **({"parts": list(parts)} if parts else {}),
+                **({"skip": options.skip} if options.skip else {}),
             },
         )
 

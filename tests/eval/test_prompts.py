@@ -183,7 +183,7 @@ def test_a_passage_is_cut_but_no_answer(chat: PreTrainedTokenizerFast) -> None:
     text = chat.decode(prompt.ids)
     assert len(prompt.ids) == 512
     assert text.count("p" * (600 - prompt.cut)) == 1
-    assert "q" * 20 + "\nA. answer a\nB. answer b\nC. answer c\nD. answer d\n" in text
+    assert "q" * 20 + "\nA: answer a\nB: answer b\nC: answer c\nD: answer d\n" in text
 
 
 def test_prompts_that_cannot_be_cut_enough(chat: PreTrainedTokenizerFast) -> None:

@@ -256,6 +256,21 @@ def test_more_samples_leave_those_that_are_done(
     assert contents(run) == before
 
 
+def test_rows_that_are_skipped_make_another_run(arguments: list[object], evaluation: Any, tmp_path: Path) -> None:
+    run = [*arguments, "--methods", "base,clas", "--out", tmp_path / "run"]
+    evaluation.made(*run, "--skip", 3, "--samples", 4)
+    assert RunFolder.open(tmp_path / "run").settings.other["skip"] == 3
+    assert {record.key for record in records(tmp_path / "run", "xnli", "clas", "de")} == {"4", "5", "6", "7"}
+    before = contents(tmp_path / "run")
+    for other in ([], ["--skip", 4]):
+        assert "skip 3, now" in evaluation.refused(*run, *other, "--samples", 4)
+    assert contents(tmp_path / "run") == before
+    evaluation.made(*run, "--skip", 3, "--samples", 6)  # more samples after the same ones
+    for name, content in before.items():
+        assert name == "run.json" or contents(tmp_path / "run")[name].startswith(content)
+    assert {record.key for record in records(tmp_path / "run", "xnli", "clas", "de")} == set("456789")
+
+
 def test_what_a_method_has_more_than_a_new_one_is_not_computed_again(
     arguments: list[object], evaluation: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
