@@ -109,6 +109,10 @@ class Job:
             self.built[language] = [self.builder.build(example, language) for example in self.examples[language]]
         return self.built[language]
 
+    def told(self, example: Example) -> list[str]:
+        """The texts of an example that are its own; those of choices may be in many."""
+        return [text for name, text in example.fields.items() if name not in self.task.choice_fields]
+
     def remarks(self) -> Iterator[str]:
         """What was said of the examples, and what the maximum length takes from prompts.
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from ..run_folder import CLAS
+from ..run_folder import STEERING
 from ..statistics import Interval, share_interval, smallest_visible
 from ..tasks import TASKS
 from .collect import TaskResults
@@ -129,7 +129,7 @@ def _plain(comparison: Comparison, method: str, language: str) -> Finding:
     told = _told(task, language, cell)
     gain = cell.interval.times(task.scale.sign)
     if _is_off(task.parameters(method), language):
-        return replace(told, call=Call.LEAVE, reason="alpha is 0 there, which is the base model")
+        return replace(told, call=Call.LEAVE, reason="its strength is 0 there, which is the base model")
     if gain.high < 0:
         return replace(told, call=Call.LEAVE, reason="it loses")
     if reason := uninformative(task, method, language, cell, gains=cell.significant):
@@ -207,10 +207,13 @@ def _room_for_a_gain(task: TaskResults, told: Finding, gains: Iterable[Interval]
 
 def _is_off(parameters: Mapping[str, object], language: str) -> bool:
     """Whether this kind of steering does nothing in a language, by its strengths."""
-    alpha = parameters.get("alpha")
-    if isinstance(alpha, Mapping):
-        alpha = alpha.get(language, alpha.get("default"))
-    return parameters.get("kind") == CLAS and alpha == 0 and not parameters.get("vector_strength")
+
+    def strength(name: str) -> object:
+        value = parameters.get(name)
+        return value.get(language, value.get("default")) if isinstance(value, Mapping) else value
+
+    known = [strength(name) for name in ("alpha", "vector_strength") if name in parameters]
+    return parameters.get("kind") in STEERING and not any(value != 0 for value in known)
 
 
 def uninformative(task: TaskResults, method: str, language: str, cell: Difference, *, gains: bool = False) -> str:

@@ -171,11 +171,12 @@ def test_a_run_of_a_checkpoint_that_steers_nothing_says_so(
     arguments: list[object], evaluation: Any, tmp_path: Path
 ) -> None:
     said = (
-        "clas: alpha is 0 in every language, so it is base; give others with --alpha, or in its name, as clas:alpha=1"
+        "clas: its strengths are 0 in every language, so it is base; give others in its name, as clas:alpha=1 or "
+        "vectors:strength=2"
     )
     fewer = [*arguments, "--samples", 2, "--methods", "base,clas"]
     assert said in evaluation.made(*fewer, "--alpha", 0, "--out", tmp_path / "none").err
-    assert "alpha is 0" not in evaluation.made(*fewer, "--alpha", "de=1,default=0", "--out", tmp_path / "one").err
+    assert "strengths are 0" not in evaluation.made(*fewer, "--alpha", "de=1,default=0", "--out", tmp_path / "one").err
 
 
 # ---- going on
