@@ -35,7 +35,7 @@ from .table import (
     plain,
     score,
 )  # fmt: skip
-from .tuning import Tuned
+from .tuning import TUNED, Tuned
 from .words import listed, made_with, numbers
 
 UNDECIDED = "tune has not decided yet; start it again with the same --out"
@@ -196,7 +196,7 @@ def _evidence(task: TaskResults, comparison: Comparison | None, tuning: tuple[Tu
     if task.settings.command != "tune":
         return [Evidence(task, f"best of {len(steering)}", strengths, tuple(grid_findings(comparison)))]
     decided = without_numbers(task, UNDECIDED) if tuning is None else tune_findings(comparison, tuning)
-    return [Evidence(task, "tuned alphas", strengths, tuple(decided))]
+    return [Evidence(task, TUNED[tuning[0].field if tuning else "alpha"], strengths, tuple(decided))]
 
 
 def tried_strengths(task: TaskResults) -> str:
