@@ -73,7 +73,7 @@ def _logits(
         state = decoder.lower_pack(pack)
         for place, condition in enumerate(distinct.conditions):
             with in_force(decoder, condition):
-                hidden = decoder.upper(state, condition["language"], decoder.prompt_positions(pack))
+                hidden = decoder.upper(state, condition["language"], decoder.positions(pack))
             last = hidden[0, pack.last.to(hidden.device)]
             logits[place, list(pack.rows)] = decoder.head(last, tokens).float().cpu()
     return logits
