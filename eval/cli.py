@@ -142,6 +142,8 @@ def _add_data(add: Add) -> None:
     add("--data-dir", type=user_path, metavar="DIR", help="folder with the published files (default: from the Hub)")
     add("--corpus", type=path_or_name, metavar="SOURCE", help="of perplexity: builtin (default), xquad, xnli, "
         "FILE.jsonl or a Hub data set")  # fmt: skip
+    add("--scoring", default="letter", metavar="NAME", help="of choices: letter (default), the logits of their "
+        "letters, or continuation, the mean log-likelihood a token of their texts after the prompt")  # fmt: skip
     add("--templates", type=user_path, metavar="PATH", help="a file or a folder in place of the default templates")
     add("--no-chat-template", dest="chat_template", action="store_false", help="prompts without the tokenizer's chat "
         "template")  # fmt: skip

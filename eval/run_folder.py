@@ -47,7 +47,8 @@ class Record:
         tokens: tokens of the prompt; of the text for a perplexity.
         bytes: bytes of the text in UTF-8, for a perplexity; 0 otherwise.
         choice_scores: of a choice, what its choices were ranked by, the largest first: the natural logarithm of each
-            one's probability, as the task's scoring has it; empty for other tasks, and in older runs.
+            one's probability, as the task's scoring has it (of the likelihood of a text, the mean over its tokens);
+            empty for other tasks, and in older runs.
     """
 
     key: str
@@ -84,7 +85,8 @@ class Settings:
             be by language, and "as" is the language that the method acts as for, where that is not the examples'.
         samples: examples a language, None for all.
         other: everything else, such as the template's digest, precision, maximum length and versions; "parts" are the
-            numbers of samples that the run had before it was given more, where it was.
+            numbers of samples that the run had before it was given more, where it was; "skip" and "scoring" are there
+            where they are not the default.
     """
 
     command: str

@@ -28,6 +28,7 @@ from .run_folder import BASE, CLAS, STEERING, VECTORS, Record, RunFolder, Settin
 from .run_options import RunOptions
 from .score_scale import Tally
 from .tasks import Example
+from .tasks.task import LETTER
 
 _LIBRARIES = ("torch", "transformers", "tokenizers")
 _Asked: TypeAlias = Sequence[tuple[Example, Prompt]]
@@ -98,6 +99,7 @@ class Plan:
                 "profiled": {each.task: dict(each.counts) for each in self.profiled if any(each.counts.values())},
                 **({"parts": list(parts)} if parts else {}),
                 **({"skip": options.skip} if options.skip else {}),
+                **({"scoring": options.scoring} if options.scoring != LETTER else {}),
             },
         )
 

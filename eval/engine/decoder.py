@@ -99,17 +99,26 @@ class SplitDecoder:
         """Raises TypeError or ValueError: `language` is not a language code; a plain model does not ask for it."""
         return language_id(language, self.config.languages) if self.is_steered else 0
 
-    def packs(self, prompts: Sequence[Sequence[int]]) -> list[Pack]:
-        """The prompts of a batch, packed; each has its last token alone where vectors act on that token."""
-        return pack_prompts(prompts, own_ends=self.vector_positions != ALL)
+    def packs(self, texts: Sequence[Sequence[int]], prompt_lengths: Sequence[int] | None = None) -> list[Pack]:
+        """The texts of a batch, packed, with the tokens that vectors act on.
 
-    def prompt_positions(self, pack: Pack) -> Tensor | None:
-        """bool `[1, tokens]`: the tokens of prompts that vectors act on; None are all."""
+        Args:
+            texts: token ids of prompts, or of prompts and what follows them.
+            prompt_lengths: of each text, how many of its tokens are the prompt; all of them if not given.
+        """
         if self.vector_positions == ALL:
-            return None
-        positions = torch.zeros(1, len(pack.ids), dtype=torch.bool)
-        positions[0, pack.last] = True
-        return positions.to(self.device)
+            return pack_prompts(texts)
+        ends = [len(text) - 1 for text in texts] if prompt_lengths is None else [end - 1 for end in prompt_lengths]
+        after = self.vector_positions == GENERATED
+        acting = [
+            [place == end or (after and place > end) for place in range(len(text))]
+            for text, end in zip(texts, ends, strict=True)
+        ]
+        return pack_prompts(texts, acting=acting)
+
+    def positions(self, pack: Pack) -> Tensor | None:
+        """bool `[1, tokens]`: the tokens of a pack that vectors act on; None are all."""
+        return None if pack.acting is None else pack.acting[None].to(self.device)
 
     def step_positions(self, rows: int) -> Tensor | None:
         """bool `[rows, 1]`: whether vectors act on a token that was generated; None is everywhere."""

@@ -107,7 +107,7 @@ def _continuations(
     """The new tokens of every prompt under the strengths in force, in the order of the packs."""
     branches = [state.branch() for state in states]
     ends = [
-        decoder.upper(branch, language, decoder.prompt_positions(pack))[0, pack.last.to(decoder.device)]
+        decoder.upper(branch, language, decoder.positions(pack))[0, pack.last.to(decoder.device)]
         for branch, pack in zip(branches, packs, strict=True)
     ]
     upper = [layout.gather(branches, layer) for layer in range(len(lower), len(decoder.layers))]

@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from clas_models.errors import InputError
 from clas_models.modeling.positions import ALL
@@ -18,10 +16,8 @@ from clas_models.modeling.positions import ALL
 from .batches import plan_batches
 from .conditions import AS_IT_IS, Condition, DistinctConditions, advanced, in_force
 from .decoder import SplitDecoder
-from .packing import Pack, pack_prompts
-
-LOGITS_BYTES = 64 * 2**20
-COPIES = 3  # the logits as the head gives them, in float32, and their logarithms of probabilities
+from .packing import pack_prompts
+from .token_nats import token_nats
 
 
 def negative_log_likelihood(
@@ -73,24 +69,7 @@ def _sums(decoder: SplitDecoder, texts: Sequence[Sequence[int]], distinct: Disti
             state = advanced(decoder, state, distinct, place)
             with in_force(decoder, condition):
                 hidden = decoder.upper(state, condition["language"])[0]
-            nats = _token_nats(decoder, hidden, pack)
+            nats = token_nats(decoder, hidden, pack, [1] * len(pack.paths))
             for row, path in zip(pack.rows, pack.paths, strict=True):
                 sums[place][row] = float(nats[path[1:]].sum())
     return sums
-
-
-def _token_nats(decoder: SplitDecoder, hidden: Tensor, pack: Pack) -> Tensor:
-    """-log p of every token of a pack after those before it in its text, float64 `[tokens]` on the CPU.
-
-    A text's first token has no such value, and its place holds 0.
-    """
-    before = torch.full_like(pack.ids, -1)
-    for path in pack.paths:
-        before[path[1:]] = path[:-1]
-    nats = torch.zeros(len(pack.ids), dtype=torch.float64)
-    bytes_a_token = COPIES * 4 * decoder.config.vocab_size
-    for places in (before >= 0).nonzero()[:, 0].split(max(LOGITS_BYTES // bytes_a_token, 1)):
-        logits = decoder.head(hidden[before[places].to(hidden.device)]).float()
-        losses = F.cross_entropy(logits, pack.ids[places].to(logits.device), reduction="none")
-        nats[places] = losses.double().cpu()
-    return nats

@@ -22,7 +22,7 @@ ROWS = 256  # tokens that run together: what they would pay to each other is mas
 def at_ends(decoder: SplitDecoder, pack: Pack, distinct: DistinctConditions) -> Iterator[tuple[int, Tensor]]:
     """For every condition its place, and the last hidden states `[prompts, hidden]` of the prompts of a pack.
 
-    The pack has the last token of every prompt alone (`pack_prompts(own_ends=True)`).
+    In the pack, a prompt's last token is no other prompt's token that vectors do not act on (`SplitDecoder.packs`).
     """
     state = decoder.lower_pack(pack, DynamicCache())
     ends: dict[int, Tensor] = {}

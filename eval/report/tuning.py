@@ -132,8 +132,8 @@ def tuning_table(task: TaskResults, tuning: tuple[Tuned, ...]) -> Table:
         body=tuple(_cells(task, each) for each in tuning),
         notes=(
             f"{AXES[field]} is chosen on one half of the examples and kept only where the gain's interval excludes "
-            "zero, else it is 0; base, tuned and gain are of the other half, which had no part in the choice. A gain is "
-            "positive where it is for the better.",
+            "zero, else it is 0; base, tuned and gain are of the other half, which had no part in the choice. A gain "
+            "is positive where it is for the better.",
         ),
         data=tuple(map(_data, tuning)),
         summary={f"gain there, by {field.replace('_', ' ')}": {each.language: _candidates(each) for each in tuning}},

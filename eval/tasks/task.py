@@ -22,10 +22,16 @@ from ..score_scale import ScoreScale, scale_of
 Answer: TypeAlias = int | str | float
 
 
+# How choices are ranked: by the logits of their letters, or by the likelihood of their own texts.
+LETTER, CONTINUATION = "letter", "continuation"
+SCORINGS = (LETTER, CONTINUATION)
+
+
 class Kind(Enum):
     """How a task asks a model.
 
-    CHOICE: one forward pass; the logits of the choices' tokens at the last position, the largest wins.
+    CHOICE: one forward pass; the logits of the choices' tokens at the last position, the largest wins; or, with the
+        scoring `CONTINUATION`, the mean log p a token of the choices' texts after the prompt.
     GENERATION: greedy decoding of at most `max_new_tokens` tokens.
     PERPLEXITY: one forward pass; the negative log-likelihood of the text's own tokens.
     """
