@@ -128,13 +128,10 @@ class Job:
         if self.task.kind is Kind.CHOICE:
             for batch, logits in choose(model, rows, self.choices, language, **plan):
                 scores = logits.double().log_softmax(-1).tolist()
-                yield (
-                    batch,
-                    [
-                        [Reply(answer, rounded(row)) for answer, row in zip(*given, strict=True)]
-                        for given in zip(logits.argmax(-1).tolist(), scores, strict=True)
-                    ],
-                )
+                yield batch, [
+                    [Reply(answer, rounded(row)) for answer, row in zip(*given, strict=True)]
+                    for given in zip(logits.argmax(-1).tolist(), scores, strict=True)
+                ]
         elif self.task.kind is Kind.GENERATION:
             limits = (self.task.max_new_tokens, self.checkpoint.eos_token_ids)
             for batch, tokens in generate(model, rows, language, *limits, **plan):

@@ -56,7 +56,7 @@ class DotChart:
 
 @dataclass(frozen=True)
 class HeatMap:
-    """Differences to the base, `[rows][columns]`; None where there is none."""
+    """Differences to the base, or values that are shown as they are, `[rows][columns]`; None where there is none."""
 
     name: str
     title: str
@@ -67,6 +67,7 @@ class HeatMap:
     unit: str
     decimals: int
     higher_is_better: bool
+    differences: bool = True
 
 
 Chart: TypeAlias = LineChart | DotChart | HeatMap

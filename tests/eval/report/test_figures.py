@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from eval.report.charts import DotChart, HeatMap, Line, LineChart
-from eval.report.figures import draw, heat_limit, save_chart, signed
+from eval.report.figures import draw, heat_ends, heat_text, save_chart
 from eval.score_scale import scale_of
 from eval.statistics import Interval
 
@@ -74,8 +74,16 @@ def test_no_label_covers_another():
 def test_the_heat_map_is_centred_at_no_difference():
     image = draw(HEAT).axes[0].get_images()[0]
     assert image.get_clim() == (-3.0, 3.0)
-    assert heat_limit(HeatMap("x", "", "", ("a",), ("b",), ((None,),), "", 1, higher_is_better=True)) == 1.0
-    assert [signed(value, 1) for value in (2.0, -0.04, -1.0)] == ["+2.0", "0", "-1.0"]
+    assert heat_ends(replace(HEAT, values=((None, None), (None, None)))) == (-1.0, 1.0)
+    assert [heat_text(HEAT, value) for value in (2.0, -0.04, -1.0)] == ["+2.0", "0", "-1.0"]
+
+
+def test_a_heat_map_of_shares_uses_all_colours():
+    shares = replace(HEAT, values=((0.3, None), (0.7, 0.4)), differences=False)
+    assert draw(shares).axes[0].get_images()[0].get_clim() == (0.3, 0.7)
+    for alone in (((0.5, 0.5), (0.5, 0.5)), ((None, None), (None, None))):
+        low, high = heat_ends(replace(shares, values=alone))
+        assert low < high
 
 
 def test_the_name_of_the_colours_fits_beside_the_smallest_heat_map():
