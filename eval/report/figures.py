@@ -196,30 +196,28 @@ def _(chart: HeatMap) -> Figure:
 
 
 def heat_ends(chart: HeatMap) -> tuple[float, float]:
-    """The values of the first and the last colour: of differences equally far from 0, else the smallest and largest."""
-    known = [value for row in chart.values for value in row if value is not None]
-    if chart.differences:
-        limit = max(map(abs, known), default=0.0) or 1.0
-        return -limit, limit
-    low, high = min(known, default=0.0), max(known, default=1.0)
-    return (low, high) if low < high else (low - 0.5, high + 0.5)
+    """The values of the first and the last colour: of differences equally far from 0."""
+    if chart.ends:
+        return chart.ends
+    limit = max((abs(value) for row in chart.values for value in row if value is not None), default=0.0) or 1.0
+    return -limit, limit
 
 
 def heat_colours(chart: HeatMap) -> str:
     """The name of the colours, which matplotlib knows."""
-    if not chart.differences:
+    if chart.ends:
         return "YlGnBu" if chart.higher_is_better else "YlOrBr"
     return "PuOr" if chart.higher_is_better else "PuOr_r"
 
 
 def is_dark(chart: HeatMap, share: float) -> bool:
     """Whether letters must be white on the colour that stands at this share of the way from the first to the last."""
-    return abs(2 * share - 1) > _COLOURED if chart.differences else share > _COLOURED
+    return share > _COLOURED if chart.ends else abs(2 * share - 1) > _COLOURED
 
 
 def heat_text(chart: HeatMap, value: float) -> str:
     """Of differences with the sign; one that rounds to nothing is 0."""
-    if not chart.differences:
+    if chart.ends:
         return f"{round(value, chart.decimals) + 0.0:.{chart.decimals}f}"
     rounded = round(value, chart.decimals)
     return f"{rounded:+.{chart.decimals}f}" if rounded else "0"

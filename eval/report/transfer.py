@@ -47,31 +47,45 @@ def transfer_part(task: TaskResults) -> TransferPart:
     if task.is_grid:
         return TransferPart(details=(table, *details))
     found = differences(task)
-    if not found:
-        return TransferPart((table,), (pair_maps(task, methods),), tuple(details))
-    shown = (table, differences_table(task, found))
-    return TransferPart(shown, (pair_maps(task, methods),), (by_language_table(task, found), *details))
+    maps = pair_maps(task, methods)
+    return TransferPart(
+        tables=(table, *([differences_table(task, found)] if found else [])),
+        choices=(maps,) if maps.charts else (),
+        details=(*([by_language_table(task, found)] if found else []), *details),
+    )
 
 
 def pair_maps(task: TaskResults, methods: Sequence[MethodTransfer]) -> Choice:
-    """Figure 1: positive transfer of every pair, and consistency; related languages stand together."""
+    """Figure 1: positive transfer of every pair, and consistency; related languages stand together.
+
+    Maps of one quantity have the same colours, so that methods can be compared.
+    """
     found: dict[str, Chart] = {}
     for relation, title in (("positive", "positive transfer"), ("consistency", "consistency")):
+        known = np.concatenate([each.measures.pairs(relation).ravel() for each in methods])
+        known = known[~np.isnan(known)]
+        if not known.size:
+            continue
+        low, high = float(known.min()), float(known.max())
+        ends = (low, high) if low < high else (low - 0.5, high + 0.5)
         for place, each in enumerate(methods, start=1):
-            if relation == "consistency" and each.answers.ranks is None:
-                continue
             order = by_script_and_family(each.answers.languages)
             values = each.measures.of(order).pairs(relation)[0]
             found[f"{title}, {each.name}"] = HeatMap(
                 name=slug(task.run, task.task, relation, place, folder_of(each.name)),
                 title=f"{heading(task)}: {title}, {each.name}",
                 x_label="from ↓ to →" if relation == "positive" else "",
-                rows=tuple(f"{code} · {', '.join(script_and_family(code))}" for code in order),
+                rows=tuple(_row(each, code) for code in order),
                 columns=order,
                 values=tuple(tuple(None if np.isnan(value) else float(value) for value in row) for row in values),
                 unit=title,
                 decimals=2,
                 higher_is_better=True,
-                differences=False,
+                ends=ends,
             )
-    return Choice(slug(task.run, task.task, "pairs"), found, next(iter(found)))
+    return Choice(slug(task.run, task.task, "pairs"), found, next(iter(found), ""))
+
+
+def _row(each: MethodTransfer, code: str) -> str:
+    near = f" ({each.near[code]})" if code in each.near else ""
+    return f"{code} · {', '.join(script_and_family(code))}{near}"

@@ -63,35 +63,35 @@ def _notes(task: TaskResults, methods: Sequence[MethodTransfer]) -> Iterator[str
     )
     if task.anchor not in task.languages:
         yield f"{task.anchor}, the anchor, has no predictions here, so there is nothing from, to or with it."
+    told: dict[str, list[str]] = {}  # what is said of several methods is said once
     for each in methods:
-        answers = each.answers
-        lacking = [code for code in task.languages if code not in answers.languages]
-        if lacking:
-            yield f"{each.name} has no predictions in {', '.join(lacking)}: its means are about other languages."
-        if answers.missing:
-            yield f"{each.name}: {answers.missing} questions are not there in all its languages, and do not count."
-        if answers.unlike:
-            yield (
-                f"{each.name}: {answers.unlike} questions have another right answer, or another number of choices, in "
-                "some language, and do not count."
-            )
-        if answers.ranks is None:
-            yield (
-                f"{each.name} has no consistency: its predictions do not say how likely each choice was, as those of "
-                "older runs."
-            )
-        for kind in dict.fromkeys(each.near.values()):
-            codes = [code for code, found in each.near.items() if found == kind]
-            chance = f"{100 * (answers.chance or 0):.3g} %"
-            without = f"; the row “{each.name}, above chance” leaves them out"
-            yield f"{each.name} is {kind} ({chance}) in {listed(codes, answers.languages)}{without}."
-        for name in RELATIONS if answers.ranks is not None else RELATIONS[1:]:
-            if undefined := each.measures.undefined(name):
-                pairs = len(answers.languages) * (len(answers.languages) - 1)
-                yield (
-                    f"{each.name}: {title_of(name)} is undefined for {undefined} of {pairs} pairs, which its mean "
-                    "leaves out."
-                )
+        for note in _method_notes(task, each):
+            told.setdefault(note, []).append(each.name)
+    yield from (f"{', '.join(names)}: {note}" for note, names in told.items())
+    if any(each.near for each in methods):
+        yield "Rows “above chance” leave out the languages that are not surely better than guessing."
+
+
+def _method_notes(task: TaskResults, each: MethodTransfer) -> Iterator[str]:
+    answers = each.answers
+    if lacking := [code for code in task.languages if code not in answers.languages]:
+        yield f"no predictions in {', '.join(lacking)}, so the means are about fewer languages."
+    if answers.missing:
+        yield f"{answers.missing} questions are not there in all languages, and do not count."
+    if answers.unlike:
+        yield (
+            f"{answers.unlike} questions have another right answer, or another number of choices, in some language, "
+            "and do not count."
+        )
+    if answers.ranks is None:
+        yield "no consistency, because the predictions do not say how likely each choice was; older runs do not."
+    for kind in dict.fromkeys(each.near.values()):
+        codes = [code for code, found in each.near.items() if found == kind]
+        yield f"{kind} ({100 * (answers.chance or 0):.3g} %) in {listed(codes, answers.languages)}."
+    for name in RELATIONS if answers.ranks is not None else RELATIONS[1:]:
+        if undefined := each.measures.undefined(name):
+            pairs = len(answers.languages) * (len(answers.languages) - 1)
+            yield f"{title_of(name)} is undefined for {undefined} of {pairs} pairs, which the mean leaves out."
 
 
 def languages_table(task: TaskResults, methods: Sequence[MethodTransfer]) -> Table:

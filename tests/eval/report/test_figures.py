@@ -78,12 +78,10 @@ def test_the_heat_map_is_centred_at_no_difference():
     assert [heat_text(HEAT, value) for value in (2.0, -0.04, -1.0)] == ["+2.0", "0", "-1.0"]
 
 
-def test_a_heat_map_of_shares_uses_all_colours():
-    shares = replace(HEAT, values=((0.3, None), (0.7, 0.4)), differences=False)
-    assert draw(shares).axes[0].get_images()[0].get_clim() == (0.3, 0.7)
-    for alone in (((0.5, 0.5), (0.5, 0.5)), ((None, None), (None, None))):
-        low, high = heat_ends(replace(shares, values=alone))
-        assert low < high
+def test_a_heat_map_of_values_has_the_colours_that_it_is_told():
+    image = draw(replace(HEAT, values=((0.3, None), (0.7, 0.4)), ends=(0.0, 1.0))).axes[0].get_images()[0]
+    assert image.get_clim() == (0.0, 1.0)
+    assert image.get_cmap().name != draw(HEAT).axes[0].get_images()[0].get_cmap().name
 
 
 def test_the_name_of_the_colours_fits_beside_the_smallest_heat_map():

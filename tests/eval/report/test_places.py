@@ -70,9 +70,9 @@ def test_a_heat_map_has_a_cell_for_every_value():
     assert found.rows[1][1][0][2] == "#fff"  # white letters on the strongest colour
 
 
-def test_a_heat_map_of_shares_goes_from_the_smallest_to_the_largest_without_signs():
+def test_a_heat_map_of_values_goes_from_end_to_end_without_signs():
     values = ((0.25, None), (0.5, 1.0))
-    found = heat(HeatMap("x", "", "", ("de", "en"), ("de", "en"), values, "", 2, True, differences=False))
+    found = heat(HeatMap("x", "", "", ("de", "en"), ("de", "en"), values, "", 2, True, (0.25, 1.0)))
     assert [[text for text, *_ in cells] for _, cells in found.rows] == [["0.25", "–"], ["0.50", "1.00"]]
     assert found.ends == ("0.25", "1.00")
     assert (found.rows[0][1][0][1], found.rows[1][1][1][1]) == (found.scale[0], found.scale[-1])
