@@ -19,7 +19,6 @@ from ..modeling.family import Family
 from ..modeling.language_detector import LanguageDetector
 from ..modeling.masks import check_masks
 from ..modeling.tensor_names import DETECTOR_PREFIX, MASKS, mask_name, vectors_name
-from ..modeling.vectors import check_vectors
 from ..modeling.version import VERSION
 from ..profiling.language_vectors import LanguageVectors
 from ..profiling.neuron_profile import NeuronProfile
@@ -55,12 +54,7 @@ class SteeredCheckpoint:
                 check_masks(layer, *pair, self.source.num_neurons)
             except ValueError as error:
                 raise InputError(str(error)) from error
-        config = self.source.family.config.from_dict(steered_config(self.source, self.fields))
-        for layer, table in self.vectors.items():
-            try:
-                check_vectors(layer, table, config)
-            except ValueError as error:
-                raise InputError(str(error)) from error
+        steered_config(self.source, self.fields)
 
     def added_tensors(self) -> dict[str, Tensor]:
         """What steering adds, under the names that it has in the checkpoint."""

@@ -81,7 +81,7 @@ def plan_vectors(
     Args:
         data: from `vector_step.py`.
 
-    Raises InputError: an option cannot be used, or none of the languages has one of the vectors that the user named.
+    Raises InputError: an option cannot be used.
     """
     anchor = options.anchor_among(languages)
     kept = options.vectors is None and source.has_vectors
@@ -91,19 +91,17 @@ def plan_vectors(
         without = [] if data is None else data.without(languages)
         return ChosenVectors(layers, tables, {**fields, "vector_layers": list(tables)}, data, without)
     if data is None or matching(anchor, [data.anchor]) is None or len(data.without(languages)) == len(languages) - 1:
-        if options.vectors is not None and data is not None:
-            raise InputError(
-                f"--vectors {options.vectors}: vectors of {', '.join(data.languages)}, and the checkpoint has "
-                f"{', '.join(languages)}; none of these has one"
-            )
         if options.says_how_vectors_act or options.vectors is not None:
             raise InputError(f"{source.name}: has no vectors for these languages; {_GIVE}")
         return None
     spec = options.vector_layers or (format_layers(source.config.vector_layers) if kept else AUTO)
     layers = choose_vector_layers(data, spec)
+    tables = data.tables(layers.layers, languages)
+    if large := [layer for layer, table in tables.items() if not bool(table.isfinite().all())]:
+        raise InputError(f"layer {large[0]}: vectors that are too large for float32; measure them again")
     return ChosenVectors(
         layers,
-        data.tables(layers.layers, languages),
+        tables,
         {**fields, "vector_layers": list(layers.layers)},
         data,
         data.without(languages),
@@ -114,7 +112,8 @@ def plan_vectors(
 def early_fields(options: ConversionOptions, source: Source, opened: object, others: Sequence[str]) -> dict[str, Any]:
     """What can be checked of the fields before anything is measured; `opened` as `open_vectors` gives it.
 
-    Raises InputError: layers that cannot be meant, or an option for vectors where there are none.
+    Raises InputError: layers that cannot be meant, an option for vectors where there are none, or vectors of the user's
+    and none of the languages has one.
     """
     if opened is None and options.vector_layers is not None and source.has_vectors:
         raise InputError(f"{source.name}: carries no {VECTORS_NAME}, so other layers need --vectors")
@@ -128,6 +127,11 @@ def early_fields(options: ConversionOptions, source: Source, opened: object, oth
         fields["vector_layers"] = list(parse_layers(spec, source.num_layers, "vector layers"))
         if data is not None:
             choose_vector_layers(data, spec)
+    if options.vectors is not None and data is not None and data.without(others) == list(others):
+        raise InputError(
+            f"--vectors {options.vectors}: vectors of {', '.join(data.languages)}, and the checkpoint has "
+            f"{', '.join(others)}; none of these has one"
+        )
     return fields
 
 

@@ -56,7 +56,10 @@ class DotChart:
 
 @dataclass(frozen=True)
 class HeatMap:
-    """Differences to the base, `[rows][columns]`; None where there is none."""
+    """Differences to the base, `[rows][columns]`; None where there is none.
+
+    Or, with `ends`, values that are shown as they are: those of the first and the last colour.
+    """
 
     name: str
     title: str
@@ -67,6 +70,7 @@ class HeatMap:
     unit: str
     decimals: int
     higher_is_better: bool
+    ends: tuple[float, float] | None = None
 
 
 Chart: TypeAlias = LineChart | DotChart | HeatMap

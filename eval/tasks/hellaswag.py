@@ -1,5 +1,7 @@
 """HellaSwag in several languages: which of four endings does a text have?
 
+The translation has no English; on the Hub that is the original, whose validation rows it translates.
+
 Sources: Zellers et al. 2019, HellaSwag; Lai et al. 2023, Okapi, for the translation.
 """
 
@@ -19,6 +21,7 @@ HELLASWAG_SET = Published(
     example="m_hellaswag_val.de.jsonl",
     folders=("hellaswag", "m_hellaswag"),
     gaps=True,
+    elsewhere={"en": ("Rowan/hellaswag", "default")},
 )
 _KEYS = ("source_id", "ind")  # several rows come from one source
 _ENDINGS = ("ending 0", "ending 1", "ending 2", "ending 3")

@@ -52,7 +52,8 @@ class Published:
         configs: what the name of a configuration with a language looks like.
         gaps: whether it is published with rows that are missing or broken in some languages: on the Hub, and in files
             that are JSON lists.
-        elsewhere: languages that are a configuration of another data set on the Hub: language -> its id, its name.
+        elsewhere: languages that are a configuration of another data set on the Hub, unless `repo` has them:
+            language -> its id, its name.
     """
 
     name: str

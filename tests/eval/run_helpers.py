@@ -128,6 +128,28 @@ def write_xquad(folder: Path, paragraphs: int, questions: int = 3, languages: Se
     return folder
 
 
+def write_choices(folder: Path, rows: int = 7, languages: Sequence[str] = LANGUAGES) -> Path:
+    """`mmmlu/m_mmlu_val.LANG.jsonl` and `xcopa/val.LANG.jsonl`, with choices of different lengths."""
+    for language in languages:
+        asked = [f"{_sentence(language, row)}?" for row in range(rows)]
+        options = [[f"{_sentence(language, row + place)} {place}" for place in range(4)] for row in range(rows)]
+        questions = [
+            {"id": f"s/val/{row}", "instruction": asked[row], "answer": "ABCD"[row % 4]}
+            | {f"option_{name}": text for name, text in zip("abcd", options[row], strict=True)}
+            for row in range(rows)
+        ]
+        pairs = [
+            {"idx": row, "premise": asked[row], "choice1": options[row][0], "choice2": options[row][1]}
+            | {"question": ("cause", "effect")[row % 2], "label": row % 2}
+            for row in range(rows)
+        ]
+        for name, found in (("mmmlu/m_mmlu_val", questions), ("xcopa/val", pairs)):
+            path = folder / f"{name}.{language}.jsonl"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(json.dumps(row) + "\n" for row in found), encoding="utf-8")
+    return folder
+
+
 def _question(language: str, paragraph: int, place: int) -> dict[str, Any]:
     asked = f"{_sentence(language, paragraph + place)}?"
     answers = [{"text": WORDS[language].split()[-1], "answer_start": 0}]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from run_helpers import (  # noqa: F401
     records,
     save_plain,
     steered_fixture,
-    write_xnli,
+    write_choices,
 )
 
 from eval.loading import open_checkpoint
@@ -33,19 +32,8 @@ ROWS = 7
 def source_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Questions with choices of different lengths, and a template of few tokens."""
     folder = tmp_path_factory.mktemp("choices")
-    for language in ("en", "de"):
-        rows = [
-            {
-                "id": str(key),
-                "instruction": f"{language} {'why ' * (key % 3)}{key}?",
-                **{f"option_{name}": f"{language} {name * (1 + key % 2)}{key}" for name in "abcd"},
-                "answer": "ABCD"[key % 4],
-            }
-            for key in range(ROWS)
-        ]
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        (folder / f"m_mmlu_val.{language}.jsonl").write_text(text, encoding="utf-8")
-    (folder / "question_choice.txt").write_text("{question} {a} {b} {c} {d}", encoding="utf-8")
+    write_choices(folder, ROWS, ("en", "de"))
+    (folder / "question_choice.txt").write_text("{question}|{a}|{b}|{c}|{d}", encoding="utf-8")
     return folder
 
 
