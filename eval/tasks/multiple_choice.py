@@ -47,7 +47,7 @@ def key_of(place: str, row: Mapping[str, Any], names: Sequence[str]) -> str:
 
     Raises InputError: it has none, and its number tells nothing, because rows may be missing.
     """
-    known = [str(row[name]) for name in names if row.get(name) is not None]
+    known = [str(row[name]) for name in names if row.get(name) not in (None, "")]
     if not known and NUMBER not in row:
         raise InputError(f"{place}: no {' and no '.join(names)}; download the file again")
     return "#".join(known) or str(row[NUMBER])
@@ -74,6 +74,7 @@ def question_of(
         EqualChoices: choices that are equal.
         InputError: a text that is missing or empty.
     """
+    join_text([str(key)], f"{place}, the row's id")
     columns = {**texts, **dict(zip(CHOICE_FIELDS, choices, strict=False))}
     fields = {name: join_text([row[column]], f"{place}, {column}") for name, column in columns.items()}
     bare = [fields[name].strip() for name in CHOICE_FIELDS[: len(choices)]]

@@ -99,6 +99,7 @@ def test_rows_with_equal_choices_are_left_out_everywhere(tmp_path: Path) -> None
         (row(1, option_b=3), "option_b: the text is int, not a string"),
         ({"id": "s/val/1", "answer": "A"}, "no instruction, option_a, option_b, option_c, option_d"),
         (["b"], "list in place of an object"),
+        ({**row(1), "id": "\ud800"}, "the row's id: the text holds a lone surrogate"),
         (row(1, "C"), "the answer in en is C, in de it is B"),
         (row(5), "the row (id s/val/5) is missing in de, while en has it"),
     ],
@@ -112,7 +113,9 @@ def test_bad_rows_are_named_by_file_and_line(tmp_path: Path, bad: Any, said: str
 
 
 def test_rows_without_ids_are_matched_by_their_number_where_none_is_missing(tmp_path: Path) -> None:
-    rows = [{name: value for name, value in row(key).items() if name != "id"} for key in range(3)]
+    rows: list[dict[str, Any]]
+    rows = [{name: value for name, value in row(key).items() if name != "id"} for key in range(2)]
+    rows.append({**row(2), "id": ""})
     write(tmp_path, "en", rows)
     write(tmp_path, "de", rows)
     assert [example.key for example in load(tmp_path)[0]["de"]] == ["1", "2", "3"]
