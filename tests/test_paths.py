@@ -23,6 +23,7 @@ from eval.cli import main as evaluate
 # Options that take text which is no path; a new option that takes text belongs here, or gets one of the two types.
 NO_PATHS = {
     *("languages", "anchor", "language", "alpha", "statistic", "bridge_layers", "dtype", "device", "format"),
+<<<<<<< HEAD
     *(
         "push_to_hub",
         "vector_layers",
@@ -36,6 +37,10 @@ NO_PATHS = {
         "batch_size",
     ),
     *("beta", "gamma", "threshold", "default_alpha"),
+=======
+    *("push_to_hub", "tasks", "task", "methods", "samples", "max_length", "batch_size"),
+    *("beta", "gamma", "threshold", "default_alpha", "skip", "scoring"),
+>>>>>>> tasks
 }
 PLACES = {"model", "checkpoint", "runs", "first", "second", "out", "data_dir", "profile", "corpus", "detector_corpus",
           "vectors"}  # fmt: skip

@@ -113,12 +113,14 @@ def load_questions(rows: Rows, read: Reader, task: str, source: ExampleSource) -
 def _whole(
     found: Mapping[str, list[Example]], faults: Sequence[InputError], task: str, source: ExampleSource, *, gaps: bool
 ) -> Mapping[str, list[Example]]:
-    """The examples without those that are left out."""
+    """The examples without those that are left out. Raises InputError: the first fault, where none is left."""
     equal = {fault.key for fault in faults if isinstance(fault, EqualChoices)}
     met = Counter(key for given in found.values() for key in {example.key for example in given})
     left_out = equal | {key for key, count in met.items() if count < len(found)} if gaps else equal
     if not left_out and not faults:
         return found
+    if faults and met.keys() <= left_out:
+        raise faults[0]
     first = f"; the first: {faults[0]}" if faults else ""
     source.say(
         f"{task}: of {len(equal | set(met)):,} rows {len(left_out):,} are left out in all languages, because in "
