@@ -6,10 +6,10 @@ calls them: the two halves together are that forward, bit for bit.  No hooks, no
 the model.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +27,9 @@ from .packing import Pack, pack_prompts
 FULL, SLIDING = "full_attention", "sliding_attention"
 MASKS = {FULL: create_causal_mask, SLIDING: create_sliding_window_causal_mask}
 SDPA, EAGER = "sdpa", "eager"
+
+Seen: TypeAlias = Callable[[int, Tensor], None]
+"""Told of every layer that runs: its index, and its output `[batch, tokens, hidden]`."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,7 @@ class SplitDecoder:
         attention_mask: Tensor | Mapping[str, Tensor] | None = None,
         cache: Cache | None = None,
         position_ids: Tensor | None = None,
+        seen: Seen | None = None,
     ) -> LowerState:
         """Run the embedding and the layers below the first steered one.
 
@@ -133,6 +137,7 @@ class SplitDecoder:
             cache: keys and values of what precedes the tokens; the lower layers add theirs to it.
             position_ids: int64 `[batch or 1, tokens]`; by default those that follow the cached tokens, as in the
                 model's forward.
+            seen: is shown what each layer gives.
         """
         hidden = self.decoder.embed_tokens(input_ids)
         if position_ids is None:
@@ -148,9 +153,11 @@ class SplitDecoder:
             }
         embeddings = self.decoder.rotary_emb(hidden, position_ids=position_ids)
         state = LowerState(hidden, position_ids, embeddings, masks, cache)
-        return replace(state, hidden=self._run(state, range(self.first_upper)))
+        return replace(state, hidden=self._run(state, range(self.first_upper), seen))
 
-    def upper(self, state: LowerState, language: str, positions: Tensor | None = None) -> Tensor:
+    def upper(
+        self, state: LowerState, language: str, positions: Tensor | None = None, seen: Seen | None = None
+    ) -> Tensor:
         """Run the rest of the layers and the final norm, with the strengths that are in force on the model.
 
         Adds to the upper layers of the state's cache, so that it is complete afterwards: with a cache, take a
@@ -159,6 +166,7 @@ class SplitDecoder:
         Args:
             language: the code of all rows' language; a plain model does not ask for it.
             positions: bool `[batch, tokens]`, the tokens that vectors act on; None are all.
+            seen: is shown what each layer gives.
 
         Returns:
             `[batch, tokens, hidden]`, what `model.model` returns as the last hidden state.
@@ -169,7 +177,7 @@ class SplitDecoder:
         if self.is_steered:
             ids = torch.full((len(state.hidden),), self.language_id(language), dtype=torch.long, device=self.device)
             steering = {"language_ids": ids, "positions": positions}
-        hidden = self._run(state, range(self.first_upper, len(self.layers)), **steering)
+        hidden = self._run(state, range(self.first_upper, len(self.layers)), seen, **steering)
         return self.decoder.norm(hidden)
 
     def head(self, hidden: Tensor, token_ids: Tensor | None = None) -> Tensor:
@@ -179,13 +187,13 @@ class SplitDecoder:
         weight, bias = self.model.lm_head.weight, self.model.lm_head.bias
         return F.linear(hidden, weight[token_ids], None if bias is None else bias[token_ids])
 
-    def lower_pack(self, pack: Pack, cache: Cache | None = None) -> LowerState:
+    def lower_pack(self, pack: Pack, cache: Cache | None = None, seen: Seen | None = None) -> LowerState:
         """`lower` of a pack, a batch of one row; an empty `cache` takes its keys and values.
 
         Sliding layers need the whole pack in the cache, so give a `DynamicCache()` and not a `new_cache`.
         """
         ids, positions = pack.ids[None].to(self.device), pack.position_ids[None].to(self.device)
-        return self.lower(ids, self.pack_masks(pack), cache, positions)
+        return self.lower(ids, self.pack_masks(pack), cache, positions, seen)
 
     def pack_masks(self, pack: Pack) -> dict[str, Tensor] | None:
         """Masks `[1, 1, tokens, tokens]` of a pack by kind of attention; None where causality is all there is."""
@@ -199,7 +207,7 @@ class SplitDecoder:
         zero = torch.zeros((), dtype=self.model.dtype, device=self.device)
         return {kind: torch.where(mask, zero, lowest) for kind, mask in masks.items()}
 
-    def _run(self, state: LowerState, layers: range, **steering: Tensor | None) -> Tensor:
+    def _run(self, state: LowerState, layers: range, seen: Seen | None = None, **steering: Tensor | None) -> Tensor:
         hidden = state.hidden
         for index in layers:
             hidden = self.layers[index](
@@ -211,6 +219,8 @@ class SplitDecoder:
                 use_cache=state.cache is not None,
                 **steering,
             )
+            if seen is not None:
+                seen(index, hidden)
         return hidden
 
 

@@ -1,15 +1,13 @@
 """The negative log-likelihood of texts.
 
 Texts of a batch are packed (see `packing.py`), so that nothing is padded and a beginning that several share is
-computed once.  The head runs on a few positions at a time: with a large vocabulary the logits of a batch would be
-many times its other memory.
+computed once.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from clas_models.errors import InputError
@@ -20,9 +18,7 @@ from .batches import plan_batches
 from .conditions import AS_IT_IS, Condition, DistinctConditions, in_force
 from .decoder import SplitDecoder
 from .packing import Pack, pack_prompts
-
-LOGITS_BYTES = 64 * 2**20
-COPIES = 3  # the logits as the head gives them, in float32, and their logarithms of probabilities
+from .token_probabilities import log_probabilities
 
 
 def negative_log_likelihood(
@@ -90,10 +86,7 @@ def _token_nats(decoder: SplitDecoder, hidden: Tensor, pack: Pack) -> Tensor:
     before = torch.full_like(pack.ids, -1)
     for path in pack.paths:
         before[path[1:]] = path[:-1]
+    places = (before >= 0).nonzero()[:, 0]
     nats = torch.zeros(len(pack.ids), dtype=torch.float64)
-    bytes_a_token = COPIES * 4 * decoder.config.vocab_size
-    for places in (before >= 0).nonzero()[:, 0].split(max(LOGITS_BYTES // bytes_a_token, 1)):
-        logits = decoder.head(hidden[before[places].to(hidden.device)]).float()
-        losses = F.cross_entropy(logits, pack.ids[places].to(logits.device), reduction="none")
-        nats[places] = losses.double().cpu()
+    nats[places] = -log_probabilities(decoder.head, hidden, before[places], pack.ids[places], decoder.config.vocab_size)
     return nats

@@ -89,5 +89,6 @@ BELEBELE = Task(
     score=score_choice,
     template="multiple_choice",
     choices=LETTERS,
+    choice_fields=("a", "b", "c", "d"),
     cut="passage",
 )

@@ -123,6 +123,7 @@ class Task:
         score: scores of one answer, by the names in `metrics`.
         template: name of the default template, a file `templates/NAME.txt` of this package; "" for a perplexity.
         choices: the strings whose first token is scored, for a choice.
+        choice_fields: the fields with the texts of the choices, in the same order; none where they have no texts.
         cut: the field that is shortened where a prompt exceeds the maximum length; None where none may be.
         max_new_tokens: for a generation.
     """
@@ -134,6 +135,7 @@ class Task:
     score: Callable[[Answer, Example, str], dict[str, float]]
     template: str = ""
     choices: tuple[str, ...] = ()
+    choice_fields: tuple[str, ...] = ()
     cut: str | None = None
     max_new_tokens: int = 0
 

@@ -1,0 +1,216 @@
+"""The logit lens: what the head reads in hidden states between layers.
+
+After every prompt some texts are scored, token by token with those before it in the input, from the output of each
+layer that was asked for; and the choices' tokens at the prompt's end.  A prompt and all that follows it are one tree of
+a pack (see `packing.py`), so the prompt runs once.  A text's last token predicts nothing and does not run.  Of what
+predicts something each position goes through the head once for a layer.
+
+Source: section 2.2 and equation 7 of the paper on the latent process of multilingual models (Lim, Aji and Cohn).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from clas_models.errors import InputError
+from clas_models.modeling.positions import ALL, LAST
+
+from .batches import plan_batches
+from .conditions import AS_IT_IS, Condition, DistinctConditions, in_force
+from .decoder import SplitDecoder
+from .packing import PACK_TOKENS, Pack, pack_prompts
+from .token_probabilities import log_probabilities
+
+
+@dataclass(frozen=True)
+class Latent:
+    """What the lens sees of a batch, on the CPU.
+
+    Attributes:
+        texts: float64 `[conditions, layers, prompts, texts]`, log p a token: the logarithm of p(w | q) of equation 7 to
+            the power of one by its tokens.
+        choices: float32 `[conditions, layers, prompts, choices]`, logits of the choices' tokens.
+        states: float32 `[conditions, layers, prompts, hidden]`, of the prompts' last tokens, before any norm.
+    """
+
+    texts: Tensor
+    choices: Tensor
+    states: Tensor
+
+    @classmethod
+    def empty(cls, *shape: int, texts: int, choices: int, hidden: int) -> Self:
+        return cls(torch.zeros(*shape, texts, dtype=torch.float64), torch.zeros(*shape, choices),
+                   torch.zeros(*shape, hidden))  # fmt: skip
+
+    def at(self, conditions: Sequence[int]) -> Self:
+        """Of these conditions, in this order."""
+        wanted = list(conditions)
+        return replace(self, texts=self.texts[wanted], choices=self.choices[wanted], states=self.states[wanted])
+
+
+def latent(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    texts: Sequence[Sequence[Sequence[int]]],
+    choice_ids: Sequence[int],
+    language: str,
+    layers: Sequence[int],
+    conditions: Sequence[Condition] = AS_IT_IS,
+    *,
+    normed: bool = True,
+    batch_size: int = 16,
+) -> Iterator[tuple[list[int], Latent]]:
+    """What the lens sees after every prompt, under every condition.
+
+    The layers below the first steered one run, and are read, once for all conditions.
+
+    Args:
+        prompts: token ids.
+        texts: for every prompt the tokens of as many texts, each after the prompt alone.
+        choice_ids: the tokens that are choices.
+        layers: whose output is read, from 0.
+        normed: whether the final norm comes before the head, as after the last layer.
+        model, language, conditions, batch_size: as for `choose`.
+
+    Yields:
+        Batch by batch as planned: indices of prompts, and what was seen after them.
+
+    Raises:
+        InputError: a layer that the model does not have, a text without tokens, or as for `choose`.
+        TypeError, ValueError: as for `choose`.
+    """
+    decoder = SplitDecoder(model)
+    check_layers(layers, len(decoder.layers))
+    if any(not len(text) for given in texts for text in given):
+        raise InputError("texts: one has no tokens; leave it out or give it a first token")
+    distinct = DistinctConditions.of(decoder, language, conditions)
+    lens = _Lens(decoder, tuple(layers), torch.tensor(list(choice_ids), device=decoder.device), normed)
+    for batch in plan_batches(prompts, batch_size):
+        given = [tuple(prompts[index]) for index in batch]
+        found = lens.read(given, [texts[index] for index in batch], distinct)
+        yield batch, found.at(distinct.index)
+
+
+def check_layers(layers: Sequence[int], count: int) -> None:
+    """Raises InputError: no layers, one twice, or one that a model of so many does not have."""
+    if not layers:
+        raise InputError("layers: there are none; give at least one")
+    for layer in layers:
+        if not 0 <= layer < count:
+            raise InputError(f"layer {layer}: the model's layers are 0 to {count - 1}")
+        if layers.count(layer) > 1:
+            raise InputError(f"layer {layer} is given more than once; name every layer once")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of a pack.
+
+    Attributes:
+        positions: bool `[1, tokens]`, the tokens that vectors act on; None are all.
+        prompts: int64 `[rows]`, which prompt of the batch a row belongs to; `texts` which of its texts it is.
+        ends: int64 `[rows]`, where the prompt of each row ends.
+        rows, places, tokens: int64 `[tokens of all texts]`: whose token, the position that predicts it, and itself.
+    """
+
+    pack: Pack
+    positions: Tensor | None
+    prompts: Tensor
+    texts: Tensor
+    ends: Tensor
+    rows: Tensor
+    places: Tensor
+    tokens: Tensor
+
+    def means(self, log_p: Tensor) -> Tensor:
+        """Of values `[tokens of all texts]` the mean of each row."""
+        sums = torch.zeros(len(self.ends), dtype=torch.float64).index_add_(0, self.rows, log_p)
+        return sums / torch.bincount(self.rows, minlength=len(self.ends))
+
+
+@dataclass(frozen=True)
+class _Lens:
+    decoder: SplitDecoder
+    layers: tuple[int, ...]
+    choice_ids: Tensor
+    normed: bool
+
+    @torch.inference_mode()
+    def read(
+        self,
+        prompts: Sequence[tuple[int, ...]],
+        texts: Sequence[Sequence[Sequence[int]]],
+        distinct: DistinctConditions,
+    ) -> Latent:
+        decoder, conditions = self.decoder, distinct.conditions
+        sizes = {"texts": len(texts[0]), "choices": len(self.choice_ids), "hidden": decoder.config.hidden_size}
+        found = Latent.empty(len(conditions), len(self.layers), len(prompts), **sizes)
+        for asked in self._packs(prompts, texts):
+            everywhere = range(len(conditions))
+            state = decoder.lower_pack(asked.pack, seen=partial(self._look, found, asked, everywhere))
+            for place, condition in enumerate(conditions):
+                with in_force(decoder, condition):
+                    look = partial(self._look, found, asked, (place,))
+                    decoder.upper(state, condition["language"], asked.positions, seen=look)
+        return found
+
+    def _look(self, found: Latent, asked: _Asked, places: Sequence[int], layer: int, hidden: Tensor) -> None:
+        if layer not in self.layers:
+            return
+        at, prompts = self.layers.index(layer), asked.prompts
+        log_p = log_probabilities(self._head, hidden[0], asked.places, asked.tokens, self.decoder.config.vocab_size)
+        ends = hidden[0, asked.ends.to(hidden.device)]
+        for place in places:
+            found.texts[place, at, prompts, asked.texts] = asked.means(log_p)
+            found.choices[place, at, prompts] = self._head(ends, self.choice_ids).float().cpu()
+            found.states[place, at, prompts] = ends.float().cpu()
+
+    def _head(self, hidden: Tensor, token_ids: Tensor | None = None) -> Tensor:
+        """Logits of states between layers, as the model would have them of its last ones."""
+        return self.decoder.head(self.decoder.decoder.norm(hidden) if self.normed else hidden, token_ids)
+
+    def _packs(self, prompts: Sequence[tuple[int, ...]], texts: Sequence[Sequence[Sequence[int]]]) -> Iterator[_Asked]:
+        """Every prompt with each of its texts, all in one pack."""
+        owners = [(prompt, text) for prompt, given in enumerate(texts) for text in range(len(given))]
+        rows = [self._marked(prompts[prompt], texts[prompt][text]) for prompt, text in owners]
+        largest = max(
+            len(prompt) + sum(len(text) - 1 for text in given) for prompt, given in zip(prompts, texts, strict=True)
+        )
+        for pack in pack_prompts(rows, max(largest, PACK_TOKENS)):
+            yield self._asked(pack, [owners[row] for row in pack.rows], prompts, texts)
+
+    def _asked(
+        self,
+        pack: Pack,
+        owners: Sequence[tuple[int, int]],
+        prompts: Sequence[tuple[int, ...]],
+        texts: Sequence[Sequence[Sequence[int]]],
+    ) -> _Asked:
+        given = [texts[prompt][text] for prompt, text in owners]
+        lengths = [len(prompts[prompt]) for prompt, _ in owners]
+        predicting = [path[length - 1 :] for path, length in zip(pack.paths, lengths, strict=True)]
+        acts = pack.ids >= self.decoder.config.vocab_size
+        return _Asked(
+            replace(pack, ids=pack.ids % self.decoder.config.vocab_size),
+            positions=None if self.decoder.vector_positions == ALL else acts[None].to(self.decoder.device),
+            prompts=torch.tensor([prompt for prompt, _ in owners]),
+            texts=torch.tensor([text for _, text in owners]),
+            ends=torch.stack([path[0] for path in predicting]),
+            rows=torch.arange(len(owners)).repeat_interleave(torch.tensor([len(text) for text in given])),
+            places=torch.cat(predicting),
+            tokens=torch.tensor([token for text in given for token in text]),
+        )
+
+    def _marked(self, prompt: tuple[int, ...], text: Sequence[int]) -> tuple[int, ...]:
+        """What runs of a prompt and a text; where not all tokens are, those that vectors act on are told by an id
+        beyond the vocabulary, so that they are shared with no token that vectors do not act on.
+        """
+        acting, beyond = self.decoder.vector_positions, self.decoder.config.vocab_size
+        if acting == ALL:
+            return (*prompt, *text[:-1])
+        after = text[:-1] if acting == LAST else [token + beyond for token in text[:-1]]
+        return (*prompt[:-1], prompt[-1] + beyond, *after)
