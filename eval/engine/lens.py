@@ -9,7 +9,7 @@ Source: section 2.2 and equation 7 of the paper on the latent process of multili
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, Self
 
@@ -35,21 +35,33 @@ class Latent:
             the power of one by its tokens.
         choices: float32 `[conditions, layers, prompts, choices]`, logits of the choices' tokens.
         states: float32 `[conditions, layers, prompts, hidden]`, of the prompts' last tokens, before any norm.
+        answers: float32 `[conditions, prompts, choices]`, the model's own logits of the choices' tokens.
     """
 
     texts: Tensor
     choices: Tensor
     states: Tensor
+    answers: Tensor
 
     @classmethod
-    def empty(cls, *shape: int, texts: int, choices: int, hidden: int) -> Self:
-        return cls(torch.zeros(*shape, texts, dtype=torch.float64), torch.zeros(*shape, choices),
-                   torch.zeros(*shape, hidden))  # fmt: skip
+    def empty(cls, conditions: int, layers: int, prompts: int, texts: int, choices: int, hidden: int) -> Self:
+        shape = (conditions, layers, prompts)
+        return cls(
+            texts=torch.zeros(*shape, texts, dtype=torch.float64),
+            choices=torch.zeros(*shape, choices),
+            states=torch.zeros(*shape, hidden),
+            answers=torch.zeros(conditions, prompts, choices),
+        )
+
+    def put(self, prompts: Sequence[int], found: Self) -> None:
+        """What was found of some prompts, in their order."""
+        for name in ("texts", "choices", "states"):
+            getattr(self, name)[:, :, list(prompts)] = getattr(found, name)
+        self.answers[:, list(prompts)] = found.answers
 
     def at(self, conditions: Sequence[int]) -> Self:
         """Of these conditions, in this order."""
-        wanted = list(conditions)
-        return replace(self, texts=self.texts[wanted], choices=self.choices[wanted], states=self.states[wanted])
+        return replace(self, **{field.name: getattr(self, field.name)[list(conditions)] for field in fields(self)})
 
 
 def latent(
@@ -147,15 +159,17 @@ class _Lens:
         distinct: DistinctConditions,
     ) -> Latent:
         decoder, conditions = self.decoder, distinct.conditions
-        sizes = {"texts": len(texts[0]), "choices": len(self.choice_ids), "hidden": decoder.config.hidden_size}
-        found = Latent.empty(len(conditions), len(self.layers), len(prompts), **sizes)
+        sizes = (len(texts[0]), len(self.choice_ids), decoder.config.hidden_size)
+        found = Latent.empty(len(conditions), len(self.layers), len(prompts), *sizes)
         for asked in self._packs(prompts, texts):
             everywhere = range(len(conditions))
             state = decoder.lower_pack(asked.pack, seen=partial(self._look, found, asked, everywhere))
             for place, condition in enumerate(conditions):
                 with in_force(decoder, condition):
                     look = partial(self._look, found, asked, (place,))
-                    decoder.upper(state, condition["language"], asked.positions, seen=look)
+                    hidden = decoder.upper(state, condition["language"], asked.positions, seen=look)
+                ends = hidden[0, asked.ends.to(hidden.device)]
+                found.answers[place, asked.prompts] = decoder.head(ends, self.choice_ids).float().cpu()
         return found
 
     def _look(self, found: Latent, asked: _Asked, places: Sequence[int], layer: int, hidden: Tensor) -> None:

@@ -17,6 +17,7 @@ from .support import CONDITIONS, asked_for, question_prompts, random_tokens, str
 
 LAYERS = (1, 3, 5)
 CHOICES = (40, 41, 99)
+PARTS = ("texts", "choices", "states", "answers")
 VECTORS = {"bridge_layers": [4], "vector_layers": [3], "vector_strength": 2.0}
 
 
@@ -44,14 +45,20 @@ def vectors(family: Any, positions: str) -> Any:
 def seen(model: Any, language: str, conditions: Any = ({},), layers: Any = LAYERS, **options: Any) -> Latent:
     """The batches put together, in the order of the prompts."""
     prompts, texts = asked()
-    parts = list(latent(model, prompts, texts, CHOICES, language, layers, conditions, **options))
-    order = torch.tensor([index for batch, _ in parts for index in batch]).argsort()
-    return Latent(*(
-        torch.cat([getattr(part, name) for _, part in parts], dim=2)[:, :, order]
-        for name in ("texts", "choices", "states")
-    ))  # fmt: skip
+    sizes = (len(texts[0]), len(CHOICES), model.config.hidden_size)
+    whole = Latent.empty(len(conditions), len(layers), len(prompts), *sizes)
+    for batch, found in latent(model, prompts, texts, CHOICES, language, layers, conditions, **options):
+        whole.put(batch, found)
+    return whole
 
 
+def _steering(model: Any, language: str, end: int, tokens: int, positions: str) -> dict[str, Any]:
+    places = torch.arange(tokens)[None]
+    acts = {"last": places == end - 1, "generated": places >= end - 1}
+    return {**asked_for(model, language), **({"positions": acts[positions]} if positions in acts else {})}
+
+
+@torch.inference_mode()
 def alone(model: Any, language: str, normed: bool = True, positions: str = "all") -> Latent:
     """One text at a time, with the hidden states that the model returns."""
     prompts, texts = asked()
@@ -59,7 +66,11 @@ def alone(model: Any, language: str, normed: bool = True, positions: str = "all"
              for prompt, given in zip(prompts, texts, strict=True)]  # fmt: skip
     log_p = torch.tensor([[[each[0][layer] for each in row] for row in found] for layer in range(len(LAYERS))])
     ends = [torch.stack([row[0][part] for row in found], dim=1) for part in (1, 2)]
-    return Latent(log_p[None], ends[0][None], ends[1][None])
+    answers = [model(torch.tensor([prompt]), **_steering(model, language, len(prompt), len(prompt), positions)).logits
+               for prompt in prompts]  # fmt: skip
+    return Latent(
+        log_p[None], ends[0][None], ends[1][None], torch.stack([each[0, -1, list(CHOICES)] for each in answers])[None]
+    )
 
 
 @torch.inference_mode()
@@ -67,9 +78,7 @@ def _one(
     model: Any, prompt: list[int], text: list[int], language: str, normed: bool, positions: str
 ) -> tuple[list[float], Tensor, Tensor]:
     ids, end = torch.tensor([[*prompt, *text]]), len(prompt)
-    acts = torch.arange(ids.shape[1])[None] >= end - 1 if positions == "generated" else None
-    acts = torch.arange(ids.shape[1])[None] == end - 1 if positions == "last" else acts
-    steering = asked_for(model, language) | ({} if acts is None else {"positions": acts})
+    steering = _steering(model, language, end, ids.shape[1], positions)
     states: dict[int, Tensor] = {}
     hooks = [
         model.model.layers[layer].register_forward_hook(
@@ -90,7 +99,7 @@ def _one(
 
 
 def check_same(found: Latent, expected: Latent) -> None:
-    for name in ("texts", "choices", "states"):
+    for name in PARTS:
         torch.testing.assert_close(
             getattr(found, name).double(), getattr(expected, name).double(), rtol=1e-5, atol=1e-5, msg=name
         )
@@ -135,7 +144,7 @@ def test_conditions_together_are_each_alone_bit_for_bit(family: Any, language: s
     for place, condition in enumerate(CONDITIONS):
         with model.temporary_steering(**condition):
             alone = seen(model, language)
-        for name in ("texts", "choices", "states"):
+        for name in PARTS:
             assert torch.equal(getattr(together, name)[place], getattr(alone, name)[0])
     assert torch.equal(together.texts[0, 0], together.texts[1, 0]), "layer 1 lies below the steered ones"
     assert torch.equal(together.texts[0, 1:], together.texts[1, 1:]) == (language == "en")

@@ -1,0 +1,1 @@
+"""From the records of runs to what they say about languages together: numbers for tables and figures."""
