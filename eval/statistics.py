@@ -55,13 +55,13 @@ def resampled_means(values: Array, weights: Array, *, resamples: int = RESAMPLES
     numerators = np.where(present, values, 0.0).T
     denominators = np.where(present, weights, 0.0).T
     parts = []
-    for counts in _resampled_counts(values.shape[1], resamples, seed):
+    for counts in resampled_counts(values.shape[1], resamples, seed):
         sums = counts @ denominators
         parts.append(np.divide(counts @ numerators, sums, out=np.full(sums.shape, np.nan), where=sums > 0))
     return np.concatenate(parts)
 
 
-def _resampled_counts(examples: int, resamples: int, seed: int) -> Iterator[Array]:
+def resampled_counts(examples: int, resamples: int, seed: int) -> Iterator[Array]:
     """How often each example is drawn, `[rows, examples]`, in blocks that fit the memory."""
     generator = np.random.default_rng(seed)
     block = max(1, _CELLS // examples)
