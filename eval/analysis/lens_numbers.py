@@ -5,8 +5,7 @@ anchor language, a token (`log_ratio`); and how often the likeliest choice is th
 language or by its letter (`native`, `anchor`, `letters`).
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -15,11 +14,14 @@ from scipy import stats
 
 from ..run_folder import Record
 from ..statistics import Array, Interval, percentile_interval, resampled_means
+from . import transfer
+from .answers import parallel_answers
 from .lens_parts import Part
 
 LOG_RATIO = "log_ratio"
 ACCURACIES = ("native", "anchor", "letters")
 QUANTITIES = (LOG_RATIO, *ACCURACIES)
+_ROUNDING = 1e-12  # values that agree to this are the same
 
 Numbers: TypeAlias = Mapping[str, Array]
 """By one of QUANTITIES `[layers]`; accuracies are shares, the ratio is in nats a token."""
@@ -50,24 +52,20 @@ class Correlation:
 
     Attributes:
         measure: one of MEASURES.
-        layer: of the log ratio; the measure is one of the model's answers.
+        layer: of the log ratio, None for its mean over all layers; the measure is one of the model's answers.
         languages: how many.
     """
 
     method: str
-    layer: int
+    layer: int | None
     measure: str
     r: float | None
     p: float | None
     languages: int
 
 
-def _accuracy(records: Mapping[str, Sequence[Record]], anchor: str) -> dict[str, float]:
-    return {code: float(np.mean([each.scores["accuracy"] for each in given])) for code, given in records.items()}
-
-
-MEASURES: Mapping[str, Callable[[Mapping[str, Sequence[Record]], str], Mapping[str, float]]] = {"accuracy": _accuracy}
-"""What the log ratio is correlated with: the records of all languages, and the anchor -> a number for each language."""
+MEASURES = {"accuracy": "accuracy", "consistency": "consistency", "positive transfer": "positive"}
+"""What the log ratio is correlated with, of the model's answers: the name here, and in `transfer.by_language`."""
 
 
 def correlations(
@@ -78,20 +76,24 @@ def correlations(
     anchor: str,
 ) -> list[Correlation]:
     """Of one method, over `by_language`, which is without the anchor; its records are among the others'."""
-    found = []
-    for measure, measured in MEASURES.items():
-        by_code = measured(records, anchor)
-        values = [by_code[code] for code in by_language]
-        for place, layer in enumerate(layers):
-            ratios = [float(numbers[LOG_RATIO][place]) for numbers in by_language.values()]
-            pairs = [pair for pair in zip(ratios, values, strict=True) if math.isfinite(pair[1])]
-            found.append(Correlation(method, layer, measure, *pearson(pairs), len(pairs)))
-    return found
+    answers = parallel_answers({code: {each.key: each for each in given} for code, given in records.items()})
+    if answers is None:
+        return []
+    measured = transfer.by_language(transfer.measure(answers), anchor)
+    rows = [answers.languages.index(code) for code in by_language]
+    ratios = np.stack([numbers[LOG_RATIO] for numbers in by_language.values()], axis=1)
+    rated = [*zip(layers, ratios, strict=True), (None, ratios.mean(axis=0))]
+    return [
+        Correlation(method, layer, measure, *pearson(ratio, measured[name][0, rows]), len(rows))
+        for measure, name in MEASURES.items()
+        for layer, ratio in rated
+    ]
 
 
-def pearson(pairs: Sequence[tuple[float, float]]) -> tuple[float | None, float | None]:
-    """r and its two-sided p; None for fewer than three pairs, or where one side does not vary."""
-    if len(pairs) < 3 or min(np.ptp(np.array(pairs), axis=0)) <= 1e-12:
+def pearson(one: Array, other: Array) -> tuple[float | None, float | None]:
+    """r and its two-sided p; None for fewer than three languages, and where a side does not vary or is undefined."""
+    both = np.stack([one, other])
+    if both.shape[1] < 3 or not np.isfinite(both).all() or min(np.ptp(both, axis=1)) <= _ROUNDING:
         return None, None
-    result = stats.pearsonr(*zip(*pairs, strict=True))
+    result = stats.pearsonr(one, other)
     return float(result.statistic), float(result.pvalue)

@@ -15,10 +15,12 @@ from ..report.charts import Line, LineChart
 from ..report.figures import save_chart
 from ..run_folder import RunFolder
 from ..summary import aligned
-from .lens_numbers import ACCURACIES, LOG_RATIO, QUANTITIES, Correlation, Numbers, across
+from .lens_numbers import ACCURACIES, LOG_RATIO, MEASURES, QUANTITIES, Correlation, Numbers, across
 from .projection import ScatterPanels
 
 JSON_NAME, CSV_NAME, CORRELATIONS_NAME = "lens.json", "lens.csv", "lens-correlations.csv"
+LEVELS = (0.05, 0.01, 0.001)
+MISSING = "–"
 
 
 @dataclass(frozen=True)
@@ -118,15 +120,31 @@ class LensResult:
         return Line(label, tuple(map(float, self.layers)), tuple(mean.mean for mean in means), tuple(means))
 
     def summary(self) -> str:
-        """For the command line: by method and layer the means of the languages."""
-        lines = [f"{self.task}: means of the languages without {self.anchor}; ratio in nats a token, accuracies in %"]
-        rows = [["method", "layer", f"log native/{self.anchor}", "native", self.anchor, "letters"]]
+        """For the command line: by method and layer the means of the languages, and the correlations over them."""
+        heads = [f"{self.task}: means of the languages without {self.anchor}, accuracies in %; r of the log ratio and"]
+        heads += [f"{', '.join(MEASURES)} over languages (* p < .05, ** p < .01, *** p < .001)"]
+        rows = [["method", "layer", f"log native/{self.anchor}", "native", self.anchor, "letters", *MEASURES]]
         for method in self.numbers:
             means = {name: across(self.others(method), name) for name in QUANTITIES}
             for place, layer in enumerate(self.layers):
                 shares = [f"{100 * means[name][place].mean:.1f}" for name in ACCURACIES]
-                rows.append([method, str(layer), f"{means[LOG_RATIO][place].mean:+.2f}", *shares])
-        return "\n".join([*lines, aligned(rows), f"Numbers and figures: {self.folder.path}"])
+                ratio = f"{means[LOG_RATIO][place].mean:+.2f}"
+                rows.append([method, str(layer), ratio, *shares, *self._starred(method, layer)])
+            ratio = f"{sum(mean.mean for mean in means[LOG_RATIO]) / len(self.layers):+.2f}"
+            rows.append([method, "mean", ratio, *[""] * len(ACCURACIES), *self._starred(method, None)])
+        return "\n".join([" ".join(heads), aligned(rows), f"Numbers and figures: {self.folder.path}"])
+
+    def _starred(self, method: str, layer: int | None) -> list[str]:
+        found = [each for each in self.correlations if (each.method, each.layer) == (method, layer)]
+        by_measure = {each.measure: starred(each.r, each.p) for each in found}
+        return [by_measure.get(measure, MISSING) for measure in MEASURES]
+
+
+def starred(r: float | None, p: float | None) -> str:
+    """A correlation as in Table 2: with a star for each of the levels that its p is below."""
+    if r is None or p is None:
+        return MISSING
+    return f"{r:+.2f}" + "*" * sum(p < level for level in LEVELS)
 
 
 def _csv(rows: Iterable[Mapping[str, Any]]) -> str:

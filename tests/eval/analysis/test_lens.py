@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import DATA
+from real_models import smollm2
 from run_helpers import LANGUAGES, WORDS, contents, save_plain, write_xnli
 
 from eval.analysis import lens as lens_module
@@ -201,16 +203,12 @@ def test_a_damaged_part_is_named(asked: list[object], evaluation: Any, tmp_path:
         (("--task", "xnly"), "unknown task 'xnly'"),
         (("--languages", "en"), "languages: there is only en, the anchor language"),
         (("--pca", "-1"), "points -1: give 0 or more"),
-        (("--max-length", "505"), None),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_what_cannot_be_read_is_refused(
-    options: tuple[str, ...], said: str | None, asked: list[object], evaluation: Any, tmp_path: Path
+    options: tuple[str, ...], said: str, asked: list[object], evaluation: Any, tmp_path: Path
 ) -> None:
-    if said is None:
-        evaluation.made(*asked, *options, "--quiet")
-        return
     assert said in evaluation.refused(*asked, *options)
     assert not (tmp_path / "lens").exists()
 
@@ -247,3 +245,22 @@ def test_a_run_is_not_written_over(asked: list[object], steered: Path, evaluatio
     before = contents(tmp_path / "lens")
     assert "6 predictions of other settings are there (command run, now lens" in evaluation.refused(*asked, "--quiet")
     assert contents(tmp_path / "lens") == before
+
+
+@pytest.mark.real
+def test_a_real_model_goes_from_the_native_language_over_english_and_back(evaluation: Any, tmp_path: Path) -> None:
+    """As the paper has it of small models: below 0 in the middle layers, above 0 at the end."""
+    if not (DATA / "belebele").is_dir():
+        pytest.skip(f"no Belebele in {DATA}")
+    for code, variant in (("en", "eng_Latn"), ("de", "deu_Latn"), ("zu", "zul_Latn")):
+        rows = (DATA / "belebele" / f"belebele.{code}.jsonl").read_text(encoding="utf-8").splitlines()[:3]
+        (tmp_path / f"{variant}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    evaluation.made(
+        *("lens", smollm2(), "--task", "belebele", "--data-dir", tmp_path, "--out", tmp_path / "lens", "--quiet"),
+        *("--layers", "1,17,29"),
+    )
+    found = result(tmp_path / "lens")["languages"]["base"]
+    assert found["en"]["log_ratio"] == [0.0, 0.0, 0.0]
+    for code in ("de", "zu"):
+        first, middle, last = found[code]["log_ratio"]
+        assert first > middle < 0 < last
