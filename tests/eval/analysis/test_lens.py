@@ -11,30 +11,14 @@ import pytest
 import torch
 from conftest import DATA
 from real_models import smollm2
-from run_helpers import LANGUAGES, WORDS, contents, save_plain, write_xnli
+from run_helpers import LANGUAGES, contents, save_plain, write_belebele, write_xnli
 
 from eval.analysis import lens as lens_module
 from eval.analysis.lens_parts import Part, part_path
 from eval.loading import open_checkpoint
 from eval.run_folder import RunFolder
 
-VARIANTS = dict(zip(LANGUAGES, ("eng_Latn", "deu_Latn", "zho_Hans", "swh_Latn"), strict=True))
 QUESTIONS, LAYERS = 5, (1, 3, 5)
-
-
-def write_belebele(folder: Path, languages: tuple[str, ...] = LANGUAGES) -> Path:
-    """Questions whose choices are of different lengths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for language in languages:
-        rows = []
-        for number in range(QUESTIONS):
-            words = f"{WORDS[language]} {number}"
-            choices = {f"mc_answer{place}": words[number : number + 3 * place] for place in range(1, 5)}
-            texts = {"flores_passage": words, "question": f"{words}?"}
-            row = {"link": f"q{number}", "question_number": 1, **texts, **choices}
-            rows.append(json.dumps({**row, "correct_answer_num": number % 4 + 1}))
-        (folder / f"{VARIANTS[language]}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    return folder
 
 
 @pytest.fixture
@@ -42,7 +26,7 @@ def asked(steered: Path, tmp_path: Path) -> list[object]:
     """A small lens into tmp_path/lens; later options replace earlier ones."""
     template = tmp_path / "multiple_choice.txt"
     template.write_text("{passage}|{question}|{a}|{b}|{c}|{d}", encoding="utf-8")
-    data = write_belebele(tmp_path / "belebele")
+    data = write_belebele(tmp_path / "belebele", QUESTIONS)
     return [
         *("lens", steered, "--task", "belebele", "--data-dir", data, "--templates", template),
         *("--layers", ",".join(map(str, LAYERS)), "--out", tmp_path / "lens"),
@@ -217,7 +201,7 @@ def test_what_cannot_be_read_is_refused(
 def test_data_without_the_anchor_is_refused(
     options: tuple[str, ...], asked: list[object], evaluation: Any, tmp_path: Path
 ) -> None:
-    data = write_belebele(tmp_path / "others", ("de", "sw"))
+    data = write_belebele(tmp_path / "others", QUESTIONS, ("de", "sw"))
     said = evaluation.refused(*asked, "--data-dir", data, *options)
     assert "has no en" in said
     assert not (tmp_path / "lens").exists()
