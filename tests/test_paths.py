@@ -24,7 +24,7 @@ from eval.cli import main as evaluate
 NO_PATHS = {
     *("languages", "anchor", "language", "alpha", "statistic", "bridge_layers", "dtype", "device", "format"),
     *("push_to_hub", "tasks", "task", "methods", "samples", "max_length", "batch_size"),
-    *("beta", "gamma", "threshold", "default_alpha"),
+    *("beta", "gamma", "threshold", "default_alpha", "layers", "pca"),
 }
 PLACES = {"model", "checkpoint", "runs", "first", "second", "out", "data_dir", "profile", "corpus", "detector_corpus"}
 
