@@ -52,7 +52,7 @@ def measure_writing(folder: Path, rounds: int) -> str:
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         out, copy = Path(scratch) / "out", Path(scratch) / "copy"
         source = open_source(str(folder), Path(scratch))
-        checkpoint, *_ = plan(ConversionOptions(str(folder)), source, profile)
+        checkpoint = plan(ConversionOptions(str(folder)), source, profile).checkpoint
 
         def write() -> None:
             shutil.rmtree(out, ignore_errors=True)

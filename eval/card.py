@@ -21,9 +21,10 @@ from clas_models.keeping import refuse_loss
 from clas_models.modeling.configuration_clas import STRENGTHS
 
 from .loading import Checkpoint, open_checkpoint
-from .methods import CLAS, strengths_of
+from .methods import own_steering
 from .report.collect import TaskResults, collect
 from .report.comparison import compare
+from .run_folder import CLAS, STEERING
 from .statistics import Interval
 
 _HEADING = "## Evaluation"
@@ -36,6 +37,9 @@ _HUB_TASKS = {
     "xnli": ("text-classification", "Natural Language Inference", "facebook/xnli", "XNLI", "{}"),
     "xquad": ("question-answering", "Question Answering", "google/xquad", "XQuAD", "xquad.{}"),
     "belebele": ("multiple-choice", "Reading Comprehension", "facebook/belebele", "Belebele", "{}"),
+    "mmmlu": ("multiple-choice", "Question Answering", "alexandrainst/m_mmlu", "MMLU", "{}"),
+    "hellaswag": ("multiple-choice", "Sentence Completion", "alexandrainst/m_hellaswag", "HellaSwag", "{}"),
+    "xcopa": ("multiple-choice", "Causal Reasoning", "cambridgeltl/xcopa", "XCOPA", "{}"),
 }
 
 
@@ -72,8 +76,9 @@ def write_card(folder: Path, runs: Sequence[Path], *, overwrite: bool = False) -
         raise InputError(f"{folder}: no {CARD_NAME} to write into; convert the model again, or add one")
     checkpoint = open_checkpoint(str(folder))
     tasks = collect(runs)
-    _check(tasks, checkpoint)
-    scores = {task.task: language_scores(task) for task in tasks}
+    method = own_steering(checkpoint) or CLAS
+    _check(tasks, checkpoint, method)
+    scores = {task.task: language_scores(task, method) for task in tasks}
     try:
         card = ModelCard(path.read_bytes().decode("utf-8"))
     except (ValueError, YAMLError) as error:
@@ -81,8 +86,8 @@ def write_card(folder: Path, runs: Sequence[Path], *, overwrite: bool = False) -
             f"{path}: its metadata cannot be read ({error}); mend the lines between the two ---"
         ) from error
     before = card.data.get("eval_results") or []
-    kept = [result for result in before if (result.metric_args or {}).get("method") != CLAS]
-    found = [result for task in tasks for result in eval_results(task, scores[task.task])]
+    kept = [result for result in before if (result.metric_args or {}).get("method") not in STEERING]
+    found = [result for task in tasks for result in eval_results(task, scores[task.task], method)]
     lost = sorted({_place(result) for result in before if result not in kept} - set(map(_place, found)))
     refuse_loss(
         path,
@@ -94,19 +99,19 @@ def write_card(folder: Path, runs: Sequence[Path], *, overwrite: bool = False) -
     card.data["model_name"] = card.data.get("model_name") or folder.resolve().name
     fields = vars(checkpoint.config) if checkpoint.is_steered else None
     text = with_strengths(card.text, fields) if fields else card.text
-    card.text = with_section(text, section(tasks, scores, checkpoint))
+    card.text = with_section(text, section(tasks, scores, checkpoint, method))
     with atomic_file(path) as partial:
         partial.write_text(str(card), encoding="utf-8", newline="")
     return path
 
 
-def language_scores(task: TaskResults) -> list[LanguageScore]:
-    """The scores of `clas` in every language that it was run in."""
+def language_scores(task: TaskResults, method: str) -> list[LanguageScore]:
+    """The scores of a method in every language that it was run in."""
     comparison = compare(task)
-    compared = {row.language: row.differences.get(CLAS) for row in comparison.rows} if comparison else {}
+    compared = {row.language: row.differences.get(method) for row in comparison.rows} if comparison else {}
     found = []
     for code in task.languages:
-        records = task.records.get((CLAS, code))
+        records = task.records.get((method, code))
         if cell := compared.get(code):
             found.append(LanguageScore(code, cell.examples, cell.score, cell.base, cell.interval))
         elif records:
@@ -114,14 +119,14 @@ def language_scores(task: TaskResults) -> list[LanguageScore]:
     return found
 
 
-def eval_results(task: TaskResults, scores: Sequence[LanguageScore]) -> list[EvalResult]:
+def eval_results(task: TaskResults, scores: Sequence[LanguageScore], method: str) -> list[EvalResult]:
     """One result a language, with the number of examples and the base model's score beside it."""
     # The name of a perplexity's corpus; where a user's own file lies is nobody's business.
     corpus = str(task.settings.other.get("corpus") or "builtin").rpartition("/")[2]
     named = _HUB_TASKS.get(task.task) or ("text-generation", task.task, corpus, corpus, "{}")
     task_type, task_name, dataset, dataset_name, config = named
     places = task.scale.digits
-    strengths = {name: task.parameters(CLAS).get(name) for name in STRENGTHS}
+    strengths = {name: task.parameters(method).get(name) for name in STRENGTHS}
     made_with = {name: _plain(value) for name, value in strengths.items() if value is not None}
     return [
         EvalResult(
@@ -133,7 +138,7 @@ def eval_results(task: TaskResults, scores: Sequence[LanguageScore]) -> list[Eva
             metric_type=task.scale.shown_as,
             metric_name=task.scale.unit,
             metric_value=round(score.score, places),
-            metric_args={"method": CLAS, **made_with, "examples": score.examples}
+            metric_args={"method": method, **made_with, "examples": score.examples}
             | ({} if score.base is None else {"base": round(score.base, places)}),
         )
         for score in scores
@@ -144,7 +149,9 @@ def _place(result: EvalResult) -> str:
     return f"{result.dataset_name}, {result.metric_type}"
 
 
-def section(tasks: Sequence[TaskResults], scores: dict[str, list[LanguageScore]], checkpoint: Checkpoint) -> str:
+def section(
+    tasks: Sequence[TaskResults], scores: dict[str, list[LanguageScore]], checkpoint: Checkpoint, method: str
+) -> str:
     """The scores as Markdown tables, one a task, each with the strengths that it was made with."""
     parts = [
         "This checkpoint with the strengths that are named, beside its base model, on the same examples. The interval\n"
@@ -157,18 +164,20 @@ def section(tasks: Sequence[TaskResults], scores: dict[str, list[LanguageScore]]
         longest = known.get("max_length", "?")
         longest = longest.get(task.task, "?") if isinstance(longest, dict) else longest
         how = f"{known.get('dtype', 'unknown precision')}, prompts of at most {longest} tokens"
+        how += f", choices ranked by {known['scoring']}" if "scoring" in known else ""
         rows = [["language", "examples", "base", "steered", "difference", "95 % interval"]]
         rows += [["---", *["---:"] * 5]]
         rows += [_cells(score, task.scale.digits) for score in scores[task.task]]
         table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
         heading = f"**{task.task}**: {task.scale.unit}, {better} is better ({how})"
-        parts.append(f"{heading}\n\n{_made_with(task, checkpoint)}\n\n{table}")
+        parts.append(f"{heading}\n\n{_made_with(task, checkpoint, method)}\n\n{table}")
     return "\n\n".join(parts)
 
 
-def _made_with(task: TaskResults, checkpoint: Checkpoint) -> str:
+def _made_with(task: TaskResults, checkpoint: Checkpoint, method: str) -> str:
     """The strengths of a run, and beside them those that are in force now where they are others."""
-    names, ran, now = strengths_of(checkpoint), task.parameters(CLAS), checkpoint.config
+    ran, now = task.parameters(method), checkpoint.config
+    names = [name for name in STRENGTHS if name in ran]
     made = f"Made with {_strengths({name: ran.get(name) for name in names})}"
     if all(ran.get(name) == getattr(now, name) for name in names):
         return f"{made}, as is in force."
@@ -206,7 +215,7 @@ def _cells(score: LanguageScore, places: int) -> list[str]:
     return [*cells, *scores, bounds]
 
 
-def _check(tasks: Sequence[TaskResults], checkpoint: Checkpoint) -> None:
+def _check(tasks: Sequence[TaskResults], checkpoint: Checkpoint, method: str) -> None:
     seen: dict[str, Path] = {}
     for task in tasks:
         if task.settings.fingerprint != checkpoint.fingerprint:
@@ -214,8 +223,8 @@ def _check(tasks: Sequence[TaskResults], checkpoint: Checkpoint) -> None:
                 f"{task.path}: a run of another model ({task.model_name}), whose scores do not belong into the card of "
                 f"{checkpoint.name}"
             )
-        if task.settings.command != "run" or CLAS not in task.methods:
-            raise InputError(f"{task.path}: no scores of {CLAS}; give the folder of an `eval run` with that method")
+        if task.settings.command != "run" or method not in task.methods:
+            raise InputError(f"{task.path}: no scores of {method}; give the folder of an `eval run` with that method")
         if task.task in seen:
             raise InputError(f"{seen[task.task]} and {task.path} both have {task.task}; give one of them")
         seen[task.task] = task.path

@@ -16,14 +16,18 @@ from clas_models.errors import InputError
 
 Add: TypeAlias = Callable[..., Any]  # `add_argument` of a command's parser
 
-_NUMBERS = ("--alpha", "--beta", "--gamma", "--default-alpha", "--threshold")
+_NUMBERS = ("--alpha", "--beta", "--gamma", "--default-alpha", "--vector-strength", "--threshold")
+_VECTOR_AXES = ("vector_layers", "vector_strength", "vector_positions")
 _EXTRA = ("evaluate", "sklearn", "scipy", "jinja2")  # what the package's extra `eval` brings
+_TASKS = "xnli, xquad, belebele, mmmlu, hellaswag, xcopa"  # the table itself is in `tasks`, which loads much
 _EXAMPLES = f"""examples:
   {EVAL} run ./llama-clas --tasks xnli,xquad --methods base,int-mean,clas --samples 200 --out runs/llama
   {EVAL} run ./llama-clas --tasks xnli --methods base,clas:alpha=-2,int:value=zero --out runs/methods
   {EVAL} grid ./llama-clas --task xnli --alpha=-4,-2,2,4 --beta 0.2,0.4 --samples 200 --out runs/grid
   {EVAL} tune ./llama-clas --task xquad --samples 200 --out runs/tune --write
   {EVAL} lens ./llama-clas --task belebele --methods base,clas --out runs/lens
+  {EVAL} vectors ./llama --task mmmlu --samples 50 --out vectors.safetensors    (convert with --vectors puts them in)
+  {EVAL} grid ./llama-vectors --task mmmlu --skip 50 --vector-layers 12,16 --vector-strength 1,2,3 --out runs/vectors
   {EVAL} report runs/llama runs/grid
   {EVAL} layers ./llama-clas --table neurons --out neurons.csv
   {EVAL} card ./llama-clas runs/llama
@@ -63,7 +67,8 @@ def build_parser() -> argparse.ArgumentParser:
     for name, what, work, add_arguments in (
         ("run", "methods on tasks", _run_methods, _add_run),
         ("grid", "every combination of strengths on one task", _run_grid, _add_grid),
-        ("tune", "an alpha for each language that does no harm", _run_tune, _add_tune),
+        ("tune", "a strength for each language that does no harm", _run_tune, _add_tune),
+        ("vectors", "vectors towards the anchor, from the prompts of a task", _run_vectors, _add_vectors),
         ("lens", "what the head reads between layers: in the native language, or in English?", _lens, _add_lens),
         ("report", "tables, figures and one HTML page", _report, _add_report),
         ("compare", "how many predictions of two runs differ, such as of two batch sizes", _compare, _add_compare),
@@ -78,9 +83,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_run(add: Add) -> None:
     add("model", type=path_or_name, metavar="MODEL", help="a folder or a Hub id of a checkpoint, steered or plain")
-    add("--tasks", type=parse_names, required=True, metavar="xnli,…", help="xnli, xquad, belebele, perplexity")
-    add("--methods", metavar="base,…", help="base, clas, int-mean (default: base,clas; base for a "
-        "plain checkpoint); with options clas:alpha=-2,beta=0.4,gamma=0.2 or clas:alpha=de=-2/default=1, "
+    add("--tasks", type=parse_names, required=True, metavar="xnli,…", help=f"{_TASKS}, perplexity")
+    add("--methods", metavar="base,…", help="base, clas, vectors, clas+vectors, int-mean (default: base and what the "
+        "checkpoint has); with options clas:alpha=-2,beta=0.4,gamma=0.2 or clas:alpha=de=-2/default=1, "
+        "vectors:layer=14,strength=2,positions=last (last, generated or all tokens; layer=12/14 are several), "
         "clas:masks=random,seed=1 (as many neurons, drawn at random), and int:select=lape,value=mean,site=gate, which "
         "is int-mean; as=hi acts on all examples as on Hindi")  # fmt: skip
     add("--alpha", type=parse_alpha, metavar="A", help="of clas: a number, or by language as de=-2,default=0.5 "
@@ -92,21 +98,42 @@ def _add_run(add: Add) -> None:
 
 def _add_grid(add: Add) -> None:
     add("model", type=path_or_name, metavar="MODEL", help="a folder or a Hub id of a steered checkpoint")
-    add("--task", required=True, metavar="NAME", help="xnli, xquad, belebele or perplexity")
+    add("--task", required=True, metavar="NAME", help=f"{_TASKS} or perplexity")
     add("--alpha", type=parse_numbers, metavar="-2,2,…", help="(default: -8,-6,-4,-2,0,2,4)")
     add("--beta", type=parse_numbers, metavar="0.2,…", help="(default: the checkpoint's)")
     add("--gamma", type=parse_numbers, metavar="0.1,…", help="(default: the checkpoint's)")
+    _add_vector_axes(add)
     _add_common(add)
+
+
+def _add_vector_axes(add: Add) -> None:
+    add("--vector-layers", metavar="12,14", help="try vectors after each of these layers (default, where anything is "
+        "said of vectors: seven between the first and the last); without --alpha, CLAS stays off")  # fmt: skip
+    add("--vector-strength", type=parse_numbers, metavar="1,2,…", help="of the vectors (default: -1,1,2,3)")
+    add("--vector-positions", metavar="NAME", help="the tokens that they act on: last of the prompt, generated (from "
+        "there on) or all (default: the checkpoint's)")  # fmt: skip
 
 
 def _add_tune(add: Add) -> None:
     add("model", type=path_or_name, metavar="MODEL", help="a folder or a Hub id of a steered checkpoint")
-    add("--task", required=True, metavar="NAME", help="xnli, xquad, belebele or perplexity")
+    add("--task", required=True, metavar="NAME", help=f"{_TASKS} or perplexity")
     add("--alpha", type=parse_numbers, metavar="-2,2,…", help="the candidates (default: -8,-6,-4,-2,0,2,4)")
-    add("--write", action="store_true", help="put the alphas into the checkpoint, its config.json and its card")
+    _add_vector_axes(add)
+    add("--write", action="store_true", help="put what was decided into the checkpoint, its config.json and its card")
     add("--default-alpha", type=float, default=0.0, metavar="A", help="of all languages that nothing was decided about "
         "(default: 0, the base model)")  # fmt: skip
     _add_common(add, default_out="./MODEL-tune-TASK")
+
+
+def _add_vectors(add: Add) -> None:
+    add("model", type=path_or_name, metavar="MODEL", help="a folder or a Hub id of a checkpoint, steered or plain")
+    add("--task", required=True, metavar="NAME", help=f"{_TASKS} or perplexity")
+    add("--out", dest="file", type=user_path, required=True, metavar="FILE", help="where the vectors go, such as "
+        "vectors.safetensors")  # fmt: skip
+    add("--state", default="last", metavar="NAME", help="what stands for a prompt: the state of its last token (last, "
+        "the default) or the mean over its tokens (mean)")  # fmt: skip
+    _add_overwrite(add, "a file that is there")
+    _add_data(add)
 
 
 def _add_lens(add: Add) -> None:
@@ -126,11 +153,19 @@ def _add_common(add: Add, default_out: str | None = None) -> None:
     add("--out", type=user_path, required=not default_out, metavar="RUN", help="the run's folder; an interrupted run "
         f"goes on in it, and more methods, tasks, languages or samples are added to it{default}")  # fmt: skip
     _add_overwrite(add, "the predictions of a run with other settings in that folder")
+    _add_data(add)
+
+
+def _add_data(add: Add) -> None:
     add("--samples", type=int, metavar="N", help="the first rows of every language (default: all)")
+    add("--skip", type=int, default=0, metavar="N", help="leave out the first rows of every language, such as those "
+        "that vectors were made from; --samples count after them")  # fmt: skip
     add("--languages", type=parse_languages, metavar="de,th,…", help="(default: all that the data has)")
     add("--data-dir", type=user_path, metavar="DIR", help="folder with the published files (default: from the Hub)")
     add("--corpus", type=path_or_name, metavar="SOURCE", help="of perplexity: builtin (default), xquad, xnli, "
         "FILE.jsonl or a Hub data set")  # fmt: skip
+    add("--scoring", default="letter", metavar="NAME", help="of choices: letter (default), the logits of their "
+        "letters, or continuation, the mean log-likelihood a token of their texts after the prompt")  # fmt: skip
     add("--templates", type=user_path, metavar="PATH", help="a file or a folder in place of the default templates")
     add("--no-chat-template", dest="chat_template", action="store_false", help="prompts without the tokenizer's chat "
         "template")  # fmt: skip
@@ -141,7 +176,7 @@ def _add_common(add: Add, default_out: str | None = None) -> None:
     add("--dtype", default="auto", metavar="NAME", help="auto (the checkpoint's, float32 on a CPU), float32, bfloat16 "
         "or float16")  # fmt: skip
     add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps")
-    add("--quiet", action="store_true", help="no progress, no summary: print the folder and nothing else")
+    add("--quiet", action="store_true", help="no progress, no summary: print where the result is and nothing else")
 
 
 def _add_overwrite(add: Add, what: str) -> None:
@@ -218,32 +253,43 @@ def _run_methods(given: dict[str, Any]) -> str:
 
 
 def _run_grid(given: dict[str, Any]) -> str:
-    from .grid import DEFAULT_ALPHAS, Grid, run_grid
+    from .grid import Grid, run_grid
     from .progress import Progress
     from .run_options import RunOptions
     from .summary import summarize_grid
 
     quiet, task = given.pop("quiet"), given.pop("task")
-    grid = Grid(given.pop("alpha") or DEFAULT_ALPHAS, given.pop("beta"), given.pop("gamma"))
+    grid = Grid.of(**{name: given.pop(name) for name in ("alpha", "beta", "gamma", *_VECTOR_AXES)})
     options = RunOptions(**given, tasks=(task,))
     plan, outcome = run_grid(options, grid, Progress(quiet))
     return str(options.out) if quiet else summarize_grid(plan, outcome)
 
 
 def _run_tune(given: dict[str, Any]) -> str:
-    from .grid import DEFAULT_ALPHAS
+    from .grid import Grid
     from .progress import Progress
     from .run_options import RunOptions
     from .summary import summarize_tune
     from .tune import run_tune
 
     quiet, task = given.pop("quiet"), given.pop("task")
-    write, alphas = given.pop("write"), given.pop("alpha") or DEFAULT_ALPHAS
-    default = given.pop("default_alpha")
+    grid = Grid.of(**{name: given.pop(name) for name in ("alpha", *_VECTOR_AXES)})
+    write, default = given.pop("write"), given.pop("default_alpha")
     given["out"] = given["out"] or _default_out(given["model"], "tune", task)
     options = RunOptions(**given, tasks=(task,))
-    tuned = run_tune(options, alphas, write, Progress(quiet), default)
+    tuned = run_tune(options, grid, write, Progress(quiet), default)
     return str(options.out) if quiet else summarize_tune(tuned)
+
+
+def _run_vectors(given: dict[str, Any]) -> str:
+    from .progress import Progress
+    from .run_options import RunOptions
+    from .vectors import VectorOptions, make_vectors, summarize_vectors
+
+    quiet, task = given.pop("quiet"), given.pop("task")
+    chosen = VectorOptions(**{name: given.pop(name) for name in ("file", "state", "overwrite")})
+    vectors = make_vectors(RunOptions(**given, out=chosen.file, tasks=(task,)), chosen, Progress(quiet))
+    return str(chosen.file) if quiet else summarize_vectors(vectors, chosen.file)
 
 
 def _default_out(model: str, command: str, task: str) -> Path:

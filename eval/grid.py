@@ -1,35 +1,77 @@
-"""A grid of strengths: every combination of alpha, beta and gamma, beside the unsteered base.
+"""A grid of strengths, beside the unsteered base: every combination of alpha, beta and gamma, or of layers and
+strengths of vectors, or of all of them.
 
-All settings are computed in one pass over each batch, with the layers below the first steered one run once
-(`engine/choices.py`, `engine/generation.py`).
+All settings are computed in one pass over each batch, with every layer run once for all settings that nothing has
+parted yet, and, for vectors on the last token of a prompt, the tokens before it once for all settings (`engine/`).
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 from clas_models.errors import InputError
+from clas_models.profiling.bridge_layers import parse_layers
 
 from .loading import Checkpoint
-from .methods import BASE, Method, clas_method, methods_of
+from .methods import Method, method_of, methods_of
 from .progress import Progress
+from .run_folder import BASE, CLAS, CLAS_VECTORS, VECTORS
 from .run_options import RunOptions
 from .runner import Outcome, Plan, execute
 
 DEFAULT_ALPHAS = (-8.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0)  # the paper's Figure 5
+DEFAULT_VECTOR_STRENGTHS = (-1.0, 1.0, 2.0, 3.0)
+_LAYERS_TRIED = 7  # where nobody names them
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The values of each strength; None is the checkpoint's own."""
+    """The values of each strength; None is the checkpoint's own.
 
-    alpha: tuple[float, ...] = DEFAULT_ALPHAS
+    Attributes:
+        alpha: None, also, where vectors are tried and alpha is not: then it is 0.
+        vector_layers: as `12,14` or `12-18`, each tried alone; None where vectors are not tried.
+        vector_strength: of the vectors; None where they are not tried.
+        vector_positions: on which tokens they act.
+    """
+
+    alpha: tuple[float, ...] | None = DEFAULT_ALPHAS
     beta: tuple[float, ...] | None = None
     gamma: tuple[float, ...] | None = None
+    vector_layers: str | None = None
+    vector_strength: tuple[float, ...] | None = None
+    vector_positions: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        alpha: tuple[float, ...] | None,
+        beta: tuple[float, ...] | None = None,
+        gamma: tuple[float, ...] | None = None,
+        vector_layers: str | None = None,
+        vector_strength: tuple[float, ...] | None = None,
+        vector_positions: str | None = None,
+    ) -> "Grid":
+        """What a user wrote, None being what was not: vectors are tried where anything is said of them, and alpha where
+        it is named, or nothing is said of vectors.
+        """
+        vectors = (vector_layers, vector_strength, vector_positions) != (None, None, None)
+        scaling = alpha or beta or gamma
+        return cls(
+            alpha or (None if vectors and not scaling else DEFAULT_ALPHAS),
+            beta,
+            gamma,
+            vector_layers if not vectors or vector_layers else "auto",
+            vector_strength or (DEFAULT_VECTOR_STRENGTHS if vectors else None),
+            vector_positions,
+        )
 
     def check(self) -> None:
         """Raises InputError: a list without a value, one that is not finite, or one that stands there twice."""
-        for name, values in (("alpha", self.alpha), ("beta", self.beta), ("gamma", self.gamma)):
+        for name in ("alpha", "beta", "gamma", "vector_strength"):
+            values = getattr(self, name)
             if values is None:
                 continue
             if not values:
@@ -40,22 +82,43 @@ class Grid:
                 if values.count(value) > 1:
                     raise InputError(f"{name} {value:g} is given more than once: name every value once")
 
+    @property
+    def kind(self) -> str:
+        """Of the methods."""
+        if self.vector_strength is None:
+            return CLAS
+        return VECTORS if self.alpha is None else CLAS_VECTORS
+
 
 def grid_methods(grid: Grid, checkpoint: Checkpoint) -> list[Method]:
     """The base, and steering with every combination.
 
-    Raises InputError: the checkpoint is a plain one, or a value cannot be used.
+    Raises InputError: the checkpoint is a plain one, a value cannot be used, or there are no vectors to try.
     """
     grid.check()
     base = methods_of([BASE], checkpoint, {})
-    beta, gamma = (
-        (getattr(checkpoint.config, name, 0.0),) if values is None else values
-        for name, values in (("beta", grid.beta), ("gamma", grid.gamma))
-    )
-    return base + [
-        clas_method(checkpoint, dict(zip(("alpha", "beta", "gamma"), strengths, strict=True)))
-        for strengths in product(grid.alpha, beta, gamma)
-    ]
+    axes: dict[str, Sequence[Any]] = {}
+    if grid.alpha is not None:
+        axes = {"alpha": grid.alpha, "beta": _own(grid.beta, checkpoint, "beta")}
+        axes["gamma"] = _own(grid.gamma, checkpoint, "gamma")
+    if grid.vector_strength is not None:
+        axes |= {"layer": [(layer,) for layer in tried_layers(grid, checkpoint)], "strength": grid.vector_strength}
+    fixed = {"positions": grid.vector_positions} if grid.vector_positions else {}
+    settings: list[Mapping[str, Any]] = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+    return base + [method_of(grid.kind, {**setting, **fixed}, checkpoint) for setting in settings]
+
+
+def tried_layers(grid: Grid, checkpoint: Checkpoint) -> list[int]:
+    """The layers whose vectors are tried: those that are named, else some that lie evenly between first and last."""
+    count = int(checkpoint.config.num_hidden_layers)
+    if grid.vector_layers not in (None, "auto"):
+        return list(parse_layers(grid.vector_layers, count))
+    tried = min(_LAYERS_TRIED, count)
+    return sorted({round((place + 1) * count / (tried + 1)) for place in range(tried)})
+
+
+def _own(values: tuple[float, ...] | None, checkpoint: Checkpoint, name: str) -> tuple[float, ...]:
+    return (getattr(checkpoint.config, name, 0.0),) if values is None else values
 
 
 def run_grid(options: RunOptions, grid: Grid, progress: Progress) -> tuple[Plan, Outcome]:

@@ -5,12 +5,15 @@ What is computed together is decided by `engine`; what has been computed already
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+from torch import Tensor
+
 from .engine.choices import choose
 from .engine.conditions import Condition
+from .engine.continuations import score_continuations
 from .engine.generation import generate
 from .engine.perplexity import negative_log_likelihood
 from .loading import Checkpoint
@@ -19,9 +22,10 @@ from .run_folder import Record
 from .run_options import RunOptions
 from .tasks import Answer, Example, Kind, Task, task_of
 from .tasks.perplexity import DEFAULT_CORPUS
+from .tasks.task import CONTINUATION
 from .templates import Templates, find_templates
 
-_SHOWN = ("question", "hypothesis", "text")  # the first of these fields is what a reader wants to see
+_SHOWN = ("question", "hypothesis", "premise", "text")  # the first of these fields is what a reader wants to see
 _SHOWN_LENGTH = 200
 _DIGITS = 16  # of a digest in hexadecimal: there is one for each language and part
 
@@ -41,8 +45,9 @@ class Job:
     Attributes:
         examples: by language, in the order of the report.
         templates: None for a perplexity.
-        choices: the token of every choice; none unless the task is one of choices.
+        choices: the token of every choice; none unless the task is one of choices that are ranked by their letters.
         corpus: of a perplexity, by the name that a profile knows it by; None of other tasks.
+        said: what a user should know of how the examples were read.
         built: the prompts of a language, once they have been asked for.
     """
 
@@ -54,23 +59,26 @@ class Job:
     choices: tuple[int, ...]
     batch_size: int
     corpus: str | None = None
+    said: tuple[str, ...] = ()
     built: dict[str, list[Prompt]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, name: str, options: RunOptions, checkpoint: Checkpoint) -> Self:
         """Raises InputError: data, template or tokenizer cannot be used for the task."""
         task = task_of(name)
-        examples = task.load(options.languages, options.source)
+        said: list[str] = []
+        examples = task.load(options.languages, replace(options.source, say=said.append))
         templates = find_templates(task.template, options.templates) if task.template else None
         tokenizer, chat = checkpoint.tokenizer, options.chat_template
         room = int(checkpoint.config.max_position_embeddings) - task.max_new_tokens
-        builder = PromptBuilder(tokenizer, templates, task, options.max_length or room, chat)
-        choices = choice_ids(tokenizer, task, chat) if task.kind is Kind.CHOICE else ()
+        continued = options.scoring == CONTINUATION
+        builder = PromptBuilder(tokenizer, templates, task, options.max_length or room, chat, continued)
+        choices = choice_ids(tokenizer, task, chat) if task.kind is Kind.CHOICE and not continued else ()
         corpus = None
         if task.kind is Kind.PERPLEXITY:
             named = options.corpus or DEFAULT_CORPUS
             corpus = Path(named).name if Path(named).is_file() else named
-        return cls(task, examples, templates, checkpoint, builder, choices, options.batch_size, corpus)
+        return cls(task, examples, templates, checkpoint, builder, choices, options.batch_size, corpus, tuple(said))
 
     @property
     def languages(self) -> list[str]:
@@ -106,8 +114,16 @@ class Job:
             self.built[language] = [self.builder.build(example, language) for example in self.examples[language]]
         return self.built[language]
 
+    def told(self, example: Example) -> list[str]:
+        """The texts of an example that are its own; those of choices may be in many."""
+        return [text for name, text in example.fields.items() if name not in self.task.choice_fields]
+
     def remarks(self) -> Iterator[str]:
-        """What the maximum length takes from prompts. Raises InputError: as `prompts`."""
+        """What was said of the examples, and what the maximum length takes from prompts.
+
+        Raises InputError: as `prompts`.
+        """
+        yield from self.said
         if self.task.cut is None:
             return
         cut = {language: sum(prompt.cut > 0 for prompt in self.prompts(language)) for language in self.languages}
@@ -126,12 +142,9 @@ class Job:
         rows = [prompt.ids for prompt in prompts]
         plan: dict[str, Any] = {"conditions": conditions, "batch_size": self.batch_size, "skip_batches": skip_batches}
         if self.task.kind is Kind.CHOICE:
-            for batch, logits in choose(model, rows, self.choices, language, **plan):
-                scores = logits.double().log_softmax(-1).tolist()
-                yield batch, [
-                    [Reply(answer, rounded(row)) for answer, row in zip(*given, strict=True)]
-                    for given in zip(logits.argmax(-1).tolist(), scores, strict=True)
-                ]
+            for batch, ranked, scores in self._ranked(model, prompts, language, plan):
+                given = zip(ranked.argmax(-1).tolist(), scores.tolist(), strict=True)
+                yield batch, [[Reply(each, rounded(row)) for each, row in zip(*both, strict=True)] for both in given]
         elif self.task.kind is Kind.GENERATION:
             limits = (self.task.max_new_tokens, self.checkpoint.eos_token_ids)
             for batch, tokens in generate(model, rows, language, *limits, **plan):
@@ -139,6 +152,19 @@ class Job:
         else:
             for batch, nats, _ in negative_log_likelihood(model, rows, language, **plan):
                 yield batch, [[Reply(value) for value in values] for values in nats]
+
+    def _ranked(
+        self, model: Any, prompts: Sequence[Prompt], language: str, plan: Mapping[str, Any]
+    ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+        """Batch by batch: indices, what choices are ranked by, and that as logarithms of probabilities."""
+        rows = [prompt.ids for prompt in prompts]
+        if self.choices:
+            for batch, logits in choose(model, rows, self.choices, language, **plan):
+                yield batch, logits, logits.double().log_softmax(-1)
+        else:
+            texts = [prompt.continuations for prompt in prompts]
+            for batch, scores in score_continuations(model, rows, texts, language, **plan):
+                yield batch, scores, scores
 
     def _text(self, tokens: Sequence[int]) -> str:
         tokenizer = self.checkpoint.tokenizer

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,14 +10,16 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
+from clas_models.command_line import CONVERT, EVAL
 from clas_models.conversion.companions import prompt_files
 from clas_models.conversion.loading import load_model, load_tokenizer, pick_device, pick_dtype
-from clas_models.conversion.source import Source, check_profile_fits, open_source
+from clas_models.conversion.source import Source, check_profile_fits, check_vectors_fit, open_source
 from clas_models.conversion.weights import current_names, read_tensor
 from clas_models.errors import InputError
 from clas_models.modeling.configuration_clas import STRENGTHS
 from clas_models.modeling.language_tags import matching
 from clas_models.modeling.tensor_names import DETECTOR_PREFIX, is_added
+from clas_models.profiling.language_vectors import LanguageVectors
 from clas_models.profiling.neuron_profile import NeuronProfile
 
 # Fields of config.json that change no prediction: strengths are part of each method, languages are always named, and
@@ -67,11 +68,6 @@ class Checkpoint:
         """Which of the checkpoint's profiled languages a canonical tag stands for: itself, a broader one, or None."""
         return matching(language, self.config.languages) if self.is_steered else None
 
-    def is_unsteered_at(self, alpha: float | Mapping[str, float]) -> bool:
-        """Whether nothing is steered with an alpha: it is 0 in every language, and there are no vectors."""
-        values = alpha.values() if isinstance(alpha, Mapping) else (alpha,)
-        return not any(values) and not (self.is_steered and self.config.vector_layers)
-
     @cached_property
     def fingerprint(self) -> str:
         """A digest of the weights, masks and vectors, of what decides how text is read, and of the configuration
@@ -115,6 +111,21 @@ class Checkpoint:
         profile = NeuronProfile.load(path)
         check_profile_fits(profile, self.source, path)
         return profile
+
+    def language_vectors(self) -> LanguageVectors:
+        """The vectors of all layers that a steered checkpoint carries.
+
+        Raises InputError: there are none, they are damaged, or of another model.
+        """
+        path = self.source.vectors_path
+        if path is None:
+            raise InputError(
+                f"{self.name}: no steering_vectors.safetensors in its folder, which vectors of other layers are taken "
+                f"from; make them with {EVAL} vectors, and convert it with {CONVERT} --vectors"
+            )
+        vectors = LanguageVectors.load(path)
+        check_vectors_fit(vectors, self.source, path)
+        return vectors
 
     def load(self) -> Any:
         """The model with its weights, in eval mode.

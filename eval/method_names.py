@@ -99,6 +99,8 @@ def written(value: Any) -> str:
     if isinstance(value, Mapping):
         codes = sorted(value, key=lambda code: (code == "default", code))
         return "/".join(f"{code}={written(value[code])}" for code in codes)
+    if isinstance(value, tuple):
+        return "/".join(map(written, value))
     if isinstance(value, float):
         value += 0.0  # -0 is 0
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
@@ -127,6 +129,14 @@ def by_language(text: str) -> float | dict[str, float]:
     except ValueError as error:
         fault = str(error) if "twice" in str(error) else "write a number, or numbers by language as de=-2/default=1"
         raise ValueError(fault) from None
+
+
+def layers(text: str) -> tuple[int, ...]:
+    """Layers: `14`, or `12/14/16`."""
+    found = [whole_number(part) for part in text.split("/")]
+    if len(set(found)) < len(found):
+        raise ValueError("a layer stands there twice")
+    return tuple(sorted(found))
 
 
 def language(text: str) -> str:

@@ -2,43 +2,30 @@
 
 A kind of method is a line in `METHODS`: what can be written about it (`method_names.py`), and a function that says
 what it puts in force on a checkpoint.  That is strengths, which the engine sets, so that methods that differ in them
-alone are computed together; and at most one `Write`, or masks in place of the checkpoint's, for the length of a block.
+alone are computed together; and at most one change of tables for the length of a block (`method_tables.py`).
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from clas_models.command_line import CONVERT
 from clas_models.errors import InputError
-from clas_models.modeling.configuration_clas import STRENGTHS
+from clas_models.modeling.configuration_clas import STRENGTHS, UNSTEERED
 from clas_models.modeling.language_tags import did_you_mean
-from clas_models.modeling.write import Write
+from clas_models.modeling.positions import POSITIONS
 from clas_models.profiling.values import SITES, VALUES
-from clas_models.profiling.write_tables import SELECTIONS, WriteTables, write_tables
+from clas_models.profiling.write_tables import SELECTIONS
 
+from .engine.conditions import VECTORS as BY_LAYER
 from .engine.conditions import Condition
 from .loading import Checkpoint
-from .method_names import Syntax, by_language, language, method_name, number, one_of, read_method, whole_number
-from .random_masks import Masks, RandomMasks, temporary_masks
-from .run_folder import BASE, CLAS
+from .method_names import Syntax, by_language, language, layers, method_name, number, one_of, read_method, whole_number
+from .method_tables import Change, Vectors, Writing
+from .random_masks import RandomMasks
+from .run_folder import BASE, CLAS, CLAS_VECTORS, STEERING, VECTORS
 
-DEFAULT_METHODS = (BASE, CLAS)
 RANDOM = "random"
-
-
-@dataclass(frozen=True)
-class Writing:
-    """What is written over the activations of a language's neurons: keys of SELECTIONS, VALUES and SITES."""
-
-    select: str
-    value: str
-    site: str
-
-
-Change: TypeAlias = Writing | RandomMasks | None
 
 
 @dataclass(frozen=True)
@@ -49,7 +36,7 @@ class Method:
         name: the one that `method_names.py` gives it.
         described: what is in force, for the run's settings; the key "kind" is always there.
         condition: what the engine sets, the language that the method acts as for among it; nothing on a plain model.
-        change: what is written, or which masks are in place of the checkpoint's; None is nothing.
+        change: what is written, or which masks or vectors are in place of the checkpoint's; None is nothing.
     """
 
     name: str
@@ -66,18 +53,38 @@ def _base(checkpoint: Checkpoint, options: Mapping[str, Any]) -> InForce:
 
 
 def _clas(checkpoint: Checkpoint, options: Mapping[str, Any]) -> InForce:
-    try:
-        given = {name: value for name, value in options.items() if name in STRENGTHS}
-        config = checkpoint.config.with_strengths(**given)
-    except (TypeError, ValueError) as error:
-        raise InputError(str(error)) from error
-    in_force = {name: getattr(config, name) for name in strengths_of(checkpoint)}
+    config = _with_strengths(checkpoint, options)
+    in_force = {name: getattr(config, name) for name in ("alpha", "beta", "gamma")}
+    condition = {**_unsteered(checkpoint), **in_force}
     seed = options.get("seed", 0)
     if options.get("masks") == RANDOM:
-        return {**in_force, "masks": RANDOM, "seed": seed}, in_force, RandomMasks(seed)
+        return {**in_force, "masks": RANDOM, "seed": seed}, condition, RandomMasks(seed)
     if seed:
         raise InputError(f"seed={seed} of {CLAS} is for masks={RANDOM}; give that, too, or leave it out")
-    return in_force, in_force, None
+    return in_force, condition, None
+
+
+def _vectors(checkpoint: Checkpoint, options: Mapping[str, Any]) -> InForce:
+    config = _with_strengths(checkpoint, {"vector_strength": options["strength"]} if "strength" in options else {})
+    chosen = options.get("layer") or tuple(config.vector_layers)
+    if not chosen:
+        raise InputError(
+            f"{checkpoint.name}: no vectors are in force after any layer; name one, as {VECTORS}:layer=14, or convert "
+            f"it with {CONVERT} --vectors"
+        )
+    described = {
+        "vector_layers": list(chosen),
+        "vector_strength": config.vector_strength,
+        "vector_positions": options.get("positions", config.vector_positions),
+    }
+    condition = {**_unsteered(checkpoint), BY_LAYER: dict.fromkeys(chosen, config.vector_strength)}
+    return described, condition, Vectors(described["vector_positions"])
+
+
+def _both(checkpoint: Checkpoint, options: Mapping[str, Any]) -> InForce:
+    scaled, scaling, _ = _clas(checkpoint, options)
+    added, adding, change = _vectors(checkpoint, options)
+    return {**scaled, **added}, {**adding, **{name: scaling[name] for name in scaled}}, change
 
 
 def _int(checkpoint: Checkpoint, options: Mapping[str, Any]) -> InForce:
@@ -85,27 +92,32 @@ def _int(checkpoint: Checkpoint, options: Mapping[str, Any]) -> InForce:
     return described, _unsteered(checkpoint), Writing(**described)
 
 
-def strengths_of(checkpoint: Checkpoint) -> list[str]:
-    """The strengths that say something on a checkpoint; none on a plain one."""
-    if not checkpoint.is_steered:
-        return []
-    return [name for name in STRENGTHS if name != "vector_strength" or checkpoint.config.vector_layers]
+def _with_strengths(checkpoint: Checkpoint, options: Mapping[str, Any]) -> Any:
+    """The checkpoint's configuration with those of the options that are strengths."""
+    try:
+        return checkpoint.config.with_strengths(**{name: options[name] for name in STRENGTHS if name in options})
+    except (TypeError, ValueError) as error:
+        raise InputError(str(error)) from error
 
 
 def _unsteered(checkpoint: Checkpoint) -> Condition:
-    return {name: 0.0 for name in strengths_of(checkpoint) if name in ("alpha", "vector_strength")}
+    return dict(UNSTEERED) if checkpoint.is_steered else {}
 
+
+_SCALING = {"alpha": by_language, "beta": number, "gamma": number}
+_ADDING = {"layer": layers, "strength": by_language, "positions": one_of(POSITIONS)}
 
 METHODS: Mapping[str, tuple[Syntax, Callable[[Checkpoint, Mapping[str, Any]], InForce]]] = {
     BASE: (Syntax(), _base),
     CLAS: (
         Syntax(
-            {"alpha": by_language, "beta": number, "gamma": number, "vector_strength": by_language,
-             "masks": one_of(("own", RANDOM)), "seed": whole_number, "as": language},
+            {**_SCALING, "masks": one_of(("own", RANDOM)), "seed": whole_number, "as": language},
             defaults={"masks": "own", "seed": 0},
         ),
         _clas,
     ),
+    VECTORS: (Syntax({**_ADDING, "as": language}), _vectors),
+    CLAS_VECTORS: (Syntax({**_SCALING, **_ADDING, "as": language}), _both),
     "int": (
         Syntax(
             {"select": one_of(tuple(SELECTIONS)), "value": one_of(tuple(VALUES)), "site": one_of(tuple(SITES)),
@@ -119,6 +131,21 @@ SHORT_NAMES = {"int-mean": "int"}
 _SYNTAX = {kind: syntax for kind, (syntax, _) in METHODS.items()}
 
 
+def own_steering(checkpoint: Checkpoint) -> str | None:
+    """The kind of method that is the checkpoint as it stands; None for a plain one."""
+    if not checkpoint.is_steered:
+        return None
+    if not checkpoint.config.vector_layers:
+        return CLAS
+    return CLAS_VECTORS if checkpoint.config.bridge_layers else VECTORS
+
+
+def default_methods(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """The base, each kind of steering that the checkpoint has, and all of it together."""
+    own = own_steering(checkpoint)
+    return (BASE, *STEERING) if own == CLAS_VECTORS else (BASE, *([] if own is None else [own]))
+
+
 def methods_of(names: Sequence[str] | None, checkpoint: Checkpoint, strengths: Mapping[str, Any]) -> list[Method]:
     """The methods that a user wrote, or by default those that every checkpoint of its kind can be run with.
 
@@ -129,31 +156,29 @@ def methods_of(names: Sequence[str] | None, checkpoint: Checkpoint, strengths: M
     an option that cannot be used, or strengths that no method asks about.
     """
     if names is None:
-        names = DEFAULT_METHODS if checkpoint.is_steered else (BASE,)
+        names = default_methods(checkpoint)
     methods: list[Method] = []
     kinds = set()
     for text in names:
         name, kind, options = read_method(text, _SYNTAX, SHORT_NAMES)
-        method = _method(name, kind, {**(strengths if kind == CLAS else {}), **options}, checkpoint)
+        given = strengths if kind in (CLAS, CLAS_VECTORS) else {}
+        method = method_of(kind, {**given, **options}, checkpoint, name)
         if same := next((known.name for known in methods if known.described == method.described), None):
             also = "" if same == text else f" as {same}"
             raise InputError(f"method {text!r} is given more than once{also}: name every method once")
         methods.append(method)
         kinds.add(kind)
-    if strengths and CLAS not in kinds:
+    if strengths and not kinds & {CLAS, CLAS_VECTORS}:
         raise InputError(f"{', '.join(strengths)} is for the method {CLAS}, which is not asked for")
     return methods
 
 
-def clas_method(checkpoint: Checkpoint, strengths: Mapping[str, Any]) -> Method:
-    """Steering with these strengths, which its name says; what is not there is as the checkpoint says.
+def method_of(kind: str, options: Mapping[str, Any], checkpoint: Checkpoint, name: str = "") -> Method:
+    """A method with these options, by default under the name that says them; what is not there is as in the checkpoint.
 
-    Raises InputError: the checkpoint is a plain one, or a strength cannot be used on it.
+    Raises InputError: the checkpoint is a plain one, or an option cannot be used on it.
     """
-    return _method(method_name(CLAS, strengths, _SYNTAX[CLAS], SHORT_NAMES), CLAS, strengths, checkpoint)
-
-
-def _method(name: str, kind: str, options: Mapping[str, Any], checkpoint: Checkpoint) -> Method:
+    name = name or method_name(kind, options, _SYNTAX[kind], SHORT_NAMES)
     if kind != BASE and not checkpoint.is_steered:
         raise InputError(
             f"{checkpoint.name}: a plain checkpoint, which only {BASE} can be run with, not {name}; convert it first "
@@ -169,64 +194,3 @@ def _method(name: str, kind: str, options: Mapping[str, Any], checkpoint: Checkp
             )
         described, condition = {**described, "as": profiled}, {**condition, "language": profiled}
     return Method(name, described, condition, change)
-
-
-@dataclass(frozen=True)
-class Group:
-    """Methods that are computed together, because they differ in their conditions only.
-
-    Attributes:
-        methods: at least one.
-        tables: what is written and where; None is nothing.
-        masks: by layer the shared and the specific mask that are in place of the checkpoint's; None are its own.
-    """
-
-    methods: tuple[Method, ...]
-    tables: WriteTables | None = None
-    masks: Masks | None = None
-
-    @property
-    def conditions(self) -> list[Condition]:
-        return [method.condition for method in self.methods]
-
-    @property
-    def digest(self) -> str | None:
-        """SHA-256 in hexadecimal of the tables, or of the masks; None without any."""
-        tensors = [mask for pair in (self.masks or {}).values() for mask in pair]
-        if self.tables is not None:
-            tensors += [self.tables.masks, self.tables.values]
-        if not tensors:
-            return None
-        return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()
-
-    def in_force(self, model: Any) -> AbstractContextManager[None]:
-        """The group's tables or masks on the model for the length of a `with` block; strengths are the engine's."""
-        if self.masks is not None:
-            return temporary_masks(model, self.masks)
-        if self.tables is None:
-            return nullcontext()
-        return model.intervening(Write(self.tables.masks, self.tables.values, self.tables.languages))
-
-
-def grouped(methods: Sequence[Method], checkpoint: Checkpoint) -> list[Group]:
-    """The methods as groups, in the order of their first methods.
-
-    Raises InputError: a method needs the checkpoint's profile, and that is missing, of another model, without all
-    layers, or too old for the site; or it needs masks, and those cannot be used.
-    """
-    together: dict[Change, list[Method]] = {}
-    for method in methods:
-        together.setdefault(method.change, []).append(method)
-    return [_group(tuple(alike), change, checkpoint) for change, alike in together.items()]
-
-
-def _group(methods: tuple[Method, ...], change: Change, checkpoint: Checkpoint) -> Group:
-    if isinstance(change, RandomMasks):
-        return Group(methods, masks=change.draw(checkpoint))
-    if change is None:
-        return Group(methods)
-    profile = checkpoint.profile()
-    how = {"value": change.value, "site": change.site}
-    selection = SELECTIONS[change.select](profile)
-    anchor = checkpoint.anchor_language  # nothing is written over its neurons
-    return Group(methods, write_tables(profile, selection, checkpoint.config.languages, **how, leave_out=(anchor,)))

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from clas_models.atomic import atomic_file
 from clas_models.command_line import CONVERT
-from clas_models.conversion.formats.scaling import read_masks
+from clas_models.conversion.chosen_masks import read_masks
 from clas_models.errors import InputError
 from clas_models.keeping import refuse_loss
 from clas_models.modeling.tensor_names import MASKS

@@ -1,10 +1,11 @@
-"""Whether the text that a checkpoint is tested on was profiled: then its masks were made from the very answers."""
+"""Whether a checkpoint is tested on text that its masks or its vectors were made from."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from clas_models.profiling.language_vectors import METADATA_KEY as VECTORS_KEY
 from clas_models.profiling.neuron_profile import METADATA_KEY
-from clas_models.profiling.seen_text import SeenText, read_seen_text
+from clas_models.profiling.seen_text import read_seen_text
 
 from .jobs import Job
 from .loading import Checkpoint
@@ -14,8 +15,8 @@ _NAMED = 4  # languages that are told
 
 @dataclass(frozen=True)
 class ProfiledExamples:
-    """How many examples of a task have a line that was profiled, by language; `unknown` where a profile that may have
-    seen them does not say what it saw.
+    """How many examples of a task have a line that masks or vectors were made from, by language; `unknown` where a
+    profile that may have seen them does not say what it saw.
     """
 
     task: str
@@ -40,12 +41,12 @@ class ProfiledExamples:
 
 
 def profiled_examples(job: Job, checkpoint: Checkpoint) -> ProfiledExamples:
-    """What of a task's examples the profile of a checkpoint has seen; nothing where it carries none."""
-    path = checkpoint.source.profile_path
-    seen = SeenText(frozenset(), ()) if path is None else read_seen_text(path, METADATA_KEY)
+    """What of a task's examples the profile and the vectors that a checkpoint carries have seen."""
+    carried = ((checkpoint.source.profile_path, METADATA_KEY), (checkpoint.source.vectors_path, VECTORS_KEY))
+    seen = [read_seen_text(path, key) for path, key in carried if path is not None]
     counts = {
-        language: sum(any(seen.has(text) for text in example.fields.values()) for example in examples)
+        language: sum(any(each.has(text) for each in seen for text in job.told(example)) for example in examples)
         for language, examples in job.examples.items()
     }
-    unknown = seen.lines is None and (job.corpus or job.task.name) in seen.corpus
+    unknown = any(each.lines is None and (job.corpus or job.task.name) in each.corpus for each in seen)
     return ProfiledExamples(job.task.name, sum(map(len, job.examples.values())), counts, unknown)

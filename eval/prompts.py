@@ -33,12 +33,14 @@ class Prompt:
         bytes: bytes in UTF-8 of the text that the ids stand for, for a perplexity; 0 otherwise.
         text: what the ids were made of, chat markup included, for a program that makes them itself; without the
             tokens that the tokenizer adds of its own.
+        continuations: the tokens of every choice's text after `ids`, where they were asked for.
     """
 
     ids: tuple[int, ...]
     cut: int = 0
     bytes: int = 0
     text: str = field(default="", compare=False)
+    continuations: tuple[tuple[int, ...], ...] = ()
 
 
 class PromptBuilder:
@@ -59,14 +61,17 @@ class PromptBuilder:
         task: Task,
         max_length: int = 512,
         chat_template: bool = True,
+        continuations: bool = False,
     ) -> None:
         """
         Args:
             tokenizer: a fast one.
             templates: of the task, see `find_templates`; None for a perplexity, which has none.
             task: whose examples will come.
-            max_length: the most tokens of a prompt; tokens that a model adds to it do not count.
+            max_length: the most tokens of a prompt, with its longest continuation where there are any; tokens that a
+                model adds to it do not count.
             chat_template: whether to use the tokenizer's; of no effect on a perplexity.
+            continuations: whether the prompts get those of `Task.choice_fields`.
 
         Raises InputError: a tokenizer without a chat template although one is asked for, one that cannot be used, or a
         maximum length below 1.
@@ -78,6 +83,7 @@ class PromptBuilder:
         self._task = task
         self.max_length = max_length
         self._chat = chat_template and task.kind is not Kind.PERPLEXITY
+        self._continued = task.choice_fields if continuations else ()
         self._before, self._after = _markup(tokenizer, task, self._chat)
         self._special = {id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special}
 
@@ -87,33 +93,38 @@ class PromptBuilder:
         A prompt of more than the maximum length loses the end of the field `task.cut`, as few characters as need be,
         and nothing else.
 
-        Raises InputError: the prompt is too long and the task has no such field, or is too long without it altogether.
+        Raises InputError: the prompt is too long and the task has no such field, or is too long without it altogether;
+            or a continuation changes the prompt's tokens.
         """
         fill = self._templates.of(language).fill
-        ids = self._ids(fill(example.fields))
-        if len(ids) <= self.max_length:
-            return self._prompt(ids, 0, fill(example.fields))
+        whole = fill(example.fields)
+        ids = self._ids(whole)
+        continuations = tuple(self._continuation(whole, ids, example, language, name) for name in self._continued)
+        room = self.max_length - max(map(len, continuations), default=0)
+        if len(ids) <= room:
+            return self._prompt(ids, 0, whole, continuations)
         cut = self._task.cut
         if cut is None:
             raise self._too_long(example, language, len(ids), "nothing of it may be cut")
         shorten = partial(_shortened, example.fields, cut)
         # A character more is a token more or none, but for the rare word that is fewer tokens when it is whole.
         too_many = bisect_right(
-            range(len(example.fields[cut])), self.max_length, key=lambda length: len(self._ids(fill(shorten(length))))
+            range(len(example.fields[cut])), room, key=lambda length: len(self._ids(fill(shorten(length))))
         )
         if too_many == 0:
             shortest = len(self._ids(fill(shorten(0))))
             raise self._too_long(example, language, shortest, f"that is without its {cut}")
         filled = fill(shorten(too_many - 1))
         shortened = self._ids(filled)
-        return self._prompt(shortened, len(ids) - len(shortened), filled)
+        return self._prompt(shortened, len(ids) - len(shortened), filled, continuations)
 
     def answer(self, text: str) -> tuple[int, ...]:
-        """The tokens of an answer's text right after a prompt.
+        """The tokens of an answer's text right after a prompt, whichever that is.
 
         A special token written out in it stays text.  Where the tokenizer joins the text with the prompt's end, the
         tokens are those of the text alone.
         """
+        text = text.strip()
         prompt = self._tokenizer(self._after, add_special_tokens=False)["input_ids"]
         ids = self._tokenizer(self._after + text, add_special_tokens=False)["input_ids"]
         answered = ids[len(prompt) :]
@@ -121,23 +132,37 @@ class PromptBuilder:
             answered = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return tuple(answered)
 
-    def _prompt(self, ids: list[int], cut: int, filled: Filled) -> Prompt:
+    def _prompt(self, ids: list[int], cut: int, filled: Filled, continuations: tuple[tuple[int, ...], ...]) -> Prompt:
         # A perplexity's template is the text alone, without markup.
         counted = filled.text if self._task.kind is Kind.PERPLEXITY else ""
-        return Prompt(tuple(ids), cut, len(counted.encode()), self._before + filled.text + self._after)
+        text = self._before + filled.text + self._after
+        return Prompt(tuple(ids), cut, len(counted.encode()), text, continuations)
 
-    def _ids(self, filled: Filled) -> list[int]:
-        encoded = self._tokenizer(
-            self._before + filled.text + self._after, add_special_tokens=not self._chat, return_offsets_mapping=True
-        )
+    def _continuation(
+        self, filled: Filled, ids: list[int], example: Example, language: str, name: str
+    ) -> tuple[int, ...]:
+        """The tokens of a field after a prompt."""
+        continued = self._ids(filled, example.fields[name].strip())
+        if continued[: len(ids)] != ids or len(continued) == len(ids):
+            raise InputError(
+                f"{self._task.name}, {language}, example {example.key}: with the choice {name.upper()} after it the "
+                f"prompt has other tokens to the tokenizer of {self._tokenizer.name_or_path}; leave out --scoring"
+            )
+        return tuple(continued[len(ids) :])
+
+    def _ids(self, filled: Filled, more: str = "") -> list[int]:
+        """The tokens of a prompt, and of what comes after it."""
+        text = filled.text + self._after + more
+        encoded = self._tokenizer(self._before + text, add_special_tokens=not self._chat, return_offsets_mapping=True)
         offset = len(self._before)
+        fields = (*filled.fields, (len(text) - len(more), len(text)))
         ids: list[int] = []
         for id_, span in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
             # A token that the tokenizer adds of its own spans no character, so it overlaps no field.
             start, end = span[0] - offset, span[1] - offset
-            if id_ in self._special and any(first < end and start < last for first, last in filled.fields):
-                text = filled.text[start:end]
-                ids += self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+            if id_ in self._special and any(first < end and start < last for first, last in fields):
+                written = text[start:end]
+                ids += self._tokenizer(written, add_special_tokens=False, split_special_tokens=True)["input_ids"]
             else:
                 ids.append(id_)
         return ids

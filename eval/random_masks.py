@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clas_models.conversion.formats.scaling import read_masks
+from clas_models.conversion.chosen_masks import read_masks
 
 from .loading import Checkpoint
 

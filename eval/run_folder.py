@@ -27,6 +27,9 @@ PREDICTIONS_NAME = "predictions"
 TUNE_NAME = "tune.json"
 BASE = "base"
 CLAS = "clas"
+VECTORS = "vectors"
+CLAS_VECTORS = "clas+vectors"
+STEERING = (CLAS, VECTORS, CLAS_VECTORS)  # the kinds of methods that a checkpoint can carry
 _LONGEST = 100  # characters of a method in a folder's name
 
 
@@ -44,7 +47,8 @@ class Record:
         tokens: tokens of the prompt; of the text for a perplexity.
         bytes: bytes of the text in UTF-8, for a perplexity; 0 otherwise.
         choice_scores: of a choice, what its choices were ranked by, the largest first: the natural logarithm of each
-            one's probability, as the task's scoring has it; empty for other tasks, and in older runs.
+            one's probability, as the task's scoring has it (of the likelihood of a text, the mean over its tokens);
+            empty for other tasks, and in older runs.
     """
 
     key: str
@@ -76,11 +80,13 @@ class Settings:
         anchor_language: of the checkpoint.
         languages: by task, in the order of the report.
         methods: by name, what was in force: {"kind": "base"}, {"kind": "clas", "alpha": 1.0, "beta": 0.4,
-            "gamma": 0.2}, {"kind": "int", "select": "lape", "value": "mean", "site": "gate"}; alpha may be by language,
-            and "as" is the language that the method acts as for, where that is not the examples'.
+            "gamma": 0.2}, {"kind": "vectors", "vector_layers": [14], "vector_strength": 2.0, "vector_positions":
+            "last"}, {"kind": "int", "select": "lape", "value": "mean", "site": "gate"}; alpha and vector_strength may
+            be by language, and "as" is the language that the method acts as for, where that is not the examples'.
         samples: examples a language, None for all.
         other: everything else, such as the template's digest, precision, maximum length and versions; "parts" are the
-            numbers of samples that the run had before it was given more, where it was.
+            numbers of samples that the run had before it was given more, where it was; "skip" and "scoring" are there
+            where they are not the default.
     """
 
     command: str

@@ -8,6 +8,7 @@ from clas_models.errors import InputError
 
 from .loading import Checkpoint, open_checkpoint
 from .tasks import ExampleSource, Kind, task_of
+from .tasks.task import CONTINUATION, LETTER, SCORINGS
 
 
 @dataclass(frozen=True)
@@ -19,12 +20,15 @@ class RunOptions:
         out: the run's folder.
         tasks: names, each once.
         languages: of the examples, the same for every task; None is all that the data has.
-        samples: the first rows of every language; None is all.
+        samples: the first rows of every language after those that are skipped; None is all.
+        skip: rows of every language that are left out before them, because something was learned from them.
         data_dir: folder with the published files; None is the Hub.
         corpus: of a perplexity, as the converter takes it; None is the built-in one.
+        scoring: how choices are ranked, one of `SCORINGS`.
         templates: a file or folder in place of the default templates.
         chat_template: whether to use the tokenizer's.
-        max_length: the most tokens of a prompt; None is what the model has room for beside the answer.
+        max_length: the most tokens of a prompt, with its longest choice where that follows it; None is what the model
+            has room for beside the answer.
         batch_size: the most examples that are computed together; it decides the last bits of a result.
         dtype, device: as for the converter.
         overwrite: remove the predictions of a run with other settings that is in the folder.
@@ -35,8 +39,10 @@ class RunOptions:
     tasks: tuple[str, ...]
     languages: tuple[str, ...] | None = None
     samples: int | None = None
+    skip: int = 0
     data_dir: Path | None = None
     corpus: str | None = None
+    scoring: str = LETTER
     templates: Path | None = None
     chat_template: bool = True
     max_length: int | None = None
@@ -54,6 +60,14 @@ class RunOptions:
         if self.dtype not in DTYPES:
             raise InputError(f"dtype {self.dtype!r}: choose one of {', '.join(DTYPES)}")
         check_counts(self.max_length, self.batch_size, self.samples)
+        if self.scoring not in SCORINGS:
+            raise InputError(f"scoring {self.scoring!r}: choose one of {', '.join(SCORINGS)}")
+        textless = [name for name in self.tasks if not task_of(name).choice_fields]
+        if self.scoring == CONTINUATION and textless:
+            raise InputError(
+                f"scoring {CONTINUATION!r} is for choices that are texts, which {', '.join(textless)} has not: leave "
+                "it out, or that task"
+            )
         if self.corpus is not None and Kind.PERPLEXITY not in kinds:
             raise InputError(f"corpus {self.corpus!r} is for the task perplexity, which is not asked for: leave it out")
 
@@ -64,4 +78,4 @@ class RunOptions:
 
     @property
     def source(self) -> ExampleSource:
-        return ExampleSource(self.data_dir, self.corpus, self.samples)
+        return ExampleSource(self.data_dir, self.corpus, self.samples, self.skip)

@@ -18,15 +18,17 @@ from .begin import begun
 from .engine.batches import plan_batches
 from .jobs import Job
 from .loading import Checkpoint
-from .methods import Group, Method, grouped, methods_of
+from .method_tables import Group, grouped
+from .methods import Method, methods_of
 from .predictions import Predictions, alike
 from .profiled import ProfiledExamples, profiled_examples
 from .progress import Meter, Progress
 from .prompts import Prompt
-from .run_folder import BASE, CLAS, Record, RunFolder, Settings
+from .run_folder import BASE, CLAS, STEERING, VECTORS, Record, RunFolder, Settings
 from .run_options import RunOptions
 from .score_scale import Tally
 from .tasks import Example
+from .tasks.task import LETTER
 
 _LIBRARIES = ("torch", "transformers", "tokenizers")
 _Asked: TypeAlias = Sequence[tuple[Example, Prompt]]
@@ -83,7 +85,10 @@ class Plan:
                 "examples": {name: job.examples_digests(parts) for name, job in by_task.items()},
                 "templates": {name: job.template_digests() for name, job in by_task.items()},
                 "written": {
-                    method.name: group.digest for group in self.groups for method in group.methods if group.digest
+                    method.name: digest
+                    for group in self.groups
+                    for method in group.methods
+                    if (digest := group.digest(method))
                 },
                 "chat_template": options.chat_template,
                 "max_length": {name: job.builder.max_length for name, job in by_task.items()},
@@ -93,6 +98,8 @@ class Plan:
                 "versions": {"clas-models": __version__, **{name: version(name) for name in _LIBRARIES}},
                 "profiled": {each.task: dict(each.counts) for each in self.profiled if any(each.counts.values())},
                 **({"parts": list(parts)} if parts else {}),
+                **({"skip": options.skip} if options.skip else {}),
+                **({"scoring": options.scoring} if options.scoring != LETTER else {}),
             },
         )
 
@@ -111,11 +118,17 @@ class Plan:
             yield f"warning: {turning[0][0]}: {turning[0][1]}{more}"
         if self.command == "run":
             yield from (
-                f"{method.name}: alpha is 0 in every language, so it is {BASE}; give others with --alpha, or in its "
-                f"name, as {CLAS}:alpha=1"
+                f"{method.name}: its strengths are 0 in every language, so it is {BASE}; give others in its name, as "
+                f"{CLAS}:alpha=1 or {VECTORS}:strength=2"
                 for method in self.methods
-                if method.described["kind"] == CLAS and self.checkpoint.is_unsteered_at(method.described["alpha"])
+                if method.described["kind"] in STEERING and not _acts(method.described)
             )
+        for group in self.groups:
+            if group.vectors:
+                config = self.checkpoint.config
+                moved_by_none = group.without_vectors(list(languages), config.languages)
+                if silent := [code for code in moved_by_none if code != config.anchor_language]:
+                    yield f"no vector: {', '.join(silent)}; there {VECTORS} equals {BASE}"
         for job in self.jobs:
             yield from job.remarks()
         for each in self.profiled:
@@ -127,6 +140,12 @@ class Plan:
             return ""
         config = self.checkpoint.config.with_strengths(**strengths)
         return negative_factors(config.scale_rule.strengths, config.languages)
+
+
+def _acts(described: Mapping[str, Any]) -> bool:
+    """Whether a method that steers has a strength that is not 0."""
+    strengths = [described.get(name, 0) for name in ("alpha", "vector_strength")]
+    return any(any(each.values()) if isinstance(each, Mapping) else each for each in strengths)
 
 
 Tallies: TypeAlias = dict[tuple[str, str, str], Tally]  # by task, method and language

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from clas_models.command_line import EVAL
+from clas_models.command_line import CONVERT, EVAL
 from clas_models.conversion.in_force import format_strength
 
 from .jobs import Job
@@ -49,22 +49,30 @@ def summarize_tune(tuned: Tuned) -> str:
     """
     plan, decisions = tuned.plan, tuned.decisions
     scale = plan.jobs[0].task.scale
-    rows = [["language", "alpha", "base", "tuned", "gain", "95 % interval", "why"]]
+    dial = tuned.dial.replace("_", " ")
+    rows = [["language", dial, "base", "tuned", "gain", "95 % interval", "why"]]
     rows += [[language, *_decided(scale, decision)] for language, decision in decisions.items()]
     kept = sum(decision.kept for decision in decisions.values())
     lines = [
         f"{_heading(plan.jobs[0])}, on the half of the examples that had no part in the choice",
+        *([] if tuned.layer is None else [f"vectors after layer {tuned.layer}, the best on the other half"]),
         aligned(rows, left=(0, 6)),
         "",
         f"{kept} of {len(decisions)} of these languages are steered: those whose gain on the other half is more than "
-        "chance (95 %, paired bootstrap). The others have alpha 0, which is the base model to the last bit.",
-        f"Any language that is not named has the default: alpha {tuned.alpha['default']:g}.",
+        f"chance (95 %, paired bootstrap). The others have {dial} 0, which is the base model to the last bit.",
+        f"Any language that is not named has the default: {dial} {tuned.after['default']:g}.",
     ]
-    before, alpha = format_strength(tuned.before), format_strength(tuned.alpha)
+    before, after = format_strength(tuned.before), format_strength(tuned.after)
     if tuned.written:
-        lines.append(f"In force from now on, in {plan.checkpoint.source.folder}: alpha {alpha} (before: {before})")
+        lines.append(f"In force from now on, in {plan.checkpoint.source.folder}: {dial} {after} (before: {before})")
+    elif tuned.layer is None or [tuned.layer] == plan.checkpoint.config.vector_layers:
+        lines.append(f"In force is still {dial} {before}; with --write the checkpoint gets {dial} {after}")
     else:
-        lines.append(f"In force is still alpha {before}; with --write the checkpoint gets alpha {alpha}")
+        strength = ",".join(f"{code}={value:g}" for code, value in tuned.after.items())
+        lines.append(
+            f"A checkpoint with it: {CONVERT} {plan.checkpoint.name} --vector-layers {tuned.layer} "
+            f"--vector-strength {strength} --out …"
+        )
     return "\n".join([*lines, *_closing(plan, tuned.outcome)])
 
 

@@ -1,13 +1,15 @@
-"""An alpha for each language that does no harm: a grid of alphas, a decision, and where it is written.
+"""A strength for each language that does no harm: a grid, a decision, and where it is written.
 
-A language whose gain may be chance stays unsteered (`decision.py`).  The paper's regressions (section 4.1, Limitations)
-are what this is for.
+The strength is alpha, or that of vectors; then the layer is one for all languages, that of the setting with the largest
+mean gain on the halves that decisions are made on.  A language whose gain may be chance stays unsteered
+(`decision.py`).  The paper's regressions (section 4.1, Limitations) are what this is for.
 """
 
 import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from clas_models.atomic import atomic_file
 from clas_models.conversion.in_force import with_strengths
@@ -19,10 +21,12 @@ from .decision import FEWEST_EXAMPLES, Decision, decide
 from .grid import Grid, grid_methods
 from .jobs import Job
 from .loading import Checkpoint
+from .methods import Method
 from .progress import Progress
-from .run_folder import BASE, TUNE_NAME, Record, RunFolder
+from .run_folder import BASE, CLAS, CLAS_VECTORS, TUNE_NAME, Record, RunFolder
 from .run_options import RunOptions
 from .runner import Outcome, Plan, execute
+from .score_scale import ScoreScale
 
 
 @dataclass(frozen=True)
@@ -31,89 +35,141 @@ class Tuned:
 
     Attributes:
         decisions: by language.
-        before, alpha: of the checkpoint's configuration, as it was, and as the decisions make it.
+        dial: what is tuned, a field of the configuration: "alpha" or "vector_strength".
+        before, after: its value, as it was, and as the decisions make it.
+        layer: after which the vectors act that were chosen; None for alpha.
         written: whether it is in force.
     """
 
     plan: Plan
     outcome: Outcome
     decisions: Mapping[str, Decision]
+    dial: str
     before: float | Mapping[str, float]
-    alpha: Mapping[str, float]
+    after: Mapping[str, float]
+    layer: int | None
     written: bool
 
 
-def run_tune(
-    options: RunOptions, alphas: Sequence[float], write: bool, progress: Progress, default: float = 0.0
-) -> Tuned:
+def run_tune(options: RunOptions, grid: Grid, write: bool, progress: Progress, default: float = 0.0) -> Tuned:
     """The command `tune`, with the checkpoint's own beta and gamma.
 
     Args:
-        alphas: the candidates; 0 is one of them, named or not.
+        grid: the candidates; a strength of 0 is one of them, named or not.
         write: put what was decided into the checkpoint's configuration and card.
-        default: alpha of the languages that nothing was decided about, now or earlier.
+        default: the strength in the languages that nothing was decided about, now or earlier.
 
-    Raises InputError, OSError: as `run_methods`.
+    Raises InputError, OSError: as `run_methods`; or alpha and vectors are to be tuned at once, or vectors of other
+    layers than the checkpoint's are to be written.
     """
     checkpoint = options.open()
+    if grid.kind == CLAS_VECTORS:
+        raise InputError("tune: alpha or vectors, one after the other; leave out --alpha, or what is said of vectors")
+    dial = "alpha" if grid.kind == CLAS else "vector_strength"
+    candidates: dict[str, Any] = {dial: tuple(value for value in getattr(grid, dial) if value)}
+    methods = grid_methods(replace(grid, **candidates), checkpoint)
     if write:
         check_writable(checkpoint.source)
-    methods = grid_methods(Grid(tuple(alpha for alpha in alphas if alpha)), checkpoint)
+        _check_layers(methods, checkpoint)
     plan = Plan.of("tune", options, checkpoint, methods)
     plan = replace(plan, jobs=tuple(_tunable(job, checkpoint, progress) for job in plan.jobs))
     outcome = execute(plan, progress)
-    decisions = {language: _decision(plan, outcome.folder, language) for language in plan.jobs[0].languages}
-    before = checkpoint.config.alpha
-    alpha = decided(before, {language: decision.alpha for language, decision in decisions.items()}, default)
-    found = {
-        "task": plan.jobs[0].task.name,
+    job = plan.jobs[0]
+    found = {language: _records(plan, outcome.folder, language, dial) for language in job.languages}
+    layer = best_layer(job.task.scale, found)
+    decisions = {language: decide(job.task.scale, by_layer[layer]) for language, by_layer in found.items()}
+    before = getattr(checkpoint.config, dial)
+    after = decided(before, {language: decision.alpha for language, decision in decisions.items()}, default)
+    told = {
+        "task": job.task.name,
+        "dial": dial,
+        "layer": layer,
         "languages": {code: each.to_dict() for code, each in decisions.items()},
-        "alpha": alpha,
+        dial: after,
     }
     with atomic_file(outcome.folder.path / TUNE_NAME) as partial:
-        partial.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     if write:
-        write_alpha(checkpoint.source, alpha)
-    return Tuned(plan, outcome, decisions, before, alpha, write)
+        write_strength(checkpoint.source, dial, after)
+    return Tuned(plan, outcome, decisions, dial, before, after, layer, write)
 
 
-def decided(before: float | Mapping[str, float], alphas: Mapping[str, float], default: float) -> dict[str, float]:
-    """The alpha of a configuration with those of some languages anew.
+def best_layer(
+    scale: ScoreScale, found: Mapping[str, Mapping[int | None, Mapping[float, Sequence[Record]]]]
+) -> int | None:
+    """The layer of the setting with the largest mean gain over languages, on the halves that decisions are made on.
+
+    Args:
+        found: by language, layer and strength the predictions, the base's under 0 at every layer.
+    """
+    layers = list(next(iter(found.values())))
+    if len(layers) == 1:
+        return layers[0]
+    gains: dict[tuple[int | None, float], list[float]] = {}
+    for by_layer in found.values():
+        for layer, by_strength in by_layer.items():
+            for strength, gain in decide(scale, by_strength).candidates.items():
+                gains.setdefault((layer, strength), []).append(gain.mean)
+    return max(gains, key=lambda setting: (sum(gains[setting]), -abs(setting[1])))[0]
+
+
+def _check_layers(methods: Sequence[Method], checkpoint: Checkpoint) -> None:
+    own = list(checkpoint.config.vector_layers)
+    tried = {tuple(method.described.get("vector_layers", own)) for method in methods}
+    positions = {method.described.get("vector_positions", checkpoint.config.vector_positions) for method in methods}
+    if tried != {tuple(own)} or positions != {checkpoint.config.vector_positions}:
+        raise InputError(
+            f"--write changes strengths, and {checkpoint.name} has vectors after layers {own} on "
+            f"{checkpoint.config.vector_positions} tokens; try these, or leave --write out and convert it with the "
+            "layer that tune finds"
+        )
+
+
+def decided(before: float | Mapping[str, float], found: Mapping[str, float], default: float) -> dict[str, float]:
+    """The strength of a configuration with those of some languages anew.
 
     Other languages that it names keep theirs; all that it does not name get `default`.
     """
     named = dict(before) if isinstance(before, Mapping) else {}
     named.pop("default", None)
-    return {**named, **alphas, "default": default}
+    return {**named, **found, "default": default}
 
 
 def _tunable(job: Job, checkpoint: Checkpoint, progress: Progress) -> Job:
-    """The job in the languages that can have an alpha of their own."""
+    """The job in the languages that can have a strength of their own."""
     kept = {code: rows for code, rows in job.examples.items() if code in checkpoint.config.languages}
     kept.pop(checkpoint.anchor_language, None)
     left_out = [code for code in job.examples if code not in kept]
     if not kept:
         raise InputError(
-            f"tune: none of the languages {', '.join(job.examples)} can have an alpha; {checkpoint.name} was profiled "
+            f"tune: none of the languages {', '.join(job.examples)} can have a strength; {checkpoint.name} was made "
             f"for {', '.join(checkpoint.config.languages)}, and {checkpoint.anchor_language} is never steered"
         )
     if left_out:
-        progress.say(f"left out: {', '.join(left_out)}; only profiled languages but the anchor have an alpha")
+        progress.say(f"left out: {', '.join(left_out)}; only the checkpoint's languages but the anchor have a strength")
     count = min(map(len, kept.values()))
     if count < FEWEST_EXAMPLES:
         raise InputError(f"tune: {count} examples a language are too few to halve; give at least {FEWEST_EXAMPLES}")
     return replace(job, examples=kept)
 
 
-def _decision(plan: Plan, folder: RunFolder, language: str) -> Decision:
+def _records(
+    plan: Plan, folder: RunFolder, language: str, dial: str
+) -> dict[int | None, dict[float, Sequence[Record]]]:
+    """By layer, None for alpha, and strength the predictions in the order of the examples; the base's under 0."""
     job = plan.jobs[0]
     order = [example.key for example in job.examples[language]]
-    found: dict[float, list[Record]] = {}
+    found: dict[int | None, dict[float, Sequence[Record]]] = {}
+    base: Sequence[Record] = []
     for method in plan.methods:
-        records = {record.key: record for record in folder.records(job.task.name, method.name, language)}
-        alpha = 0.0 if method.name == BASE else float(method.described["alpha"])
-        found[alpha] = [records[key] for key in order]
-    return decide(job.task.scale, found)
+        known = {record.key: record for record in folder.records(job.task.name, method.name, language)}
+        records = [known[key] for key in order]
+        if method.name == BASE:
+            base = records
+            continue
+        layer = next(iter(method.described.get("vector_layers", ())), None)
+        found.setdefault(layer, {0.0: base})[float(method.described[dial])] = records
+    return found or {None: {0.0: base}}
 
 
 def check_writable(source: Source) -> None:
@@ -127,13 +183,14 @@ def check_writable(source: Source) -> None:
         raise InputError(f"{source.folder}: cannot be written; copy the checkpoint, or leave --write out")
 
 
-def write_alpha(source: Source, alpha: Mapping[str, float]) -> None:
-    """Put alpha into a checkpoint's `config.json`, and what it means into the lines of its card that say so.
+def write_strength(source: Source, dial: str, strength: Mapping[str, float]) -> None:
+    """Put a strength, "alpha" or "vector_strength", into a checkpoint's `config.json`, and what it means into the lines
+    of its card that say so.
 
     Raises InputError: the configuration cannot be changed, or would not be one that the family accepts.
     """
     check_writable(source)
-    raw = {**read_config(source.folder), "alpha": dict(alpha)}
+    raw = {**read_config(source.folder), dial: dict(strength)}
     try:
         config = source.family.config.from_dict(dict(raw))
     except (TypeError, ValueError) as error:

@@ -85,7 +85,7 @@ class World:
         options = ConversionOptions(**{name: given[name] for name in names}, bridge_layers="2")
         options.check()
         profile = self.profile if options.languages is None else self.profile.select(options.wanted_languages() or ())
-        return SimpleNamespace(**plan(options, self.source, profile)[0].fields)
+        return SimpleNamespace(**plan(options, self.source, profile).checkpoint.fields)
 
 
 @pytest.fixture(scope="module")

@@ -20,25 +20,33 @@ from ..modeling.language_detector import LanguageDetector
 from ..modeling.masks import check_masks
 from ..modeling.tensor_names import DETECTOR_PREFIX, MASKS, mask_name, vectors_name
 from ..modeling.version import VERSION
+from ..profiling.language_vectors import LanguageVectors
 from ..profiling.neuron_profile import NeuronProfile
 from .copying import copy_companions, place, write_json, write_text, write_weights
 from .reading import keep_reading
-from .source import PROFILE_NAME, Source
+from .source import PROFILE_NAME, VECTORS_NAME, Source
 
 
 @dataclass(frozen=True)
 class SteeredCheckpoint:
-    """What is written: `masks` by layer as (`shared_mask`, `specific_mask`), `fields` the steering fields, the language
-    detector, if there is one, and the vectors of a steered source by layer, floating `[languages, hidden]`.
+    """What is written.
+
+    Attributes:
+        masks: by layer `shared_mask` and `specific_mask`, bool `[neurons]`.
+        fields: the steering fields.
+        profile: what the masks are made from; None where no neurons are rescaled.
+        vectors: what is added behind layers, floating `[languages, hidden]`.
+        vector_data: the vectors of all layers, so that others can be chosen later.
     """
 
     source: Source
     masks: Mapping[int, tuple[Tensor, Tensor]]
     fields: dict[str, Any]
-    profile: NeuronProfile
+    profile: NeuronProfile | None
     card: str
     detector: LanguageDetector | None = None
     vectors: Mapping[int, Tensor] = field(default_factory=dict)
+    vector_data: LanguageVectors | None = None
 
     def __post_init__(self) -> None:
         for layer, pair in self.masks.items():
@@ -64,8 +72,11 @@ class SteeredCheckpoint:
         write_json(folder / "config.json", steered_config(self.source, self.fields))
         source, added = self.source, self.added_tensors()
         write_weights(folder, source.shards, link=source.from_hub, added=added, done=progress)
-        if not (folder / PROFILE_NAME).is_file():
-            self.profile.save(folder / PROFILE_NAME)
+        for name, data in ((PROFILE_NAME, self.profile), (VECTORS_NAME, self.vector_data)):
+            if data is None:
+                (folder / name).unlink(missing_ok=True)  # of another attempt
+            elif not (folder / name).is_file():
+                data.save(folder / name)
         write_text(folder / "README.md", self.card)
         copy_companions(self.source.folder, folder)
         keep_reading(self.source, folder)

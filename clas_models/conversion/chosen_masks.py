@@ -4,15 +4,23 @@ and how much of them is chance.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
+import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..modeling.masks import check_masks
+from ..modeling.tensor_names import MASKS, mask_name
 from ..profiling.agreement import Agreement, split_half_agreement
 from ..profiling.bridge_layers import format_layers
 from ..profiling.categories import DEFAULT_THRESHOLDS, NeuronCategories
 from ..profiling.neuron_profile import NeuronProfile
 from .mask_file import MaskRecord
+from .source import Source
+from .weights import read_tensor
+
+Masks: TypeAlias = Mapping[int, tuple[Tensor, Tensor]]
 
 FEWEST, FEW = 0.01, 0.05  # of the bridge layers' neurons: below the first is refused, below the second warned of
 
@@ -26,12 +34,23 @@ class ChosenMasks:
         active_means: when a neuron of the profile counts as active, a phrase.
         agreement: of the categories from two halves of the samples; None where that is not known, or masks are own.
         own: where masks come from that were not made from the profile.
+        taken_over: whether they are a steered source's, which does not say how they were made.
     """
 
-    by_layer: Mapping[int, tuple[Tensor, Tensor]]
+    by_layer: Masks
     active_means: str
     agreement: Agreement | None = None
     own: MaskRecord | None = None
+    taken_over: bool = False
+
+    @property
+    def origin(self) -> str:
+        """What the masks are, a phrase."""
+        if self.own is not None:
+            return str(self.own)
+        if self.taken_over:
+            return "those of the source, as they are"
+        return "the partial-shared and the language-specific neurons of the profile"
 
     @property
     def shares(self) -> tuple[float, float]:
@@ -45,6 +64,8 @@ class ChosenMasks:
         """How much of the masks is more than chance, a phrase."""
         if self.own is not None:
             return "not known: the masks are the user's own"
+        if self.taken_over:
+            return "not known: the masks are the source's, as they are"
         if self.agreement is None:
             return "not known: the profile does not tell two halves of its samples apart"
         return f"two halves of the samples give the same category to {self.agreement}"
@@ -85,3 +106,21 @@ def active_means(statistic: str, threshold: float | None) -> str:
     threshold = DEFAULT_THRESHOLDS[statistic] if threshold is None else threshold
     limit = "the median of its layer" if threshold is None else f"{threshold:g}"
     return f"{statistic} of the activation above {limit}"
+
+
+def read_masks(source: Source, layers: list[int]) -> Masks:
+    """`shared_mask` and `specific_mask` of layers, bool `[neurons]`.
+
+    Raises InputError: one is missing or no mask, or the two of a layer overlap.
+    """
+
+    def read(layer: int, mask: str) -> Tensor:
+        return read_tensor(source.shards, mask_name(layer, mask), torch.bool, (source.num_neurons,))
+
+    masks = {layer: (read(layer, MASKS[0]), read(layer, MASKS[1])) for layer in layers}
+    for layer, pair in masks.items():
+        try:
+            check_masks(layer, *pair, source.num_neurons)
+        except ValueError as error:
+            raise InputError(f"{source.name}: {error}, or convert the model again") from error
+    return masks

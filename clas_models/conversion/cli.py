@@ -24,12 +24,14 @@ from ..command_line import (
 if TYPE_CHECKING:
     from .ranks import Ranks
 
-_NUMBERS = ("--alpha", "--beta", "--gamma", "--threshold")
+_NUMBERS = ("--alpha", "--beta", "--gamma", "--threshold", "--vector-strength")
 _EXAMPLES = f"""examples:
   {CONVERT} Qwen/Qwen2.5-0.5B-Instruct
   {CONVERT} ./Llama-3.1-8B-Instruct --corpus xquad --languages en,de,hi,th --out ./llama-clas
   {CONVERT} ./llama-clas --bridge-layers 24-29 --alpha de=-2,default=1 --out ./llama-clas-2    (no forward pass)
   {CONVERT} ./llama-clas --detector-corpus builtin --out ./llama-auto    (adds a language detector; no forward pass)
+  {CONVERT} ./Llama-3.1-8B-Instruct --vectors builtin --vector-strength 1 --out ./llama-vectors    (vectors alone)
+  {CONVERT} ./llama-clas --vectors FILE --vector-layers 12-16 --out ./llama-both    (FILE from: clas-eval vectors)
   {CONVERT} ./llama-clas --format folded --language de --out ./llama-de    (plain, steered as German for good)
   {CONVERT} ./llama-clas --format ia3 --out ./llama-ia3    (a PEFT adapter for each language)
   {CONVERT} ./Llama-3.1-8B-Instruct --out ./llama-clas --push-to-hub me/llama-clas
@@ -81,6 +83,15 @@ def build_parser() -> argparse.ArgumentParser:
         "de=-2,zh=1,default=0.5 (default, and without default=: that of a steered MODEL, else 0)")  # fmt: skip
     add("--beta", type=float, metavar="B", help="boost of shared neurons (default: likewise, else 0.4)")
     add("--gamma", type=float, metavar="C", help="damping of specific neurons (default: likewise, else 0.2)")
+    add("--vectors", type=path_or_name, metavar="SOURCE", help="add a vector of each row's language to the residual "
+        "stream: a file of vectors, or a corpus to measure them on; without --corpus, --profile or --masks a plain "
+        "MODEL gets vectors alone (default: those of a steered MODEL)")  # fmt: skip
+    add("--vector-layers", metavar="SPEC", help="the layers behind which they are added: auto, 14, 12-16, or 12,14 "
+        "(default: those of a steered MODEL whose vectors stay, else auto)")  # fmt: skip
+    add("--vector-strength", type=parse_alpha, metavar="A", help="by what they are multiplied: a number, or by "
+        "language as de=1.5,default=2 (default: likewise, else 0)")  # fmt: skip
+    add("--vector-positions", metavar="TOKENS", help="the tokens that they are added to: last of the prompt, generated "
+        "(from there on), or all (default: likewise, else last for vectors of last tokens, or all)")  # fmt: skip
     add("--detector-corpus", type=paths_or_names, metavar="CORPUS", help="what the language detector learns from, "
         "several with commas (default: the profiled corpus), or none for a checkpoint without a detector")  # fmt: skip
     add("--language", metavar="LANGUAGE", help="language of inputs that come without one: auto (default where there is "
@@ -155,7 +166,7 @@ def _fault(parser: argparse.ArgumentParser, args: argparse.Namespace) -> str:
 
 
 def _run(args: argparse.Namespace, given: dict[str, Any], ranks: "Ranks | None") -> int:
-    from .conversion import convert, summarize
+    from .conversion import convert
     from .demo import run_demo
     from .formats.export import export, summarize_export
     from .formats.options import ExportOptions
@@ -163,6 +174,7 @@ def _run(args: argparse.Namespace, given: dict[str, Any], ranks: "Ranks | None")
     from .options import ConversionOptions
     from .progress import Progress
     from .source import check_name
+    from .summary import summarize
 
     chosen = vars(args)
     demo, quiet = chosen.pop("demo"), chosen.pop("quiet")

@@ -24,12 +24,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from ..atomic import atomic_file
 from ..command_line import CONVERT, EVAL
 from ..errors import InputError
-from .conversion import Result, convert, summarize
+from .conversion import Result, convert
 from .detector import NONE
 from .hub_models import HubUnreachableError, download_model
 from .loading import fast_in_bfloat16
 from .options import ConversionOptions
 from .progress import Progress
+from .summary import summarize
 from .threads import one_thread_is_faster
 
 HUB_MODEL = "Qwen/Qwen2.5-0.5B-Instruct"

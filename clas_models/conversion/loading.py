@@ -75,6 +75,12 @@ def load_model(source: Source, dtype: str, device: torch.device, **overrides: An
     return model.eval()
 
 
+def load_unsteered(source: Source, dtype: str, device: torch.device) -> Any:
+    """The base model of a source: a steered one with strengths of 0 is the same, to the bit. Raises as `load_model`."""
+    unsteered = {"alpha": 0.0, "vector_strength": 0.0} if source.is_steered else {}
+    return load_model(source, dtype, device, **unsteered)
+
+
 @contextmanager
 def on_disk(folder: Path, *, may_be_left: Callable[[str], bool], **kwargs: Any) -> Iterator[Any]:
     """The causal language model in a folder, in eval mode.

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..atomic import atomic_file
 from ..errors import InputError
+from ..json_data import from_json, parse_json
 from ..modeling.masks import check_masks
 from ..modeling.tensor_names import MASKS, mask_name
 
@@ -43,6 +44,14 @@ class MaskRecord:
     def is_in(folder: Path) -> bool:
         """Whether the masks of a checkpoint are somebody's own."""
         return (folder / RECORD_NAME).is_file()
+
+    @classmethod
+    def of(cls, folder: Path) -> Self | None:
+        """The record of a checkpoint; None where its masks are nobody's own, or nobody can read it."""
+        try:
+            return from_json(cls, parse_json((folder / RECORD_NAME).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
 
 
 OwnMasks: TypeAlias = tuple[dict[int, tuple[Tensor, Tensor]], MaskRecord]

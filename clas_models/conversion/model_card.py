@@ -1,26 +1,21 @@
-"""The README.md of a steered checkpoint, from facts alone: what it was made of, how it steers, how to use it.
-
-Source of the limits: "Cross-Lingual Activation Steering for Multilingual Language Models", sections Limitations and
-Ethical Considerations.
-"""
+"""The README.md of a steered checkpoint, from facts alone: what it was made of, how it steers, how to use it."""
 
 import re
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from huggingface_hub import ModelCardData, metadata_load
 
 from ..modeling.auto_language import AUTO
-from ..profiling.bridge_layers import BridgeLayers, format_layers
-from ..profiling.layer_table import LayerTable
-from ..profiling.neuron_profile import NeuronProfile
-from .chosen_masks import ChosenMasks
+from .card_sections import CardSection, card_sections
+from .chosen_vectors import ChosenVectors
 from .detector import MadeDetector
 from .hub_models import is_hub_id
-from .in_force import card_lines, format_strength
+from .in_force import card_lines
+from .rescaling import Rescaling
 from .source import Source
 
-FIGURE_STEM = "neuron_categories"
 CARD_NAME = "README.md"
 CARD_TAG = "clas"
 # What `clas-eval card` puts scores between.
@@ -34,9 +29,8 @@ _TEMPLATE = """---
 
 # {title}
 
-{base} with cross-lingual activation steering (CLAS): the weights are the base model's, unchanged, and in layers
-{layers} the neurons of the MLP are rescaled for every language but `{anchor}`, as far as its alpha says (see Steering).
-Input in `{anchor}`, and in a language whose alpha is 0, gives what the base model gives, bit for bit.
+{introduction}
+Input in `{anchor}`, and in a language whose strengths are 0, gives what the base model gives, bit for bit.
 
 ## Use
 
@@ -66,7 +60,7 @@ In the language model evaluation harness:
     lm_eval --model hf --model_args pretrained=PATH_OR_ID,trust_remote_code=True --tasks …
 
 Without `language=` {default}. Strengths can be changed on a loaded model with
-`model.set_steering(alpha=…, beta=…, gamma=…)` or in `from_pretrained(..., alpha=…)`.
+`model.set_steering({strengths})` or in `from_pretrained(..., {first}=…)`.
 
 ## Steering
 
@@ -74,27 +68,9 @@ Without `language=` {default}. Strengths can be changed on a loaded model with
 
 | | |
 |---|---|
-| bridge layers | of {num_layers} layers, {reason} |
-| steered there | {shared:.1%} of the neurons as shared, {specific:.1%} as language-specific |
-{alpha}
-{beta}
-{gamma}
-{vectors}| profiled languages | {languages} |
-| profiled on | {corpus}, {samples} samples in each language, {tokens:,} tokens in all, at most {max_length} a sample |
-| active means | {active_means} |
-| masks | {masks} |
-| stability | {stability} |
 | language detector | {detector} |
 
-A neuron that is active in none of the profiled languages is dead; in one, language-specific; in some, partial-shared;
-in all, all-shared. Partial-shared neurons are multiplied by 1 + alpha beta, language-specific ones by 1 - alpha gamma.
-`neuron_profile.safetensors` holds the statistics behind the masks; with it, masks for other layers or thresholds can be
-made without running the model.
-
-{table}
-
-![Neurons by category in each layer]({figure}.png)
-
+{sections}
 ## Plain text
 
 {plain_text}
@@ -105,12 +81,9 @@ made without running the model.
 
 ## Limits
 
-- Steering does not help everywhere. In the paper the average over the languages rises while some languages lose, Hindi
-  and Greek among them; the best strength differs from model to model, from task to task and from language to language.
-- The paper tested two instruction-tuned models of 7 and 8 billion parameters on question answering and inference, and
-  measured everything against English. Little is known about other anchors, sizes and tasks.
-- The masks say what was seen on the profiling text; other text can give other masks. Neurons of the MLP are all that is
-  looked at: what attention does is neither measured nor changed.
+- Steering does not help everywhere. The best strength differs from model to model, from task to task and from language
+  to language, and some languages lose where the average rises.
+{limits}
 
 ## Ethical note
 
@@ -118,9 +91,6 @@ Steering changes what a model says while it runs, in ways that nobody can fully 
 Somebody could also use it to shift a model's answers without telling. So test it on your own task and in your own
 languages before people rely on it, and say that a model is steered where others use it. Biases and gaps of the base
 model are still there.
-
-Method: Pokharel, Agrawal, Nagar, *Cross-Lingual Activation Steering for Multilingual Language Models*
-(arXiv 2601.16390).
 """
 
 NOT_MEASURED = "How likely plain text is with these strengths was not measured: there was no forward pass."
@@ -131,18 +101,18 @@ model, and `clas-eval card` writes the scores here."""
 def model_card(
     source: Source,
     fields: dict[str, Any],
-    profile: NeuronProfile,
-    table: LayerTable,
-    bridge: BridgeLayers,
-    masks: ChosenMasks,
+    rescaling: Rescaling | None,
+    vectors: ChosenVectors | None,
     detector: MadeDetector | None = None,
 ) -> str:
     """The card's text, metadata included.
 
     `fields` are the steering fields of the configuration.
     """
-    shared, specific = masks.shares
     base = source.name if is_hub_id(source.name) and source.from_hub else None
+    lines = card_lines(fields)
+    sections = card_sections(source, lines, fields, rescaling, vectors)
+    strengths = [name for section in sections for name in section.strengths]
     return _TEMPLATE.format(
         metadata=card_metadata(
             fields["languages"],
@@ -151,31 +121,28 @@ def model_card(
             # A licence that the Hub has no word for has a name and a link.
             **card_facts(source, "license", "license_name", "license_link"),
         ),
-        title=f"{short_name(source)} with CLAS",
-        base=f"[{base}](https://huggingface.co/{base})" if base else f"`{short_name(source)}`",
-        layers=format_layers(bridge.layers),
-        num_layers=source.num_layers,
-        reason=bridge.reason,
-        shared=shared,
-        specific=specific,
+        title=f"{short_name(source)} with {' and '.join(section.title for section in sections)}",
+        introduction=_introduction(base, source, sections),
         anchor=fields["anchor_language"],
+        example=lines["example"],
         default=_default(fields["language"]),
+        strengths=", ".join(f"{name}=…" for name in strengths),
+        first=strengths[0],
+        in_force=lines["in_force"],
         detector=_detector(detector),
-        **card_lines(fields),
-        vectors=_vectors(fields),
-        languages=" ".join(fields["languages"]),
-        corpus=", ".join(profile.provenance.corpus),
-        samples=profile.provenance.samples,
-        tokens=int(profile.tokens.sum()),
-        max_length=profile.provenance.max_length,
-        active_means=masks.active_means,
-        masks="the partial-shared and the language-specific neurons of the profile" if masks.own is None else masks.own,
-        stability=masks.stability,
-        figure=FIGURE_STEM,
-        table=table.to_markdown(bridge.layers),
+        sections="\n".join(section.text for section in sections),
         plain_text=NOT_MEASURED,
         results=f"{RESULTS_BEGIN}\n{_NO_RESULTS}\n{RESULTS_END}",
+        limits="\n".join(section.limits for section in sections),
     )
+
+
+def _introduction(base: str | None, source: Source, sections: Sequence[CardSection]) -> str:
+    named = f"[{base}](https://huggingface.co/{base})" if base else f"`{short_name(source)}`"
+    steering = "cross-lingual activation steering" + (" (CLAS)" if sections[0].title == "CLAS" else "")
+    text = f"{named} with {steering}: the weights are the base model's, unchanged, and "
+    text += f"{'; '.join(section.does for section in sections)} (see Steering)."
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def with_address(card: str, repo_id: str) -> str:
@@ -208,15 +175,6 @@ def _detector(detector: MadeDetector | None) -> str:
         return "none: somebody must name the language of each input"
     known = f"knows {' '.join(detector.detector.detector_languages)}; {detector.corpus}"
     return known if detector.accuracy is None else f"{known}: {detector.accuracy}"
-
-
-def _vectors(fields: dict[str, Any]) -> str:
-    """A row of the table for a model that is steered by vectors, too."""
-    if not fields.get("vector_layers"):
-        return ""
-    layers, tokens = format_layers(fields["vector_layers"]), fields["vector_positions"]
-    strength = format_strength(fields["vector_strength"])
-    return f"| vectors of the source | after layers {layers}, on tokens: {tokens}; strength {strength} |\n"
 
 
 def short_name(source: Source) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..modeling.language_tags import did_you_mean, matching
+from ..modeling.positions import checked_positions
 from ..profiling.corpora.languages import normalise_codes
 
 # Alpha 0 is the base model: another one is for somebody to choose who has measured that it does good.
@@ -24,7 +25,8 @@ class ConversionOptions:
     statistic's own (`DEFAULT_THRESHOLDS`); `masks` is a file of `mask_file.py` in place of masks from the profile.
     `detector_corpus` None is the profiled corpus, several corpora have commas between them, "none" is no detector;
     `language` None is "auto" where there is a detector, "none" an unnamed language.  Strengths that are None are those
-    of a steered MODEL whose profile is used, or else `STRENGTHS`.
+    of a steered MODEL whose profile is used, or else `STRENGTHS`.  `vectors` is a file of `LanguageVectors` or a
+    corpus to measure them on; None are those that a steered MODEL has, whose `vector_*` hold where they are None.
     """
 
     model: str
@@ -44,11 +46,19 @@ class ConversionOptions:
     gamma: float | None = None
     profile: Path | None = None
     masks: Path | None = None
+    vectors: str | None = None
+    vector_layers: str | None = None
+    vector_strength: float | Mapping[str, float] | None = None
+    vector_positions: str | None = None
     detector_corpus: str | None = None
     language: str | None = None
     dtype: str = "auto"
     device: str = "auto"
     overwrite: bool = False
+
+    @property
+    def says_how_vectors_act(self) -> bool:
+        return (self.vector_layers, self.vector_strength, self.vector_positions) != (None, None, None)
 
     def wanted_languages(self) -> tuple[str, ...] | None:
         """The languages to profile; the anchor is always one of them, named or not."""
@@ -90,6 +100,11 @@ class ConversionOptions:
                 "--masks says which neurons of which layers are steered; leave out --bridge-layers, --statistic and "
                 "--threshold"
             )
+        if self.vector_positions is not None:
+            try:
+                checked_positions(self.vector_positions, "--vector-positions")
+            except ValueError as error:
+                raise InputError(str(error)) from error
         language = self.wanted_language()
         if language == "auto" and self.detector_corpus == "none":
             raise InputError(

@@ -16,15 +16,14 @@ from torch import Tensor
 from ..errors import InputError
 from ..profiling.corpora import BUILTIN_LANGUAGES, PROFILED_ROWS, ParallelCorpus, load_corpus
 from .checkpoint import SteeredCheckpoint
-from .in_force import alpha_of, format_strength
+from .in_force import Strength, acts, alpha_of, format_strength
 from .loading import load_model, load_tokenizer, pick_device, pick_dtype
 from .options import ConversionOptions
-from .profile_step import DEFAULT_CORPUS
 from .progress import Progress
 
 ROWS = 8
 MAX_LENGTH = 128  # tokens a row
-PAPERS_ALPHA = 1.0  # what is tried where the checkpoint steers nothing
+TRIED = 1.0  # the paper's alpha; what is tried where the checkpoint steers nothing
 _BUILTIN = "builtin"
 
 
@@ -33,25 +32,29 @@ class PlainText:
     """What was measured.
 
     Attributes:
-        alpha: what was in force meanwhile.
+        alpha: what was in force meanwhile; None where no neurons are rescaled.
         corpus: its name.
         rows: in each language.
         nats: by language that is steered, -log p a token of the base model and steered.
+        vector_strength: what was in force of vectors.
     """
 
-    alpha: float | Mapping[str, float]
+    alpha: Strength | None
     corpus: str
     rows: int
     nats: Mapping[str, tuple[float, float]]
+    vector_strength: Strength = 0.0
 
     @property
     def verdict(self) -> str:
         """`alpha 1: text gets less likely in 14 of 15 languages, by 0.21 nats a token on average`."""
         worse = sum(steered > base for base, steered in self.nats.values())
         mean = sum(steered - base for base, steered in self.nats.values()) / len(self.nats)
+        told = [] if self.alpha is None else [f"alpha {format_strength(self.alpha)}"]
+        told += [f"vector strength {format_strength(self.vector_strength)}"] if acts(self.vector_strength) else []
         return (
-            f"alpha {format_strength(self.alpha)}: text gets less likely in {worse} of {len(self.nats)} languages "
-            f"({mean:+.2f} nats a token on average)"
+            f"{', '.join(told)}: text gets less likely in {worse} of {len(self.nats)} "
+            f"languages ({mean:+.2f} nats a token on average)"
         )
 
     def to_markdown(self) -> str:
@@ -71,15 +74,15 @@ class PlainText:
 
 
 def measure_checkpoint(
-    checkpoint: SteeredCheckpoint, folder: Path, options: ConversionOptions, progress: Progress
+    checkpoint: SteeredCheckpoint, folder: Path, corpus: str, options: ConversionOptions, progress: Progress
 ) -> PlainText | None:
-    """What its strengths do to text that a checkpoint, written to `folder`, was not profiled on.
+    """What its strengths do to text of a corpus that a checkpoint, written to `folder`, was not made from.
 
     None where there is no such text, or too little memory; then it is said.
     """
-    source, profile = checkpoint.source, checkpoint.profile
-    corpus = options.corpus or DEFAULT_CORPUS
-    rows = unseen_rows(corpus, profile.languages, profile.provenance.samples, options.data_dir)
+    source, languages = checkpoint.source, checkpoint.fields["languages"]
+    seen = max(data.provenance.samples for data in (checkpoint.profile, checkpoint.vector_data) if data is not None)
+    rows = unseen_rows(corpus, languages, seen, options.data_dir)
     if rows is None:
         progress.say("plain text was not measured: no text in these languages is left that was not profiled")
         return None
@@ -107,22 +110,25 @@ def unseen_rows(corpus: str, languages: Sequence[str], profiled: int, data_dir: 
 def measure(model: Any, tokenizer: Any, corpus: ParallelCorpus) -> PlainText | None:
     """How likely a steered causal language model finds a corpus, beside its base model.
 
-    Where nothing is steered, alpha is `PAPERS_ALPHA` meanwhile.  None where no language of the corpus is steered or
+    Where nothing is steered, a strength is `TRIED` meanwhile.  None where no language of the corpus is steered or
     has a token to predict.
     """
     config = model.config
     others = [code for code in corpus.languages if code != config.anchor_language]
-    alpha = config.alpha
-    if not any(alpha_of(alpha, code) for code in others):
-        alpha = PAPERS_ALPHA
+    alpha, vector_strength = config.alpha, config.vector_strength if config.vector_layers else 0.0
+    if not config.bridge_layers:
+        alpha = None
+        vector_strength = vector_strength if acts(vector_strength) else TRIED
+    elif not any(alpha_of(alpha, code) for code in others):
+        alpha = TRIED
     rows, nats = list(corpus.rows), {}
-    with model.temporary_steering(alpha=alpha):
+    with model.temporary_steering(alpha=alpha, vector_strength=vector_strength):
         for code in others:
             encoded = (tokenizer(row[code], truncation=True, max_length=MAX_LENGTH)["input_ids"] for row in rows)
             texts = [ids for ids in encoded if len(ids) > 1]
-            if texts and alpha_of(alpha, code):
+            if texts and any(alpha_of(value, code) for value in (alpha or 0.0, vector_strength)):
                 nats[code] = _nats_a_token(model, texts, code)
-    return PlainText(alpha, corpus.name, len(rows), nats) if nats else None
+    return PlainText(alpha, corpus.name, len(rows), nats, vector_strength) if nats else None
 
 
 @torch.inference_mode()

@@ -6,8 +6,6 @@ order of a process that is alone, so that the profile is the same to the bit.
 """
 
 import gc
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,13 +13,12 @@ from typing import Any
 
 import torch
 
-from ..atomic import atomic_file
 from ..errors import InputError
-from ..json_data import parse_json
 from ..profiling.corpora import PROFILED_ROWS, ParallelCorpus, load_corpus
 from ..profiling.neuron_profile import FORMATS, NeuronProfile
 from ..profiling.profiler import profile_neurons
-from .loading import load_model, load_tokenizer, pick_device, pick_dtype
+from .finished_work import FinishedWork, texts_digest
+from .loading import load_tokenizer, load_unsteered, pick_device, pick_dtype
 from .options import ConversionOptions
 from .progress import Progress
 from .ranks import Ranks
@@ -29,7 +26,8 @@ from .source import PROFILE_NAME, Source, check_profile_fits
 
 DEFAULT_CORPUS = "builtin"
 DEFAULT_SAMPLES = 100  # as in the paper, section 2.3
-REQUEST_NAME = "profile_request.json"
+_WITH_FILES = ("xquad", "xnli")  # what `data_dir` is for
+PROFILES = FinishedWork(PROFILE_NAME, "profile_request.json")
 
 # What a long pass must not be wasted on; it is told the languages and raises InputError.
 Check = Callable[[tuple[str, ...]], None]
@@ -54,7 +52,7 @@ def obtain_profile(
             profile = profile.select(options.wanted_languages() or ())
         check(profile.languages)
         progress.say(f"profile: {given}, no forward pass needed")
-        _save_profile(profile, folder, request=None)
+        PROFILES.save(folder, profile, request=None)
     return profile
 
 
@@ -66,28 +64,35 @@ def finished_profile(options: ConversionOptions, source: Source) -> Path | None:
 def _make_profile(
     options: ConversionOptions, source: Source, folder: Path, check: Check, progress: Progress, ranks: Ranks | None
 ) -> NeuronProfile:
-    name = options.corpus or DEFAULT_CORPUS
-    if (options.samples or 0) > (most := PROFILED_ROWS.get(name, options.samples or 0)):
-        raise InputError(
-            f"samples {options.samples}: of corpus {name} at most {most} are profiled, the rest is kept for tests"
-        )
-    corpus = load_corpus(
-        name,
-        languages=options.wanted_languages(),
-        samples=options.samples or DEFAULT_SAMPLES,
-        fewer=options.samples is None,
-        data_dir=options.data_dir,
-    )
+    corpus = open_corpus(options.corpus or DEFAULT_CORPUS, options, options.vectors)
     check(corpus.languages)
     dtype = pick_dtype(options.dtype, pick_device(options.device), source.dtype)
     request = _request(options, source, corpus, dtype)
-    if (done := _finished_profile(folder, request)) is not None:
+    if (done := PROFILES.find(folder, request, NeuronProfile.load)) is not None:
         progress.say("profile: finished by an earlier attempt")
         return done
     work = Profiling(source, corpus, options.max_length, options.batch_size, dtype, options.device)
     profile = work.run(progress, None) if ranks is None else _profile_together(work, progress, ranks)
-    _save_profile(profile, folder, request)
+    PROFILES.save(folder, profile, request)
     return profile
+
+
+def open_corpus(name: str, options: ConversionOptions, other: str | None = None) -> ParallelCorpus:
+    """The rows and languages of a corpus that the options ask for; `other` is one beside it, if any.
+
+    Raises InputError: there are no such rows, or no such corpus.
+    """
+    if (options.samples or 0) > (most := PROFILED_ROWS.get(name, options.samples or 0)):
+        raise InputError(
+            f"samples {options.samples}: of corpus {name} at most {most} are profiled, the rest is kept for tests"
+        )
+    return load_corpus(
+        name,
+        languages=options.wanted_languages(),
+        samples=options.samples or DEFAULT_SAMPLES,
+        fewer=options.samples is None,
+        data_dir=None if other in _WITH_FILES and name not in _WITH_FILES else options.data_dir,
+    )
 
 
 def _profile_together(work: "Profiling", progress: Progress, ranks: Ranks) -> NeuronProfile:
@@ -118,10 +123,8 @@ class Profiling:
         device = pick_device(self.device)
         if ranks is not None and device.type == "cuda" and device.index is None:
             device = torch.device("cuda", ranks.local_rank % torch.cuda.device_count())
-        # A steered source is profiled as its base model: with strengths of 0 the two are the same, bit for bit.
-        unsteered = {"alpha": 0.0, "vector_strength": 0.0} if self.source.is_steered else {}
         tokenizer = load_tokenizer(self.source)
-        model = load_model(self.source, self.dtype, device, **unsteered)
+        model = load_unsteered(self.source, self.dtype, device)
         rows = len(self.corpus.rows) * len(mine)  # type: ignore[arg-type]
         with progress.profiling(rows) as update:
 
@@ -161,34 +164,13 @@ def share_languages(corpus: ParallelCorpus, size: int) -> list[tuple[str, ...]]:
     return [tuple(share) for share in shares]
 
 
-def _save_profile(profile: NeuronProfile, folder: Path, request: dict[str, Any] | None) -> None:
-    """At no moment does a request stand beside a profile that is not its own, whenever this is killed."""
-    (folder / REQUEST_NAME).unlink(missing_ok=True)
-    profile.save(folder / PROFILE_NAME)
-    if request is not None:
-        with atomic_file(folder / REQUEST_NAME) as path:
-            path.write_text(json.dumps(request))
-
-
 def _request(options: ConversionOptions, source: Source, corpus: ParallelCorpus, dtype: str) -> dict[str, Any]:
     """All that a profile depends on."""
-    texts = hashlib.sha256()
-    for row in corpus.rows:
-        texts.update(json.dumps(row).encode())
     return {
         "fingerprint": source.fingerprint,
         "languages": list(corpus.languages),
-        "texts": texts.hexdigest(),
+        "texts": texts_digest(corpus),
         "max_length": options.max_length,
         "dtype": dtype,
         "format": max(FORMATS),
     }
-
-
-def _finished_profile(folder: Path, request: dict[str, Any]) -> NeuronProfile | None:
-    try:
-        if parse_json((folder / REQUEST_NAME).read_text()) != request:
-            return None
-        return NeuronProfile.load(folder / PROFILE_NAME)
-    except (OSError, ValueError):
-        return None

@@ -22,12 +22,10 @@ class Progress(Messages):
             )
 
     @contextmanager
-    def profiling(self, rows: int) -> Iterator[Callable[[str, int, int], None]]:
+    def profiling(self, rows: int, what: str = "profiling") -> Iterator[Callable[[str, int, int], None]]:
         """A bar over the rows of all languages; the callback takes a language, rows and tokens."""
         tokens = 0
-        with tqdm(
-            total=rows, desc="profiling", unit="row", disable=self.quiet, file=self.stream, mininterval=0.5
-        ) as bar:
+        with tqdm(total=rows, desc=what, unit="row", disable=self.quiet, file=self.stream, mininterval=0.5) as bar:
 
             def update(language: str, batch_rows: int, batch_tokens: int) -> None:
                 nonlocal tokens

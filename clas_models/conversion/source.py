@@ -18,7 +18,8 @@ from ..modeling.configuration_clas import OLD_FIELDS, STEERING_FIELDS
 from ..modeling.families import family_of
 from ..modeling.family import Family
 from ..modeling.tensor_names import is_added, vectors_name
-from ..profiling.neuron_profile import NeuronProfile
+from ..profiling.language_vectors import LanguageVectors
+from ..profiling.neuron_profile import NeuronProfile, Provenance
 from . import gguf_source
 from .hub_models import download_model, is_hub_id
 from .kinds import check_config, refuse_pointer, refuse_pointers, refuse_without_config
@@ -26,6 +27,7 @@ from .tensor_check import unused_tensors
 from .weights import Shard, fingerprint, read_shards, read_tensor
 
 PROFILE_NAME = "neuron_profile.safetensors"
+VECTORS_NAME = "steering_vectors.safetensors"
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,15 @@ class Source:
     @property
     def profile_path(self) -> Path | None:
         """The profile that a steered checkpoint carries."""
-        path = self.folder / PROFILE_NAME
+        return self._carried(PROFILE_NAME)
+
+    @property
+    def vectors_path(self) -> Path | None:
+        """The vectors of all layers that a steered checkpoint carries, whichever of them it adds."""
+        return self._carried(VECTORS_NAME)
+
+    def _carried(self, name: str) -> Path | None:
+        path = self.folder / name
         return path if self.is_steered and path.is_file() else None
 
     @property
@@ -177,22 +187,43 @@ def read_config(folder: Path, name: str = "") -> dict[str, Any]:
 
 def check_profile_fits(profile: NeuronProfile, source: Source, place: Path) -> None:
     """Raises InputError: the profile, whose file is `place`, is of another model than the source."""
-    theirs = profile.provenance
+    _check_fits(
+        source,
+        f"{place}: a profile",
+        profile.provenance,
+        ("number of layers", profile.num_model_layers, source.num_layers),
+        ("number of neurons in a layer", profile.num_neurons, source.num_neurons),
+        remedy="convert it again, with --corpus",
+    )
+
+
+def check_vectors_fit(vectors: LanguageVectors, source: Source, place: Path) -> None:
+    """Raises InputError: the vectors, whose file is `place`, are of another model than the source."""
+    _check_fits(
+        source,
+        f"{place}: vectors",
+        vectors.provenance,
+        ("number of layers", vectors.num_model_layers, source.num_layers),
+        ("hidden size", vectors.hidden_size, int(source.config.hidden_size)),
+        remedy="measure them again, on this model",
+    )
+
+
+def _check_fits(source: Source, what: str, theirs: Provenance, *sizes: tuple[str, int, int], remedy: str) -> None:
     try:
         base = family_of(theirs.model_type).base
     except ValueError:
         base = theirs.model_type
-    for what, found, expected in (
+    for name, found, expected in (
         ("model type", base, source.family.base),
-        ("number of layers", profile.num_model_layers, source.num_layers),
-        ("number of neurons in a layer", profile.num_neurons, source.num_neurons),
-        # One that was made outside of a conversion may not know its weights.
+        *sizes,
+        # What was made outside of a conversion may not know its weights.
         ("fingerprint of the weights", theirs.fingerprint or source.fingerprint, source.fingerprint),
     ):
         if found != expected:
             raise InputError(
-                f"{place}: a profile of another model ({theirs.model}): its {what} is {found}, that of {source.name} "
-                f"{expected}; convert it again, with --corpus"
+                f"{what} of another model ({theirs.model}): its {name} is {found}, that of {source.name} {expected}; "
+                f"{remedy}"
             )
 
 

@@ -12,7 +12,8 @@ from .reading import check_reading
 from .weights import fingerprint, read_shards
 
 _TOKENS = 8
-_TRIED_ALPHA = 1.0  # where the default is 0, that is whether the tables do what they should
+_SLIGHT = 0.1  # a strength below it may change nothing in half precision
+_TRIED_STRENGTH = 1.0  # where the default is 0, that is whether the tables do what they should
 
 
 def verify(folder: Path, checkpoint: SteeredCheckpoint) -> None:
@@ -44,14 +45,19 @@ def _check_added(folder: Path, model: Any, checkpoint: SteeredCheckpoint) -> Non
 
 
 def _check_forward(folder: Path, model: Any, name: str) -> None:
+    """Rows of the anchor, of a language that nobody profiled, and of one that has a vector."""
     steering = model.steering
-    tokens = torch.arange(1, _TOKENS + 1).remainder(model.config.vocab_size).repeat(2, 1)
-    others = len(steering.languages)
-    ids = torch.tensor([steering.languages.index(steering.anchor_language), others])
-    tried = {} if steering.alpha["default"] else {"alpha": _TRIED_ALPHA}
+    tokens = torch.arange(1, _TOKENS + 1).remainder(model.config.vocab_size).repeat(3, 1)
+    moved = sum((table != 0).any(-1) for table in model.vectors.values())
+    with_vector = int(torch.as_tensor(moved).argmax())
+    ids = torch.tensor([steering.languages.index(steering.anchor_language), len(steering.languages), with_vector])
+    tried = {} if steering.alpha["default"] else {"alpha": _TRIED_STRENGTH}
+    if not any((steering.vector_strength or {}).values()):
+        tried["vector_strength"] = _TRIED_STRENGTH
     with torch.inference_mode():
         everywhere = torch.ones_like(tokens, dtype=torch.bool)
         with model.temporary_steering(**tried):
+            adds = abs(model.config.add_rule.strengths[with_vector]) > _SLIGHT
             steered = model(tokens, language=ids, positions=everywhere, use_cache=False).logits
         with model.temporary_steering(alpha=0, vector_strength=0):
             plain_output = model(tokens, language=ids, use_cache=False, output_hidden_states=True)
@@ -62,9 +68,19 @@ def _check_forward(folder: Path, model: Any, name: str) -> None:
         place = places[[*states, False].index(False)]
         raise InputError(f"{name}: values that are not finite (NaN or infinite) from {place} on; check the weights")
     if not steered.isfinite().all():
-        raise InputError(f"{name}: steered logits that are not finite; give a smaller --alpha, --beta or --gamma")
+        raise InputError(f"{name}: steered logits that are not finite; {_remedy(steering)}")
     if not torch.equal(steered[0], plain[0]):
         raise VerificationError(f"{folder}: the anchor language {steering.anchor_language!r} is not left alone")
-    acts = any(steering.beta * shared or steering.gamma * specific for shared, specific in steering.neurons.values())
-    if acts and torch.equal(steered[1], plain[1]):
+    rescales = any(
+        steering.beta * shared or steering.gamma * specific for shared, specific in steering.neurons.values()
+    )
+    if rescales and torch.equal(steered[1], plain[1]):
         raise VerificationError(f"{folder}: steering changes nothing")
+    if adds and bool(torch.as_tensor(moved).any()) and torch.equal(steered[2], plain[2]):
+        raise VerificationError(f"{folder}: vectors change nothing")
+
+
+def _remedy(steering: Any) -> str:
+    neurons = "a smaller --alpha, --beta or --gamma" if steering.neurons else ""
+    vectors = "a smaller --vector-strength" if steering.vector_layers else ""
+    return f"give {' or '.join(filter(None, (neurons, vectors)))}"

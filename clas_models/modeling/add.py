@@ -93,6 +93,14 @@ class AddInLayer(nn.Module):
 
         return self._added.get((self.vectors, self.row_strengths), dtype, make)
 
+    def vector(self, row: int, strength: float, dtype: torch.dtype) -> Tensor:
+        """What would be added in one language at another strength: `[hidden]`, in the arithmetic of `added`."""
+        return (self.row_strengths.new_tensor([[strength]]) * self.vectors[row]).to(dtype)[0]
+
+    def moves(self, row: int) -> bool:
+        """Whether the rows of a language id are changed."""
+        return row < len(self.vectors) and bool(self.strengths[row]) and bool(self.vectors[row].any())
+
     def set_strengths(self, strengths: tuple[float, ...]) -> None:
         """Put other strengths in force.  In place: a compiled graph stays valid."""
         self.strengths = strengths

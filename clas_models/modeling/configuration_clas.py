@@ -36,6 +36,7 @@ MODEL_CLASSES = {
     "AutoModelForQuestionAnswering": "ForQuestionAnswering",
 }
 STRENGTHS = ("alpha", "beta", "gamma", "vector_strength")
+UNSTEERED = {"alpha": 0.0, "vector_strength": 0.0}  # with these strengths a model is its base, bit for bit
 _DEFAULT_STRENGTH = 1.0  # of alpha and vector_strength
 # Fields that version 0.1 had under another name, or has no use for any more.
 _RENAMED = {"gate_languages": "detector_languages"}

@@ -139,6 +139,11 @@ def put_scale(layer: ClasDecoderLayerMixin, scale: nn.Module) -> None:
     layer.mlp.scale = _placed(layer, scale)
 
 
+def put_add(layer: ClasDecoderLayerMixin, add: nn.Module | None) -> None:
+    """Fill or empty the slot `add` of a layer, likewise."""
+    layer.add = None if add is None else _placed(layer, add)
+
+
 def _placed(layer: ClasDecoderLayerMixin, rule: nn.Module) -> Any:
     down_proj = layer.mlp.down_proj
     return rule.to(device_of(down_proj, down_proj.weight)).train(layer.training)

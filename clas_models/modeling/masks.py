@@ -46,6 +46,10 @@ class ClasMasksMixin:
         wanted.validate_steering()
         for layer, (shared, specific) in masks.items():
             check_masks(layer, shared, specific, wanted.intermediate_size)
+        with torch.inference_mode(False):  # buffers that are made in that mode could never be changed outside of it
+            self._put_masks(masks, wanted)
+
+    def _put_masks(self, masks: Mapping[int, tuple[Tensor, Tensor]], wanted: Any) -> None:
         for layer, pair in masks.items():
             if layer not in self.config.bridge_layers:
                 scale = wanted.scale_rule.in_layer(layer, wanted.languages)

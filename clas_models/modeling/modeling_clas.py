@@ -11,7 +11,7 @@ from .configuration_clas import STRENGTHS
 from .language import Language, resolve_language
 from .language_detector import LanguageDetector
 from .layers_clas import ClasDecoderLayerMixin
-from .positions import ALL
+from .positions import ALL, ends_of_prompts
 from .pretrained_clas import ClasPreTrainedMixin
 from .write import Write
 
@@ -49,7 +49,8 @@ class ClasModelMixin(ClasPreTrainedMixin):
                 the detector from `input_ids`, which must then be the whole sequence; by default, and where a list has
                 None, `config.language`.
             positions: bool `[batch, tokens]`, the tokens that the checkpoint's vectors are added to.  It may be left
-                out where there are none, or where they act on all tokens; `generate` makes it from `vector_positions`.
+                out where there are none, where they act on all tokens, and where the rows are whole prompts with their
+                attention mask: then it is the last token of each.  `generate` makes it from `vector_positions`.
 
         Raises:
             TypeError, ValueError: `language` is none of these, does not fit the batch, or cannot be decided; or
@@ -68,6 +69,9 @@ class ClasModelMixin(ClasPreTrainedMixin):
             language = fill_in(language, decided, self.config.languages)
         if rows is not None:  # else the base class says what is missing
             kwargs["language_ids"] = resolve_language(self.config, language, rows)
+            if positions is None and self._needs_positions():
+                packed = is_packed(attention_mask, position_ids, kwargs)
+                positions = None if packed else _ends(rows, attention_mask, past_key_values)
             kwargs["positions"] = self._checked_positions(positions, rows)
         return super().forward(
             input_ids=input_ids,
@@ -89,10 +93,18 @@ class ClasModelMixin(ClasPreTrainedMixin):
                     "bool tensor [batch, tokens]"
                 )
             return positions.to(rows.device).bool()
-        if self.config.vector_positions != ALL and self.config.add_rule.acts:
+        if self._needs_positions():
             raise ValueError(
                 f"positions: the checkpoint's vectors act on some tokens ({self.config.vector_positions}), and forward "
-                "cannot know where the prompt ends; give a bool tensor [batch, tokens], call generate(), or switch the "
-                "vectors off with set_steering(vector_strength=0)"
+                "cannot know where the prompts end; give the attention_mask of whole prompts or a bool tensor [batch, "
+                "tokens] as positions, call generate(), or switch the vectors off with set_steering(vector_strength=0)"
             )
         return None
+
+    def _needs_positions(self) -> bool:
+        return self.config.vector_positions != ALL and self.config.add_rule.acts
+
+
+def _ends(rows: Tensor, attention_mask: Tensor | None, past_key_values: Cache | None) -> Tensor | None:
+    cached = past_key_values is not None and int(past_key_values.get_seq_length()) > 0
+    return ends_of_prompts(*rows.shape[:2], attention_mask, cached)

@@ -1,6 +1,7 @@
 """On which tokens of a row vectors act, and where a prompt ends.
 
-Only `generate` knows where a prompt ends, so it says so; `forward` is told by its caller.  Nothing is guessed from the
+`generate` knows where a prompt ends, and says so at every step.  A plain forward pass over whole prompts takes the last
+token that the attention mask has of each row; where nothing tells it, the caller must.  Nothing is guessed from the
 shape of a tensor.
 """
 
@@ -51,3 +52,23 @@ class PromptEnd:
         last = self.prompt_length - 1
         acts = {LAST: places == last, GENERATED: places >= last, ALL: places >= 0}[self.acting]
         return acts.expand(batch, tokens)
+
+
+def ends_of_prompts(batch: int, tokens: int, attention_mask: Tensor | None, cached: bool) -> Tensor | None:
+    """bool `[batch, tokens]`: the last token of each row of a forward pass over whole prompts; None if nobody knows it.
+
+    Args:
+        attention_mask: `[batch, tokens]`, 0 where a token is padding, on the left or on the right.  Without one a
+            single row has no padding, and of several nobody knows.
+        cached: whether other tokens precede these, so that they may be a prompt's or not.
+    """
+    if cached or (attention_mask is None and batch > 1):
+        return None
+    if attention_mask is None:
+        places = torch.arange(tokens).unsqueeze(0)
+        return places == tokens - 1
+    if attention_mask.shape != (batch, tokens):
+        return None
+    places = torch.arange(tokens, device=attention_mask.device)
+    last = (places * (attention_mask != 0)).amax(1, keepdim=True)
+    return places == last

@@ -19,6 +19,7 @@ from .masks import ClasMasksMixin
 from .rule import Rule
 from .scale import ScaleInLayer
 from .tensor_names import DETECTOR_PREFIX, MASKS, OVERWRITE_TABLES, RENAMED
+from .vectors import ClasVectorsMixin
 from .write import Write
 
 
@@ -58,7 +59,7 @@ class Steering:
         return f"{scaled}; vectors in layers {layers} ({self.vector_positions}): {_listed(self.vector_strength)}"
 
 
-class ClasPreTrainedMixin(ClasMasksMixin):
+class ClasPreTrainedMixin(ClasMasksMixin, ClasVectorsMixin):
     """Before any class of a family: how strengths are read and changed, and how the buffers come to life."""
 
     _keys_to_ignore_on_load_unexpected = [OVERWRITE_TABLES]

@@ -96,29 +96,31 @@ def _candidates(num_model_layers: int) -> range:
     return range(min(-(-2 * num_model_layers // 3), end - 1), end)
 
 
-def parse_layers(spec: str, num_model_layers: int) -> tuple[int, ...]:
-    """The layers that `24-29`, `24,25` or `3,5-7` names, ascending. Raises InputError: as `choose_bridge_layers`."""
+def parse_layers(spec: str, num_model_layers: int, what: str = "bridge layers") -> tuple[int, ...]:
+    """The layers that `24-29`, `24,25` or `3,5-7` names, ascending; `what` they are is a word of messages.
+
+    Raises InputError: `spec` is empty, cannot be read, descends, repeats a layer or leaves the model.
+    """
     layers: list[int] = []
     for item in spec.split(","):
         match = _ITEM.fullmatch(item.strip())
         if match is None:
             raise InputError(
-                f"cannot read {item.strip()!r} in bridge layers {spec!r}: "
-                "write auto, 24-29, or 24,25 (layers count from 0)"
+                f"cannot read {item.strip()!r} in {what} {spec!r}: write auto, 24-29, or 24,25 (layers count from 0)"
             )
         first = int(match[1])
         last = first if match[2] is None else int(match[2])
         if last < first:
-            raise InputError(f"bridge layers {spec!r} descend from {first} to {last}: write {last}-{first}")
+            raise InputError(f"{what} {spec!r} descend from {first} to {last}: write {last}-{first}")
         if last >= num_model_layers:
             raise InputError(
-                f"layer {last} in bridge layers {spec!r} is not in the model, whose layers are 0 to "
+                f"layer {last} in {what} {spec!r} is not in the model, whose layers are 0 to "
                 f"{num_model_layers - 1}: name layers in that range"
             )
         layers += range(first, last + 1)
     repeated = sorted({layer for layer in layers if layers.count(layer) > 1})
     if repeated:
-        raise InputError(f"bridge layers {spec!r} repeat {format_layers(repeated)}: name each layer once")
+        raise InputError(f"{what} {spec!r} repeat {format_layers(repeated)}: name each layer once")
     return tuple(sorted(layers))
 
 

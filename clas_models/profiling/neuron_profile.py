@@ -15,6 +15,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..json_data import from_json
 from ..modeling.language_tags import did_you_mean, matching, own_code
+from .seen_text import checked_hashes
 from .tensor_file import check_axes, check_names, check_tensor, described_tensors, save_described, stored_languages
 
 METADATA_KEY = "clas_profile"
@@ -229,18 +230,9 @@ class NeuronProfile:
                 layers=tuple(described["layers"]),
                 num_model_layers=described["num_model_layers"],
                 provenance=from_json(Provenance, described["provenance"]),
-                lines=_hashes(described.get("lines")),
+                lines=None if (lines := described.get("lines")) is None else checked_hashes(lines),
                 **tensors,
             )
-
-
-def _hashes(lines: Any) -> frozenset[str] | None:
-    """Raises TypeError: not a list of texts."""
-    if lines is None:
-        return None
-    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
-        raise TypeError(f"lines {lines!r:.80}: not a list of hashes")
-    return frozenset(lines)
 
 
 def check_comparable(profile: NeuronProfile, what: str) -> None:

@@ -55,6 +55,8 @@ def record(
     only: Collection[str] | None = None,
     fingerprint: str | None = None,
     forward_arguments: Callable[[Batch], Mapping[str, Any]] | None = None,
+    encode: Callable[[str], Sequence[int]] | None = None,
+    by_window: bool = False,
     progress: Callable[[str, int, int], Any] | None = None,
 ) -> Recording:
     """Run a model over every language of `corpus`, one after the other, and show the recorders what they ask for.
@@ -69,6 +71,8 @@ def record(
         fingerprint: identifies the weights, for checks against profiles and checkpoints.
         forward_arguments: further keyword arguments of the model for a batch.  A model of this package that shall
             know the language of the rows is told it by `lambda batch: {"language": batch.language}`.
+        encode: how a text becomes token ids, at most `max_length`; by default the tokenizer's way.
+        by_window: every language of some rows before the next rows, so that a recorder can compare parallel texts.
         progress: called after every batch with the language, and how many rows and tokens it had.
 
     Raises InputError: a setting, site or layer that does not exist, or a language without a usable token; or what a
@@ -76,25 +80,22 @@ def record(
     """
     decoder: Any = model.base_model
     watch = _Watch(decoder, recorders)
-    reader = _BatchReader(corpus, tokenizer, max_length, batch_size)
-    tokens = []
+    reader = _BatchReader(corpus, tokenizer, max_length, batch_size, encode)
+    tokens = dict.fromkeys(corpus.languages, 0)
     with torch.inference_mode(), watch.hooked():
-        for language in corpus.languages:
-            counted = 0
-            for batch in reader.batches(language):
-                counted += batch.tokens
-                if only is not None and language not in only:
-                    continue
-                watch.begin(batch)
-                _forward(decoder, batch, {} if forward_arguments is None else forward_arguments(batch))
-                for recorder in recorders:
-                    recorder.end()
-                if progress is not None:
-                    progress(language, len(batch.ids), batch.tokens)
-            tokens.append(counted)
+        for batch in reader.batches(by_window):
+            tokens[batch.language] += batch.tokens
+            if only is not None and batch.language not in only:
+                continue
+            watch.begin(batch)
+            _forward(decoder, batch, {} if forward_arguments is None else forward_arguments(batch))
+            for recorder in recorders:
+                recorder.end()
+            if progress is not None:
+                progress(batch.language, len(batch.ids), batch.tokens)
     return Recording(
         languages=tuple(corpus.languages),
-        tokens=torch.tensor(tokens, dtype=torch.int64),
+        tokens=torch.tensor(list(tokens.values()), dtype=torch.int64),
         num_model_layers=len(decoder.layers),
         lines=frozenset(reader.lines),
         provenance=Provenance(
@@ -116,50 +117,67 @@ def record(
 
 
 class _BatchReader:
-    """Batches for one language after the other, and what a provenance says of them.
+    """Batches of every language, and what a provenance says of them.
 
     Attributes:
-        digest: SHA-256 of the token ids of the languages that were read.
-        samples: rows of the language that was read last.
+        digest: SHA-256 of the token ids in the order in which they were read.
+        samples: rows that were read in each language.
         lines: hashes of the lines of the text, up to a limit.
     """
 
     def __init__(
-        self, corpus: ParallelCorpus, tokenizer: PreTrainedTokenizerBase, max_length: int, batch_size: int
+        self,
+        corpus: ParallelCorpus,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        batch_size: int,
+        encode: Callable[[str], Sequence[int]] | None,
     ) -> None:
         if max_length < 1 or batch_size < 1:
             raise InputError(f"maximum length {max_length} and batch size {batch_size}: both must be at least 1")
         self.corpus, self.tokenizer = corpus, tokenizer
         self.max_length, self.batch_size = max_length, batch_size
+        self.encode = encode or self._tokenized
         self.special = set(tokenizer.all_special_ids)
         self.digest = hashlib.sha256()
         self.samples = 0
         self.lines: set[str] = set()
 
-    def batches(self, language: str) -> Iterator[Batch]:
+    def batches(self, by_window: bool) -> Iterator[Batch]:
         """In each window the longest first: lack of memory shows at once. Raises InputError: no usable token."""
-        usable, self.samples = False, 0
-        rows = enumerate(self._encoded(language))
-        while window := list(islice(rows, self.batch_size * WINDOW_BATCHES)):
-            self.samples += len(window)
-            usable = usable or any(not self.special.issuperset(ids) for _, ids in window)
-            window = sorted((row for row in window if row[1]), key=lambda row: len(row[1]), reverse=True)
-            for start in range(0, len(window), self.batch_size):
-                samples, ids = zip(*window[start : start + self.batch_size], strict=True)
-                yield Batch(language, samples, ids)
-        if not usable:
-            raise InputError(
-                f"language {language!r}: no usable token in corpus {self.corpus.name!r} for this tokenizer"
-            )
-        self.digest.update(f"/{language}".encode())
+        languages = self.corpus.languages
+        for turn in [languages] if by_window else [(language,) for language in languages]:
+            unusable, self.samples = set(turn), 0
+            rows = enumerate(self.corpus.rows)
+            while window := list(islice(rows, self.batch_size * WINDOW_BATCHES)):
+                self.samples += len(window)
+                for language in turn:
+                    encoded = [(sample, self._encoded(row[language])) for sample, row in window]
+                    if any(not self.special.issuperset(ids) for _, ids in encoded):
+                        unusable.discard(language)
+                    yield from self._batches(language, encoded)
+            for language in turn:
+                if language in unusable:
+                    raise InputError(
+                        f"language {language!r}: no usable token in corpus {self.corpus.name!r} for this tokenizer"
+                    )
+                self.digest.update(f"/{language}".encode())
 
-    def _encoded(self, language: str) -> Iterator[list[int]]:
-        for row in self.corpus.rows:
-            ids = self.tokenizer(row[language], truncation=True, max_length=self.max_length)["input_ids"]
-            self.digest.update(array("q", ids).tobytes() + b"|")
-            if len(self.lines) < MOST:
-                self.lines.update(line_hashes(row[language]))
-            yield ids
+    def _batches(self, language: str, encoded: Sequence[tuple[int, list[int]]]) -> Iterator[Batch]:
+        rows = sorted((row for row in encoded if row[1]), key=lambda row: len(row[1]), reverse=True)
+        for start in range(0, len(rows), self.batch_size):
+            samples, ids = zip(*rows[start : start + self.batch_size], strict=True)
+            yield Batch(language, samples, ids)
+
+    def _encoded(self, text: str) -> list[int]:
+        ids = list(self.encode(text))
+        self.digest.update(array("q", ids).tobytes() + b"|")
+        if len(self.lines) < MOST:
+            self.lines.update(line_hashes(text))
+        return ids
+
+    def _tokenized(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, truncation=True, max_length=self.max_length)["input_ids"])
 
 
 class _Stop(Exception):

@@ -37,6 +37,13 @@ def line_hashes(text: str) -> Iterator[str]:
             yield blake2b(content, digest_size=_HASH_BYTES).hexdigest()
 
 
+def checked_hashes(lines: Any) -> frozenset[str]:
+    """What a file says of its lines. Raises TypeError: not a list of texts."""
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        raise TypeError(f"lines {lines!r:.80}: not a list of hashes")
+    return frozenset(lines)
+
+
 def read_seen_text(path: Path, key: str) -> SeenText:
     """What a profile's file says in the field `key` of its metadata; the tensors are not read.
 

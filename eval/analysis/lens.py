@@ -19,7 +19,8 @@ from clas_models.errors import InputError
 from ..begin import begun
 from ..engine.lens import Latent, check_layers, latent
 from ..jobs import Job, Reply, rounded
-from ..methods import Group, methods_of
+from ..method_tables import Group
+from ..methods import methods_of
 from ..progress import Meter, Progress
 from ..prompts import Prompt
 from ..run_folder import Record, RunFolder, Settings
@@ -27,7 +28,7 @@ from ..run_options import RunOptions
 from ..runner import Plan
 from ..score_scale import Tally
 from ..tasks import TASKS, task_of
-from ..tasks.task import language_codes
+from ..tasks.task import LETTER, language_codes
 from .lens_numbers import correlations, numbers_of
 from .lens_output import LensResult
 from .lens_parts import LENS_NAME, Part, part_path, remove_unfinished
@@ -76,6 +77,10 @@ def run_lens(options: RunOptions, lens: LensOptions, names: Sequence[str] | None
     if lens.points < 0:
         raise InputError(f"points {lens.points}: give 0 or more")
     checkpoint = options.open()
+    if options.scoring != LETTER:
+        raise InputError(
+            f"scoring {options.scoring!r}: the answers of a lens are ranked by their letters; leave it out"
+        )
     layers = lens.layers_of(int(checkpoint.config.num_hidden_layers))
     anchor, languages = checkpoint.anchor_language, language_codes(options.languages)
     if languages is not None and anchor not in languages:

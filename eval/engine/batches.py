@@ -59,7 +59,7 @@ def whole_batches(batches: Sequence[Sequence[int]], done: int) -> int:
     return bisect_right(list(accumulate(map(len, batches))), done)
 
 
-def shared_length(first: Sequence[int], second: Sequence[int]) -> int:
+def shared_length(first: Sequence[object], second: Sequence[object]) -> int:
     """How many tokens two prompts have in common at their beginning."""
     pairs = enumerate(zip(first, second, strict=False))
     return next((place for place, (one, other) in pairs if one != other), min(len(first), len(second)))

@@ -12,10 +12,13 @@ import torch
 from torch import Tensor
 
 from clas_models.errors import InputError
+from clas_models.modeling.positions import ALL
 
 from .batches import plan_batches
-from .conditions import AS_IT_IS, Condition, DistinctConditions, in_force
+from .conditions import AS_IT_IS, Condition, DistinctConditions, advanced, in_force
 from .decoder import SplitDecoder
+from .packing import Pack
+from .sweep import at_ends
 
 
 def choose(
@@ -30,8 +33,9 @@ def choose(
 ) -> Iterator[tuple[list[int], Tensor]]:
     """Logits of the choices at the last position of every prompt, under every condition.
 
-    The layers below the first steered one run once for all conditions; the logits are bit for bit those of each
-    condition alone.
+    Every layer runs once for all conditions that nothing has parted yet; the logits are bit for bit those of each
+    condition alone.  Where vectors act on the last token of a prompt, all tokens before it are computed once
+    (`sweep.py`), and the logits are those of each condition alone up to the rounding of sums.
 
     Args:
         model: a causal language model, see `SplitDecoder`.
@@ -70,10 +74,18 @@ def _logits(
 ) -> Tensor:
     logits = torch.empty(len(distinct.conditions), len(prompts), len(tokens))
     for pack in decoder.packs(prompts):
-        state = decoder.lower_pack(pack)
-        for place, condition in enumerate(distinct.conditions):
-            with in_force(decoder, condition):
-                hidden = decoder.upper(state, condition["language"], decoder.prompt_positions(pack))
-            last = hidden[0, pack.last.to(hidden.device)]
+        states = at_ends if decoder.vector_positions != ALL else _one_by_one
+        for place, last in states(decoder, pack, distinct):
             logits[place, list(pack.rows)] = decoder.head(last, tokens).float().cpu()
     return logits
+
+
+def _one_by_one(decoder: SplitDecoder, pack: Pack, distinct: DistinctConditions) -> Iterator[tuple[int, Tensor]]:
+    """For every condition its place, and the last hidden states `[prompts, hidden]` of the prompts of a pack."""
+    state = decoder.lower_pack(pack)
+    for place in distinct.by_start():
+        condition = distinct.conditions[place]
+        state = advanced(decoder, state, distinct, place)
+        with in_force(decoder, condition):
+            hidden = decoder.upper(state, condition["language"])
+        yield place, hidden[0, pack.last.to(hidden.device)]

@@ -1,9 +1,9 @@
 """A causal language model in two halves: the layers below the first steered one, and the rest.
 
 Nothing in the lower half depends on the strengths or the language, so it runs once where the upper half runs under
-many conditions.  The layers, the norm, the rotary embedding and the masks are the model's own, called as its forward
-calls them: the two halves together are that forward, bit for bit.  No hooks, nothing is patched, nothing stays on
-the model.
+many conditions; and conditions that begin to differ at different layers go as far together as they can (`advance`).
+The layers, the norm, the rotary embedding and the masks are the model's own, called as its forward calls them: the
+halves together are that forward, bit for bit.  No hooks, nothing is patched, nothing stays on the model.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ from clas_models.errors import InputError
 from clas_models.modeling.language import language_id
 from clas_models.modeling.positions import ALL, GENERATED
 
-from .packing import Pack, pack_prompts
+from .packing import PACK_TOKENS, Pack, pack_prompts
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 MASKS = {FULL: create_causal_mask, SLIDING: create_sliding_window_causal_mask}
@@ -42,6 +42,7 @@ class LowerState:
         position_embeddings: cosine and sine, `[batch or 1, tokens, head]` each.
         masks: by kind of attention, as the model's layers take them; None is plain causal attention.
         cache: keys and values, those of these tokens included in the lower layers; None where none are kept.
+        layer: how many layers have run.
     """
 
     hidden: Tensor
@@ -49,6 +50,7 @@ class LowerState:
     position_embeddings: tuple[Tensor, Tensor]
     masks: Mapping[str, Tensor | None]
     cache: Cache | None
+    layer: int = 0
 
     def branch(self) -> Self:
         """The same state with a cache that grows on its own.
@@ -82,8 +84,10 @@ class SplitDecoder:
         self.is_steered = hasattr(model, "rules")
         # The first layer whose output depends on the strengths, or on the language.
         self.first_upper = min((layer for rule in self.rules for layer in rule.layers), default=len(self.layers))
-        with_vectors = self.is_steered and self.config.vector_layers
-        self.vector_positions: str = self.config.vector_positions if with_vectors else ALL
+        # The vectors of each layer that has some; in the order of the layers.
+        added = {index: getattr(layer, "add", None) for index, layer in enumerate(self.layers)}
+        self.adds: dict[int, Any] = {index: add for index, add in added.items() if add is not None}
+        self.vector_positions: str = self.config.vector_positions if self.adds else ALL
 
     @property
     def rules(self) -> tuple[Any, ...]:
@@ -98,17 +102,29 @@ class SplitDecoder:
         """Raises TypeError or ValueError: `language` is not a language code; a plain model does not ask for it."""
         return language_id(language, self.config.languages) if self.is_steered else 0
 
-    def packs(self, prompts: Sequence[Sequence[int]]) -> list[Pack]:
-        """The prompts of a batch, packed; each has its last token alone where vectors act on that token."""
-        return pack_prompts(prompts, own_ends=self.vector_positions != ALL)
+    def packs(
+        self, texts: Sequence[Sequence[int]], prompt_lengths: Sequence[int] | None = None, limit: int = PACK_TOKENS
+    ) -> list[Pack]:
+        """The texts of a batch, packed, with the tokens that vectors act on.
 
-    def prompt_positions(self, pack: Pack) -> Tensor | None:
-        """bool `[1, tokens]`: the tokens of prompts that vectors act on; None are all."""
+        Args:
+            texts: token ids of prompts, or of prompts and what follows them.
+            prompt_lengths: of each text, how many of its tokens are the prompt; all of them if not given.
+            limit: as for `pack_prompts`.
+        """
         if self.vector_positions == ALL:
-            return None
-        positions = torch.zeros(1, len(pack.ids), dtype=torch.bool)
-        positions[0, pack.last] = True
-        return positions.to(self.device)
+            return pack_prompts(texts, limit)
+        ends = [len(text) - 1 for text in texts] if prompt_lengths is None else [end - 1 for end in prompt_lengths]
+        after = self.vector_positions == GENERATED
+        acting = [
+            [place == end or (after and place > end) for place in range(len(text))]
+            for text, end in zip(texts, ends, strict=True)
+        ]
+        return pack_prompts(texts, limit, acting=acting)
+
+    def positions(self, pack: Pack) -> Tensor | None:
+        """bool `[1, tokens]`: the tokens of a pack that vectors act on; None are all."""
+        return None if pack.acting is None else pack.acting[None].to(self.device)
 
     def step_positions(self, rows: int) -> Tensor | None:
         """bool `[rows, 1]`: whether vectors act on a token that was generated; None is everywhere."""
@@ -153,7 +169,18 @@ class SplitDecoder:
             }
         embeddings = self.decoder.rotary_emb(hidden, position_ids=position_ids)
         state = LowerState(hidden, position_ids, embeddings, masks, cache)
-        return replace(state, hidden=self._run(state, range(self.first_upper), seen))
+        return replace(state, hidden=self._run(state, range(self.first_upper), seen=seen), layer=self.first_upper)
+
+    def advance(self, state: LowerState, layer: int, language: str, seen: Seen | None = None) -> LowerState:
+        """Run more layers, up to `layer` and without it; with the strengths in force nothing may act in them.
+
+        Adds to the state's cache; a state that is there already comes back.  A vector that follows the last of these
+        layers may come into force afterwards: `upper` adds it.  `seen` as for `lower`.
+        """
+        if layer <= state.layer:
+            return state
+        hidden = self._run(state, range(state.layer, layer), seen=seen, **self._steering(state, language, None))
+        return replace(state, hidden=hidden, layer=layer)
 
     def upper(
         self, state: LowerState, language: str, positions: Tensor | None = None, seen: Seen | None = None
@@ -166,19 +193,25 @@ class SplitDecoder:
         Args:
             language: the code of all rows' language; a plain model does not ask for it.
             positions: bool `[batch, tokens]`, the tokens that vectors act on; None are all.
-            seen: is shown what each layer gives.
+            seen: is shown what each layer gives; and of the last lower one again, where a vector follows it.
 
         Returns:
             `[batch, tokens, hidden]`, what `model.model` returns as the last hidden state.
 
         Raises TypeError, ValueError: `language` is not a language code.
         """
-        steering: dict[str, Tensor | None] = {}
-        if self.is_steered:
-            ids = torch.full((len(state.hidden),), self.language_id(language), dtype=torch.long, device=self.device)
-            steering = {"language_ids": ids, "positions": positions}
-        hidden = self._run(state, range(self.first_upper, len(self.layers)), seen, **steering)
-        return self.decoder.norm(hidden)
+        steering = self._steering(state, language, positions)
+        if (add := self.adds.get(state.layer - 1)) is not None:
+            state = replace(state, hidden=add(state.hidden, **steering))
+            if seen is not None:
+                seen(state.layer - 1, state.hidden)
+        return self.decoder.norm(self._run(state, range(state.layer, len(self.layers)), seen=seen, **steering))
+
+    def _steering(self, state: LowerState, language: str, positions: Tensor | None) -> dict[str, Tensor | None]:
+        if not self.is_steered:
+            return {}
+        ids = torch.full((len(state.hidden),), self.language_id(language), dtype=torch.long, device=self.device)
+        return {"language_ids": ids, "positions": positions}
 
     def head(self, hidden: Tensor, token_ids: Tensor | None = None) -> Tensor:
         """Logits `[..., vocabulary]` of hidden states `[..., hidden]`, or `[..., ids]` of some tokens only."""
@@ -199,13 +232,20 @@ class SplitDecoder:
         """Masks `[1, 1, tokens, tokens]` of a pack by kind of attention; None where causality is all there is."""
         if pack.is_one_text:
             return None
+        return {kind: self.attention_mask(visible) for kind, visible in self.visible(pack).items()}
+
+    def visible(self, pack: Pack) -> dict[str, Tensor]:
+        """bool `[tokens, tokens]` by kind of attention: which tokens of a pack see which."""
         windows = {FULL: None, SLIDING: getattr(self.config, "sliding_window", None)}
-        masks = {kind: pack.visible(windows[kind])[None, None].to(self.device) for kind in set(self.layer_types)}
+        return {kind: pack.visible(windows[kind]) for kind in set(self.layer_types)}
+
+    def attention_mask(self, visible: Tensor) -> Tensor:
+        """What the layers take for bool `[tokens, keys]`: `[1, 1, tokens, keys]` in the form of the implementation."""
+        mask = visible[None, None].to(self.device)
         if self.config._attn_implementation == SDPA:
-            return masks
-        lowest = torch.finfo(self.model.dtype).min
+            return mask
         zero = torch.zeros((), dtype=self.model.dtype, device=self.device)
-        return {kind: torch.where(mask, zero, lowest) for kind, mask in masks.items()}
+        return torch.where(mask, zero, torch.finfo(self.model.dtype).min)
 
     def _run(self, state: LowerState, layers: range, seen: Seen | None = None, **steering: Tensor | None) -> Tensor:
         hidden = state.hidden

@@ -2,8 +2,8 @@
 
 The prompts of a batch are packed (see `packing.py`): an instruction or a paragraph that several share is computed
 once, and its keys and values go to the row of every prompt.  Then all rows of the batch, padded on the left, take
-one token after the other; a row that has ended leaves the batch.  Under many conditions the prompt's lower layers,
-their keys and values included, are computed once and never copied.
+one token after the other; a row that has ended leaves the batch.  Under many conditions the prompt's layers
+that nothing has parted yet, their keys and values included, are computed once and never copied.
 
 Greedy means the largest logit: no penalty or processor of a generation configuration applies.
 """
@@ -21,7 +21,7 @@ from transformers.cache_utils import Cache, DynamicCache
 from clas_models.errors import InputError
 
 from .batches import plan_batches
-from .conditions import AS_IT_IS, Condition, DistinctConditions, in_force
+from .conditions import AS_IT_IS, Condition, DistinctConditions, advanced, in_force
 from .decoder import LowerState, SplitDecoder
 from .packing import Pack
 
@@ -84,11 +84,14 @@ def _answers(
     layout = _Layout.of(packs, decoder.device)
     lower = [layout.gather(states, layer) for layer in range(decoder.first_upper)]
     order = [row for pack in packs for row in pack.rows]
-    answers = []
-    for condition in distinct.conditions:
-        with in_force(decoder, condition):
-            in_packs = _continuations(decoder, packs, states, layout, lower, condition["language"], limits)
-        answers.append([tokens for _, tokens in sorted(zip(order, in_packs, strict=True))])
+    answers: list[list[list[int]]] = [[] for _ in distinct.conditions]
+    for place in distinct.by_start():
+        language = distinct.conditions[place]["language"]
+        states = [advanced(decoder, state, distinct, place) for state in states]
+        lower += [layout.gather(states, layer) for layer in range(len(lower), distinct.effects[place].start)]
+        with in_force(decoder, distinct.conditions[place]):
+            in_packs = _continuations(decoder, packs, states, layout, lower, language, limits)
+        answers[place] = [tokens for _, tokens in sorted(zip(order, in_packs, strict=True))]
     return answers
 
 
@@ -104,10 +107,10 @@ def _continuations(
     """The new tokens of every prompt under the strengths in force, in the order of the packs."""
     branches = [state.branch() for state in states]
     ends = [
-        decoder.upper(branch, language, decoder.prompt_positions(pack))[0, pack.last.to(decoder.device)]
+        decoder.upper(branch, language, decoder.positions(pack))[0, pack.last.to(decoder.device)]
         for branch, pack in zip(branches, packs, strict=True)
     ]
-    upper = [layout.gather(branches, layer) for layer in range(decoder.first_upper, len(decoder.layers))]
+    upper = [layout.gather(branches, layer) for layer in range(len(lower), len(decoder.layers))]
     rows = _Rows.of(decoder, layout, [*lower, *upper])
     answers: list[list[int]] = [[] for _ in range(len(layout.lengths))]
     going = list(range(len(answers)))

@@ -17,13 +17,12 @@ import torch
 from torch import Tensor
 
 from clas_models.errors import InputError
-from clas_models.modeling.positions import ALL, LAST
 
 from .batches import plan_batches
-from .conditions import AS_IT_IS, Condition, DistinctConditions, in_force
+from .conditions import AS_IT_IS, Condition, DistinctConditions, advanced, in_force
 from .decoder import SplitDecoder
-from .packing import PACK_TOKENS, Pack, pack_prompts
-from .token_probabilities import log_probabilities
+from .packing import PACK_TOKENS, Pack
+from .token_nats import log_probabilities
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def latent(
 ) -> Iterator[tuple[list[int], Latent]]:
     """What the lens sees after every prompt, under every condition.
 
-    The layers below the first steered one run, and are read, once for all conditions.
+    Every layer runs, and is read, once for all conditions that nothing has parted yet.
 
     Args:
         prompts: token ids.
@@ -123,14 +122,12 @@ class _Asked:
     """What is asked of a pack.
 
     Attributes:
-        positions: bool `[1, tokens]`, the tokens that vectors act on; None are all.
         prompts: int64 `[rows]`, which prompt of the batch a row belongs to; `texts` which of its texts it is.
         ends: int64 `[rows]`, where the prompt of each row ends.
         rows, places, tokens: int64 `[tokens of all texts]`: whose token, the position that predicts it, and itself.
     """
 
     pack: Pack
-    positions: Tensor | None
     prompts: Tensor
     texts: Tensor
     ends: Tensor
@@ -158,16 +155,18 @@ class _Lens:
         texts: Sequence[Sequence[Sequence[int]]],
         distinct: DistinctConditions,
     ) -> Latent:
-        decoder, conditions = self.decoder, distinct.conditions
+        decoder, order = self.decoder, distinct.by_start()
         sizes = (len(texts[0]), len(self.choice_ids), decoder.config.hidden_size)
-        found = Latent.empty(len(conditions), len(self.layers), len(prompts), *sizes)
+        found = Latent.empty(len(order), len(self.layers), len(prompts), *sizes)
         for asked in self._packs(prompts, texts):
-            everywhere = range(len(conditions))
-            state = decoder.lower_pack(asked.pack, seen=partial(self._look, found, asked, everywhere))
-            for place, condition in enumerate(conditions):
+            state = decoder.lower_pack(asked.pack, seen=partial(self._look, found, asked, order))
+            for number, place in enumerate(order):
+                condition = distinct.conditions[place]
+                look = partial(self._look, found, asked, order[number:])
+                state = advanced(decoder, state, distinct, place, look)
                 with in_force(decoder, condition):
-                    look = partial(self._look, found, asked, (place,))
-                    hidden = decoder.upper(state, condition["language"], asked.positions, seen=look)
+                    look = partial(self._look, found, asked, [place])
+                    hidden = decoder.upper(state, condition["language"], decoder.positions(asked.pack), look)
                 ends = hidden[0, asked.ends.to(hidden.device)]
                 found.answers[place, asked.prompts] = decoder.head(ends, self.choice_ids).float().cpu()
         return found
@@ -190,11 +189,12 @@ class _Lens:
     def _packs(self, prompts: Sequence[tuple[int, ...]], texts: Sequence[Sequence[Sequence[int]]]) -> Iterator[_Asked]:
         """Every prompt with each of its texts, all in one pack."""
         owners = [(prompt, text) for prompt, given in enumerate(texts) for text in range(len(given))]
-        rows = [self._marked(prompts[prompt], texts[prompt][text]) for prompt, text in owners]
+        rows = [[*prompts[prompt], *texts[prompt][text][:-1]] for prompt, text in owners]
+        lengths = [len(prompts[prompt]) for prompt, _ in owners]
         largest = max(
             len(prompt) + sum(len(text) - 1 for text in given) for prompt, given in zip(prompts, texts, strict=True)
         )
-        for pack in pack_prompts(rows, max(largest, PACK_TOKENS)):
+        for pack in self.decoder.packs(rows, lengths, max(largest, PACK_TOKENS)):
             yield self._asked(pack, [owners[row] for row in pack.rows], prompts, texts)
 
     def _asked(
@@ -207,10 +207,8 @@ class _Lens:
         given = [texts[prompt][text] for prompt, text in owners]
         lengths = [len(prompts[prompt]) for prompt, _ in owners]
         predicting = [path[length - 1 :] for path, length in zip(pack.paths, lengths, strict=True)]
-        acts = pack.ids >= self.decoder.config.vocab_size
         return _Asked(
-            replace(pack, ids=pack.ids % self.decoder.config.vocab_size),
-            positions=None if self.decoder.vector_positions == ALL else acts[None].to(self.decoder.device),
+            pack,
             prompts=torch.tensor([prompt for prompt, _ in owners]),
             texts=torch.tensor([text for _, text in owners]),
             ends=torch.stack([path[0] for path in predicting]),
@@ -218,13 +216,3 @@ class _Lens:
             places=torch.cat(predicting),
             tokens=torch.tensor([token for text in given for token in text]),
         )
-
-    def _marked(self, prompt: tuple[int, ...], text: Sequence[int]) -> tuple[int, ...]:
-        """What runs of a prompt and a text; where not all tokens are, those that vectors act on are told by an id
-        beyond the vocabulary, so that they are shared with no token that vectors do not act on.
-        """
-        acting, beyond = self.decoder.vector_positions, self.decoder.config.vocab_size
-        if acting == ALL:
-            return (*prompt, *text[:-1])
-        after = text[:-1] if acting == LAST else [token + beyond for token in text[:-1]]
-        return (*prompt[:-1], prompt[-1] + beyond, *after)

@@ -11,8 +11,9 @@ its own and is the plain forward pass, bit for bit.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -21,6 +22,8 @@ from .batches import shared_length
 
 # Where a new pack begins.  Matrix products gain nothing from more tokens, and attention grows with their square.
 PACK_TOKENS = 1024
+
+_Token: TypeAlias = tuple[int, bool]  # its id, and whether vectors act on it
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,14 @@ class Pack:
         ids: int64 `[tokens]`, every token of the tree once.
         paths: for each of these prompts int64 `[its length]`, where its tokens stand.
         shared: for each of these prompts, how many of its first tokens the one before it has brought along.
+        acting: bool `[tokens]`, the tokens that vectors act on; None are all.
     """
 
     rows: tuple[int, ...]
     ids: Tensor
     paths: tuple[Tensor, ...]
     shared: tuple[int, ...]
+    acting: Tensor | None = None
 
     @property
     def last(self) -> Tensor:
@@ -71,54 +76,56 @@ class Pack:
         return visible
 
 
-def pack_prompts(prompts: Sequence[Sequence[int]], limit: int = PACK_TOKENS, *, own_ends: bool = False) -> list[Pack]:
+def pack_prompts(
+    prompts: Sequence[Sequence[int]], limit: int = PACK_TOKENS, *, acting: Sequence[Sequence[bool]] | None = None
+) -> list[Pack]:
     """Packs that together hold every prompt of a batch once.
 
     Args:
         prompts: token ids, at least one each.
         limit: tokens after which a new pack begins; a prompt that shares more than it adds still joins, up to twice
             the limit, and a prompt longer than the limit is a pack alone or with what it shares.
-        own_ends: whether each prompt has its last token alone, also where another one goes on from it.
+        acting: of each prompt, on which of its tokens vectors act; a token on which they act is another one than the
+            same on which they do not, so prompts share it only where they agree.
     """
-    texts = [tuple(prompt) for prompt in prompts]
+    flags = acting or [[False] * len(prompt) for prompt in prompts]
+    texts = [tuple(zip(prompt, acts, strict=True)) for prompt, acts in zip(prompts, flags, strict=True)]
     packs: list[Pack] = []
-    draft = _Draft(own_ends)
+    draft = _Draft()
     for row in sorted(range(len(texts)), key=texts.__getitem__):
         if draft.rows and not draft.takes(texts[row], limit):
             packs.append(draft.finished())
-            draft = _Draft(own_ends)
+            draft = _Draft()
         draft.add(row, texts[row])
-    return [*packs, draft.finished()] if draft.rows else packs
+    packs += [draft.finished()] if draft.rows else []
+    return packs if acting is not None else [replace(pack, acting=None) for pack in packs]
 
 
 class _Draft:
     """A pack that still grows.  Prompts come in lexicographic order: each shares most with the one before it."""
 
-    def __init__(self, own_ends: bool) -> None:
-        self.own_ends = own_ends
+    def __init__(self) -> None:
         self.rows: list[int] = []
-        self.ids: list[int] = []
+        self.tokens: list[_Token] = []
         self.paths: list[list[int]] = []
         self.shared: list[int] = []
-        self.text: tuple[int, ...] = ()
+        self.text: tuple[_Token, ...] = ()
 
-    def shared_with(self, text: tuple[int, ...]) -> int:
-        return shared_length(self.text[:-1] if self.own_ends else self.text, text)
-
-    def takes(self, text: tuple[int, ...], limit: int) -> bool:
-        shared = self.shared_with(text)
-        tokens = len(self.ids) + len(text) - shared
+    def takes(self, text: tuple[_Token, ...], limit: int) -> bool:
+        shared = shared_length(self.text, text)
+        tokens = len(self.tokens) + len(text) - shared
         return tokens <= limit or (tokens <= 2 * limit and 2 * shared > len(text))
 
-    def add(self, row: int, text: tuple[int, ...]) -> None:
-        shared = self.shared_with(text)
-        end = len(self.ids) + len(text) - shared
-        self.paths.append([*(self.paths[-1][:shared] if self.paths else []), *range(len(self.ids), end)])
-        self.ids.extend(text[shared:])
+    def add(self, row: int, text: tuple[_Token, ...]) -> None:
+        shared = shared_length(self.text, text)
+        end = len(self.tokens) + len(text) - shared
+        self.paths.append([*(self.paths[-1][:shared] if self.paths else []), *range(len(self.tokens), end)])
+        self.tokens.extend(text[shared:])
         self.rows.append(row)
         self.shared.append(shared)
         self.text = text
 
     def finished(self) -> Pack:
+        ids, acting = (torch.tensor(each) for each in zip(*self.tokens, strict=True))
         paths = tuple(torch.tensor(path) for path in self.paths)
-        return Pack(tuple(self.rows), torch.tensor(self.ids), paths, tuple(self.shared))
+        return Pack(tuple(self.rows), ids, paths, tuple(self.shared), acting)

@@ -16,6 +16,7 @@ from ..tasks import Example, Kind, Task
 from ..templates import find_templates
 from .settings import HarnessSettings
 
+_LENGTH = 512  # tokens of a prompt, where a user says nothing
 _LOG = logging.getLogger(__name__)
 
 
@@ -42,9 +43,9 @@ class PromptText:
     """
 
     def __init__(self, tokenizer: Any, task: Task, language: str, settings: HarnessSettings, chat: bool) -> None:
-        limit = {} if settings.max_prompt_length is None else {"max_length": settings.max_prompt_length}
+        limit = _LENGTH if settings.max_prompt_length is None else settings.max_prompt_length
         templates = find_templates(task.template, settings.templates)
-        self._builder = PromptBuilder(tokenizer, templates, task, chat_template=chat, **limit)
+        self._builder = PromptBuilder(tokenizer, templates, task, limit, chat)
         if task.kind is Kind.CHOICE:
             choice_ids(tokenizer, task, chat)  # refuses a choice of several tokens
         self._tokenizer = tokenizer

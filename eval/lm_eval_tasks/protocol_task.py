@@ -1,36 +1,41 @@
-"""Tasks of lm-evaluation-harness that ask as `python -m eval` asks; the YAML files beside name these classes.
+"""Tasks of lm-evaluation-harness that ask as `python -m eval` asks; the YAML files beside name the class.
 
-Classes and not YAML alone, because a prompt is cut to its maximum length with the model's tokenizer, and its chat
+A class and not YAML alone, because a prompt is cut to its maximum length with the model's tokenizer, and its chat
 markup counts: the harness tells a task whether there is any only when the prompt is made.
 """
 
+import logging
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
 from clas_models.errors import InputError
 
-from ..tasks import XNLI, XQUAD, ExampleSource, Kind, Task
+from ..tasks import ExampleSource, Kind, Task, task_of
 from ..templates import find_templates
 from .examples import example_of, table_of
 from .prompt_text import PromptText, load_harness_tokenizer
 from .settings import HarnessSettings
+
+_LOG = logging.getLogger(__name__)
 
 
 class ProtocolTask(ConfigurableTask):
     """One language of a task of `python -m eval`: its examples, its prompts.
 
     Args:
-        config: the YAML file, and in `metadata` what the user says (see `settings.py`).
+        config: the YAML file, whose `dataset_kwargs` name the task, `protocol`, and the language; and in `metadata`
+            what the user says (see `settings.py`).
 
     Raises InputError: something of that, or the data, cannot be used.
     """
 
-    protocol: ClassVar[Task]
-
     def __init__(self, config: Mapping[str, Any]) -> None:
+        named = config["dataset_kwargs"]
+        self.protocol: Task = task_of(named["protocol"])
+        self.language: str = named["language"]
         self._prompts: dict[bool, PromptText] = {}
         super().__init__(config={name: value for name, value in config.items() if name != "class"})
 
@@ -38,14 +43,10 @@ class ProtocolTask(ConfigurableTask):
         """Read the examples, with the loader of `python -m eval`, from local files or the Hub."""
         language = self.language
         self.settings = HarnessSettings.of(self.config.metadata or {}, self.config.task, language)
-        examples = self.protocol.load([language], ExampleSource(self.settings.data_dir))[language]
+        source = ExampleSource(self.settings.data_dir, say=_LOG.warning)
+        examples = self.protocol.load([language], source)[language]
         templates = find_templates(self.protocol.template, self.settings.templates)
         self.dataset = {self.config.validation_split: table_of(examples, self.protocol, language, templates)}
-
-    @property
-    def language(self) -> str:
-        """The code; the Hub's configurations are `de` for XNLI and `xquad.de` for XQuAD."""
-        return str(self.config.dataset_name).rpartition(".")[2]
 
     def fewshot_context(
         self,
@@ -80,15 +81,3 @@ class ProtocolTask(ConfigurableTask):
             tokenizer = load_harness_tokenizer(self.settings.tokenizer)
             self._prompts[chat] = PromptText(tokenizer, self.protocol, self.language, self.settings, chat)
         return self._prompts[chat]
-
-
-class XnliTask(ProtocolTask):
-    """XNLI: the likeliest of three choices."""
-
-    protocol = XNLI
-
-
-class XquadTask(ProtocolTask):
-    """XQuAD: an answer that is generated greedily."""
-
-    protocol = XQUAD

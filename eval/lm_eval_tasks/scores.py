@@ -8,22 +8,30 @@ from typing import Any
 
 from ..metrics.classification import macro_f1
 from ..tasks import XNLI, XQUAD
+from ..tasks.task import score_choice
 from .examples import example_of
 
 Row = Mapping[str, Any]
 
 
-def xnli_scores(row: Row, results: Sequence[tuple[float, bool]]) -> dict[str, Any]:
-    """Of one pair; for `macro_f1` the chosen and the right class, see `macro_f1_of`.
+def choice_scores(row: Row, results: Sequence[tuple[float, bool]]) -> dict[str, Any]:
+    """Of one question.
 
     Args:
         row: as `examples.py` makes it.
         results: for each choice its log-likelihood, the largest wins, and whether it is the most likely token.
     """
+    return score_choice(_chosen(results), example_of(row, XNLI), row["language"])
+
+
+def xnli_scores(row: Row, results: Sequence[tuple[float, bool]]) -> dict[str, Any]:
+    """Of one pair; for `macro_f1` the chosen and the right class, see `macro_f1_of`. Args as of `choice_scores`."""
+    return {**choice_scores(row, results), "macro_f1": (_chosen(results), row["gold"])}
+
+
+def _chosen(results: Sequence[tuple[float, bool]]) -> int:
     likelihoods = [likelihood for likelihood, _ in results]
-    choice = likelihoods.index(max(likelihoods))
-    example = example_of(row, XNLI)
-    return {**XNLI.score(choice, example, row["language"]), "macro_f1": (choice, example.gold[0])}
+    return likelihoods.index(max(likelihoods))
 
 
 def macro_f1_of(classes: Sequence[tuple[int, int]]) -> float:

@@ -74,7 +74,8 @@ def _check_language(told: object, task: str, language: str) -> None:
     """A group has many languages and `--model_args` one: the others would be steered as what they are not."""
     if not isinstance(told, str) or is_auto(told):
         return
-    if (own_code(told) or told).partition("-")[0] != language:
+    code = own_code(told) or told
+    if language not in (code, code.partition("-")[0]):
         raise InputError(
             f"{task}: --model_args has language={told}{did_you_mean(told)}, which would steer its {language} prompts "
             f"as {told}; run the tasks of one language at a time, or leave language= out where the checkpoint has a "

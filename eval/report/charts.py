@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from ..statistics import Interval
 from .comparison import Comparison
-from .grid_tables import GridPoint, best_on_average, by_strengths, grid_points
+from .grid_tables import AXES, GridPoint, best_on_average, by_strengths, grid_points
 from .words import heading, slug
 
 
@@ -56,7 +56,10 @@ class DotChart:
 
 @dataclass(frozen=True)
 class HeatMap:
-    """Differences to the base, `[rows][columns]`; None where there is none."""
+    """Differences to the base, `[rows][columns]`; None where there is none.
+
+    Or, with `ends`, values that are shown as they are: those of the first and the last colour.
+    """
 
     name: str
     title: str
@@ -67,6 +70,7 @@ class HeatMap:
     unit: str
     decimals: int
     higher_is_better: bool
+    ends: tuple[float, float] | None = None
 
 
 Chart: TypeAlias = LineChart | DotChart | HeatMap
@@ -101,11 +105,13 @@ def choices(comparison: Comparison) -> list[Choice]:
     for group in by_strengths(points).values():
         if len(group) > 1 and comparison.across:
             name = f"scores, {group[0].strengths}"
-            found[name] = alpha_chart(comparison, group)
+            found[name] = dial_chart(comparison, group)
             found[f"differences, {group[0].strengths}"] = heat_map(comparison, group)
             first = name if not first or any(point.method == best for point in group) else first
     if beta_gamma := beta_gamma_chart(comparison, points):
         found["β alone and γ alone"] = beta_gamma
+    if by_layer := layer_chart(comparison, points):
+        found["layers"] = by_layer
     return [Choice(slug(task.run, task.task, "figure"), found, first or next(iter(found)))] if found else []
 
 
@@ -127,23 +133,23 @@ def differences_chart(comparison: Comparison) -> DotChart:
     )
 
 
-def alpha_chart(comparison: Comparison, points: Sequence[GridPoint]) -> LineChart:
-    """Figure 5 for one pair of beta and gamma: the score over alpha; alpha 0 is the base."""
-    task = comparison.task
-    measured = {point.alpha for point in points}
+def dial_chart(comparison: Comparison, points: Sequence[GridPoint]) -> LineChart:
+    """Figure 5 for one pair of beta and gamma, or one layer: the score over the dial; 0 is the base."""
+    task, first = comparison.task, points[0]
+    measured = {point.dial for point in points}
     lines = []
     for row in comparison.rows:
-        found = {point.alpha: cell.score for point in points if (cell := row.differences.get(point.method))}
+        found = {point.dial: cell.score for point in points if (cell := row.differences.get(point.method))}
         if found:
             x, y = zip(*sorted((found if 0.0 in measured else found | {0.0: row.base}).items()), strict=True)
             lines.append(Line(row.language, x, y))
-    average = _average(comparison, {point.alpha: point.method for point in points})
+    average = _average(comparison, {point.dial: point.method for point in points})
     if average:
         lines.append(average)
     return LineChart(
-        name=slug(task.run, task.task, f"alpha-beta{points[0].beta:g}-gamma{points[0].gamma:g}"),
-        title=f"{heading(task)}: α, with {points[0].strengths}",
-        x_label="α",
+        name=slug(task.run, task.task, f"{first.name.removeprefix('vector_')}-{first.slug}"),
+        title=f"{heading(task)}: {first.symbol}, with {first.strengths}",
+        x_label=first.symbol,
         y_label=task.scale.heading,
         lines=tuple(lines),
         level=comparison.base_mean,
@@ -152,12 +158,41 @@ def alpha_chart(comparison: Comparison, points: Sequence[GridPoint]) -> LineChar
     )
 
 
+def layer_chart(comparison: Comparison, points: Sequence[GridPoint]) -> LineChart | None:
+    """Vectors of one layer after the other, on average: a line for each strength; None with fewer than two layers."""
+    task = comparison.task
+    by_strength: dict[str, dict[float, str]] = {}
+    for point in points:
+        beside = dict(point.beside)
+        layer = beside.pop("vector_layers", None)
+        if layer is not None:
+            others = "".join(f", {AXES[name]} = {value:g}" for name, value in beside.items())
+            by_strength.setdefault(f"strength {point.dial:g}{others}", {})[layer] = point.method
+    lines = [
+        line
+        for label, methods in by_strength.items()
+        if len(methods) > 1 and (line := _average(comparison, methods, label, with_base=False))
+    ]
+    if not lines:
+        return None
+    return LineChart(
+        name=slug(task.run, task.task, "layers"),
+        title=f"{heading(task)}: vectors of each layer",
+        x_label="layer",
+        y_label=f"{task.scale.heading}, avg. without {task.anchor}",
+        lines=tuple(lines),
+        level=comparison.base_mean,
+        level_label=task.base or "",
+        decimals=task.scale.digits,
+    )
+
+
 def beta_gamma_chart(comparison: Comparison, points: Sequence[GridPoint]) -> LineChart | None:
     """Figure 6: beta alone (gamma 0) and gamma alone (beta 0), both with alpha 1; None without such points."""
     task = comparison.task
-    strong = [point for point in points if point.alpha == 1]
-    beta = {point.beta: point.method for point in strong if point.gamma == 0 and point.beta}
-    gamma = {point.gamma: point.method for point in strong if point.beta == 0 and point.gamma}
+    strong = [(dict(point.beside), point.method) for point in points if point.name == "alpha" and point.dial == 1]
+    beta = {beside["beta"]: method for beside, method in strong if beside["gamma"] == 0 and beside["beta"]}
+    gamma = {beside["gamma"]: method for beside, method in strong if beside["beta"] == 0 and beside["gamma"]}
     named = (("β alone (γ = 0)", beta), ("γ alone (β = 0)", gamma))
     lines = [line for label, methods in named if (line := _average(comparison, methods, label))]
     if not lines:
@@ -174,8 +209,13 @@ def beta_gamma_chart(comparison: Comparison, points: Sequence[GridPoint]) -> Lin
     )
 
 
-def _average(comparison: Comparison, methods: Mapping[float, str], label: str = "") -> Line | None:
-    """Average scores without the anchor over a strength, with the intervals of their differences; 0 is the base."""
+def _average(
+    comparison: Comparison, methods: Mapping[float, str], label: str = "", *, with_base: bool = True
+) -> Line | None:
+    """Average scores without the anchor over a strength, with the intervals of their differences; 0 is the base.
+
+    Over something else, such as layers, there is no place for the base.
+    """
     found: dict[float, tuple[float, Interval | None]] = {}
     for strength, method in methods.items():
         across = comparison.across.get(method)
@@ -184,7 +224,7 @@ def _average(comparison: Comparison, methods: Mapping[float, str], label: str = 
             found[strength] = across.score, Interval(ends.mean + shift, ends.low + shift, ends.high + shift)
     if not found:
         return None
-    if 0.0 not in found and comparison.base_mean is not None:
+    if with_base and 0.0 not in found and comparison.base_mean is not None:
         found[0.0] = comparison.base_mean, None
     x = tuple(sorted(found))
     label = label or f"avg. without {comparison.task.anchor}"
@@ -192,15 +232,15 @@ def _average(comparison: Comparison, methods: Mapping[float, str], label: str = 
 
 
 def heat_map(comparison: Comparison, points: Sequence[GridPoint]) -> HeatMap:
-    """Difference to the base by language and alpha, for one pair of beta and gamma."""
+    """Difference to the base by language and dial, for one pair of beta and gamma, or one layer."""
     task = comparison.task
     rows = [row for row in comparison.rows if any(point.method in row.differences for point in points)]
     return HeatMap(
-        name=slug(task.run, task.task, f"heat-beta{points[0].beta:g}-gamma{points[0].gamma:g}"),
+        name=slug(task.run, task.task, f"heat-{points[0].slug}"),
         title=f"{heading(task)}: difference to {task.base}, with {points[0].strengths}",
-        x_label="α",
+        x_label=points[0].symbol,
         rows=tuple(row.language for row in rows),
-        columns=tuple(f"{point.alpha:g}" for point in points),
+        columns=tuple(f"{point.dial:g}" for point in points),
         values=tuple(
             tuple(cell.interval.mean if (cell := row.differences.get(point.method)) else None for point in points)
             for row in rows

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from clas_models.errors import InputError
 
-from ..run_folder import BASE, CLAS, Record, RunFolder, Settings
+from ..run_folder import BASE, STEERING, Record, RunFolder, Settings
 from ..score_scale import ScoreScale, scale_of
 
 Records: TypeAlias = Mapping[str, Record]  # by the example's key, in the order of the file
@@ -134,7 +134,12 @@ def _base(settings: Settings, methods: Sequence[str]) -> str | None:
     """The unsteered method: by its kind, or steering with strength 0, which is the same to the last bit."""
     kinds = {name: settings.methods[name] for name in methods}
     by_kind = (name for name, values in kinds.items() if values.get("kind", name) == BASE)
-    by_strength = (name for name, values in kinds.items() if values.get("kind") == CLAS and values.get("alpha") == 0)
+    by_strength = (
+        name
+        for name, values in kinds.items()
+        if values.get("kind") in STEERING
+        and all(values[field] == 0 for field in ("alpha", "vector_strength") if field in values)
+    )
     return next(by_kind, None) or next(by_strength, None)
 
 

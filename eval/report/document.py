@@ -17,6 +17,7 @@ from .outputs import SideBySide, side_by_side
 from .overview import overview_table
 from .table import Cell, Column, Table, escape_markdown, markdown_rows
 from .tables import answers_table, differences_table, metrics_table
+from .transfer import transfer_part
 from .tuning import Tuned, read_tuning, tuning_table
 from .verdict import UNDECIDED, Verdict, tried_strengths, verdict_table, verdicts
 from .words import heading, made_with, slug
@@ -140,14 +141,15 @@ def _section(task: TaskResults, comparison: Comparison | None, tuning: tuple[Tun
         tables.insert(0, tuning_table(task, tuning))
     elif task.settings.command == "tune":
         notes.append(f"{UNDECIDED}.")
+    transfer = transfer_part(task)
     return Section(
         anchor=slug("section", task.run, task.task),
         title=f"{heading(task)} ({task.settings.command})",
-        notes=tuple(notes),
-        tables=tuple(tables),
-        choices=tuple(choices(comparison)) if comparison else (),
+        notes=(*notes, *transfer.notes),
+        tables=(*tables, *transfer.tables),
+        choices=(*(choices(comparison) if comparison else ()), *transfer.choices),
         outputs=tuple(side_by_side(comparison)) if comparison else (),
-        details=tuple(details),
+        details=(*details, *transfer.details),
     )
 
 

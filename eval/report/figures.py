@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _DASHES = ("-", "--", "-.", ":")
+_COLOURED = 0.6  # of the strongest colour; above it, letters are white
 _GRID: dict[str, Any] = {"color": "#D8D8D8", "linewidth": 0.6}
 
 # Text is drawn as it is: a dollar in a model's name starts no formula.  Without the salt the identifiers in an SVG are
@@ -183,17 +184,15 @@ def _(chart: HeatMap) -> Figure:
     from matplotlib import colormaps
 
     figure, axes = _figure(max(5.5, 2.6 + 0.62 * len(chart.columns)), max(3.4, 1.6 + 0.3 * len(chart.rows)))
-    limit = heat_limit(chart)
+    low, high = heat_ends(chart)
     values = [[math.nan if value is None else value for value in row] for row in chart.values]
-    colours = colormaps["PuOr" if chart.higher_is_better else "PuOr_r"].with_extremes(bad="#DDDDDD")
-    image = axes.imshow(values, cmap=colours, vmin=-limit, vmax=limit, aspect="auto")
+    colours = colormaps[heat_colours(chart)].with_extremes(bad="#DDDDDD")
+    image = axes.imshow(values, cmap=colours, vmin=low, vmax=high, aspect="auto")
     for row, cells in enumerate(chart.values):
         for column, value in enumerate(cells):
             if value is not None:
-                dark = abs(value) > 0.6 * limit
-                shown = signed(value, chart.decimals)
-                label = axes.text(column, row, shown, ha="center", va="center", fontsize=8)
-                label.set(color="white" if dark else "black", in_layout=False)
+                label = axes.text(column, row, heat_text(chart, value), ha="center", va="center", fontsize=8)
+                label.set(color="white" if is_dark(chart, (value - low) / (high - low)) else "black", in_layout=False)
     axes.set_xticks(range(len(chart.columns)), chart.columns)
     axes.set_yticks(range(len(chart.rows)), chart.rows)
     axes.tick_params(length=0)
@@ -203,12 +202,29 @@ def _(chart: HeatMap) -> Figure:
     return figure
 
 
-def heat_limit(chart: HeatMap) -> float:
-    """The value of the strongest colour, on both sides of 0."""
-    return max((abs(value) for row in chart.values for value in row if value is not None), default=0.0) or 1.0
+def heat_ends(chart: HeatMap) -> tuple[float, float]:
+    """The values of the first and the last colour: of differences equally far from 0."""
+    if chart.ends:
+        return chart.ends
+    limit = max((abs(value) for row in chart.values for value in row if value is not None), default=0.0) or 1.0
+    return -limit, limit
 
 
-def signed(value: float, decimals: int) -> str:
-    """With its sign; a number in a picture that rounds to nothing is 0."""
-    rounded = round(value, decimals)
-    return f"{rounded:+.{decimals}f}" if rounded else "0"
+def heat_colours(chart: HeatMap) -> str:
+    """The name of the colours, which matplotlib knows."""
+    if chart.ends:
+        return "YlGnBu" if chart.higher_is_better else "YlOrBr"
+    return "PuOr" if chart.higher_is_better else "PuOr_r"
+
+
+def is_dark(chart: HeatMap, share: float) -> bool:
+    """Whether letters must be white on the colour that stands at this share of the way from the first to the last."""
+    return share > _COLOURED if chart.ends else abs(2 * share - 1) > _COLOURED
+
+
+def heat_text(chart: HeatMap, value: float) -> str:
+    """Of differences with the sign; one that rounds to nothing is 0."""
+    if chart.ends:
+        return f"{round(value, chart.decimals) + 0.0:.{chart.decimals}f}"
+    rounded = round(value, chart.decimals)
+    return f"{rounded:+.{chart.decimals}f}" if rounded else "0"

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from ..run_folder import CLAS
+from ..run_folder import STEERING
 from ..statistics import Interval, share_interval, smallest_visible
 from ..tasks import TASKS
 from .collect import TaskResults
@@ -89,7 +89,7 @@ def grid_findings(comparison: Comparison) -> list[Finding]:
 
 
 def tune_findings(comparison: Comparison, tuning: Iterable[Tuned]) -> list[Finding]:
-    """One for each tuned language; where alpha was kept, the half that had no part in the choice decides."""
+    """One for each tuned language; where a strength was kept, the half that had no part in the choice decides."""
     cells = {row.language: row.differences for row in comparison.rows}
     points = grid_points(comparison)
     judge = {True: _confirmed, False: _not_kept}
@@ -129,7 +129,7 @@ def _plain(comparison: Comparison, method: str, language: str) -> Finding:
     told = _told(task, language, cell)
     gain = cell.interval.times(task.scale.sign)
     if _is_off(task.parameters(method), language):
-        return replace(told, call=Call.LEAVE, reason="alpha is 0 there, which is the base model")
+        return replace(told, call=Call.LEAVE, reason="its strength is 0 there, which is the base model")
     if gain.high < 0:
         return replace(told, call=Call.LEAVE, reason="it loses")
     if reason := uninformative(task, method, language, cell, gains=cell.significant):
@@ -156,34 +156,34 @@ def _best_of(task: TaskResults, language: str, tried: Mapping[GridPoint, Differe
 
 
 def _confirmed(task: TaskResults, tuned: Tuned, tried: Mapping[GridPoint, Difference]) -> Finding:
-    """An alpha that was kept, on the half that had no part in choosing it."""
-    point, cell = _at(tried, tuned.chosen)
+    """A strength that was kept, on the half that had no part in choosing it."""
+    point, cell = _at(tried, tuned, tuned.chosen)
     outputs = cell.examples
     gain = tuned.gain or _NOTHING_KNOWN
     interval = gain.times(task.scale.sign)
     cell = replace(cell, examples=tuned.held_out, base=tuned.base, score=tuned.tuned, interval=interval)
-    told = replace(_told(task, tuned.language, cell), steered=f"α = {tuned.chosen:g}", outputs=outputs)
+    told = replace(_told(task, tuned.language, cell), steered=tuned.told(tuned.chosen), outputs=outputs)
     if gain.high < 0:
-        return replace(told, call=Call.LEAVE, reason="a gain where alpha was chosen, a loss on the other half")
+        return replace(told, call=Call.LEAVE, reason=f"a gain where {tuned.dial} was chosen, a loss on the other half")
     if reason := uninformative(task, point.method, tuned.language, cell, gains=True):
         return replace(told, reason=reason)
     if gain.low > 0:
-        return replace(told, call=Call.STEER, reason="it gains on the half that had no part in choosing alpha")
-    return replace(told, reason="a gain where alpha was chosen, not surely one on the other half")
+        return replace(told, call=Call.STEER, reason=f"it gains on the half that had no part in choosing {tuned.dial}")
+    return replace(told, reason=f"a gain where {tuned.dial} was chosen, not surely one on the other half")
 
 
 def _not_kept(task: TaskResults, tuned: Tuned, tried: Mapping[GridPoint, Difference]) -> Finding:
-    """The best candidate, which was not good enough, on the half that alpha was chosen on."""
+    """The best candidate, which was not good enough, on the half that it was chosen on."""
     gains = {alpha: gain for alpha, gain in tuned.candidates.items() if alpha} or {tuned.chosen: _NOTHING_KNOWN}
     best = max(gains, key=lambda alpha: gains[alpha].mean)
-    point, cell = _at(tried, best)
+    point, cell = _at(tried, tuned, best)
     outputs = cell.examples
     interval = gains[best].times(task.scale.sign)
     there = tuned.base_there
     cell = replace(cell, examples=tuned.chosen_on, base=there, score=there + interval.mean, interval=interval)
-    told = replace(_told(task, tuned.language, cell), steered=f"α = {best:g}", outputs=outputs)
+    told = replace(_told(task, tuned.language, cell), steered=tuned.told(best), outputs=outputs)
     if all(gain.high < 0 for gain in gains.values()):
-        return replace(told, call=Call.LEAVE, reason="every alpha loses")
+        return replace(told, call=Call.LEAVE, reason=f"every {tuned.dial} loses")
     if reason := uninformative(task, point.method, tuned.language, cell):
         return replace(told, reason=reason)
     return _room_for_a_gain(task, told, gains.values())
@@ -192,8 +192,9 @@ def _not_kept(task: TaskResults, tuned: Tuned, tried: Mapping[GridPoint, Differe
 _NOTHING_KNOWN = Interval(0.0, -math.inf, math.inf)
 
 
-def _at(tried: Mapping[GridPoint, Difference], alpha: float) -> tuple[GridPoint, Difference]:
-    return next((item for item in tried.items() if item[0].alpha == alpha), next(iter(tried.items())))
+def _at(tried: Mapping[GridPoint, Difference], tuned: Tuned, dial: float) -> tuple[GridPoint, Difference]:
+    there = [item for item in tried.items() if dict(item[0].beside).get("vector_layers") == tuned.layer]
+    return next((item for item in there if item[0].dial == dial), next(iter(there or tried.items())))
 
 
 def _room_for_a_gain(task: TaskResults, told: Finding, gains: Iterable[Interval]) -> Finding:
@@ -207,10 +208,13 @@ def _room_for_a_gain(task: TaskResults, told: Finding, gains: Iterable[Interval]
 
 def _is_off(parameters: Mapping[str, object], language: str) -> bool:
     """Whether this kind of steering does nothing in a language, by its strengths."""
-    alpha = parameters.get("alpha")
-    if isinstance(alpha, Mapping):
-        alpha = alpha.get(language, alpha.get("default"))
-    return parameters.get("kind") == CLAS and alpha == 0 and not parameters.get("vector_strength")
+
+    def strength(name: str) -> object:
+        value = parameters.get(name)
+        return value.get(language, value.get("default")) if isinstance(value, Mapping) else value
+
+    known = [strength(name) for name in ("alpha", "vector_strength") if name in parameters]
+    return parameters.get("kind") in STEERING and not any(value != 0 for value in known)
 
 
 def uninformative(task: TaskResults, method: str, language: str, cell: Difference, *, gains: bool = False) -> str:

@@ -1,14 +1,14 @@
-"""Grids: which strengths were tried, how the score follows alpha, beta and gamma, and what was best.
+"""Grids: which settings were tried, how the score follows the strengths, and what was best.
 
-Behind Figures 5 and 6 of "CLAS" (section 4.4); drawing is the business of `charts.py`, what `tune`
-decided that of `tuning.py`.
+Behind Figures 5 and 6 of "CLAS" (section 4.4), and figures 4 and 8 of the paper on the latent process; drawing is the
+business of `charts.py`, what `tune` decided that of `tuning.py`.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
-from ..run_folder import CLAS
+from ..run_folder import CLAS, CLAS_VECTORS, VECTORS
 from .comparison import Comparison, Difference
 from .table import (
     CHANGED,
@@ -26,7 +26,14 @@ from .table import (
 )  # fmt: skip
 from .words import heading, slug
 
-STRENGTHS = ("α", "β", "γ")
+# What varies in a grid, by the field of the settings: the symbol, in the order of the columns.
+AXES = {"alpha": "α", "vector_strength": "strength", "beta": "β", "gamma": "γ", "vector_layers": "layer"}
+# By kind of method, the dial that scores follow, and what else tells settings apart.
+_KINDS = {
+    CLAS: ("alpha", "beta", "gamma"),
+    VECTORS: ("vector_strength", "vector_layers"),
+    CLAS_VECTORS: ("vector_strength", "alpha", "beta", "gamma", "vector_layers"),
+}
 CAUTION = (
     "The best of many settings was chosen on the same examples that it is shown on, so its gain is too good; "
     "tune chooses on one half and reports the other."
@@ -35,47 +42,79 @@ CAUTION = (
 
 @dataclass(frozen=True, order=True)
 class GridPoint:
-    """One point of a grid; ordered by beta, gamma, alpha."""
+    """One point of a grid; ordered by what is beside the dial, then by the dial.
 
-    beta: float
-    gamma: float
-    alpha: float
+    Attributes:
+        beside: fields and values, such as beta and gamma, or the layer of vectors.
+        dial: the strength that scores follow: alpha, or that of vectors.
+        name: its field.
+    """
+
+    beside: tuple[tuple[str, float], ...]
+    dial: float
+    name: str
     method: str
 
     @property
+    def symbol(self) -> str:
+        """Of the dial."""
+        return AXES[self.name]
+
+    @property
     def strengths(self) -> str:
-        return f"β = {self.beta:g}, γ = {self.gamma:g}"
+        """`β = 0.4, γ = 0.2`."""
+        return ", ".join(f"{AXES[name]} = {value:g}" for name, value in self.beside)
 
     @property
     def all_strengths(self) -> str:
-        return f"α = {self.alpha:g}, {self.strengths}"
+        return f"{self.symbol} = {self.dial:g}, {self.strengths}"
+
+    @property
+    def slug(self) -> str:
+        """`beta0.4-gamma0.2`, for names of files."""
+        return "-".join(f"{name.removeprefix('vector_')}{value:g}" for name, value in self.beside)
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """Of the columns of `cells`."""
+        return self.symbol, *(AXES[name] for name, _ in self.beside)
 
     @property
     def cells(self) -> list[Cell]:
-        """Of the columns STRENGTHS."""
-        return [Cell(f"{number:g}", number) for number in (self.alpha, self.beta, self.gamma)]
+        return [Cell(f"{number:g}", number) for number in (self.dial, *(value for _, value in self.beside))]
 
     @property
     def data(self) -> dict[str, Value]:
-        return {"method": self.method, "alpha": self.alpha, "beta": self.beta, "gamma": self.gamma}
+        return {"method": self.method, self.name: self.dial, **dict(self.beside)}
 
 
 def grid_points(comparison: Comparison) -> tuple[GridPoint, ...]:
-    """The points with one alpha for all languages, in order."""
+    """The points with one strength for all languages, and vectors of one layer, in order."""
     found = []
     for method in comparison.methods:
         values = comparison.task.parameters(method)
-        strengths = {name: values.get(name) for name in ("beta", "gamma", "alpha")}
-        numbers = {name: float(value) for name, value in strengths.items() if isinstance(value, int | float)}
-        if values.get("kind") == CLAS and len(numbers) == len(strengths):
-            found.append(GridPoint(method=method, **numbers))
+        fields = _KINDS.get(str(values.get("kind")), ())
+        numbers = [number for name in fields if (number := _number(values.get(name))) is not None]
+        if fields and len(numbers) == len(fields):
+            found.append(GridPoint(tuple(zip(fields[1:], numbers[1:], strict=True)), numbers[0], fields[0], method))
     return tuple(sorted(found))
 
 
-def by_strengths(points: Iterable[GridPoint]) -> dict[tuple[float, float], tuple[GridPoint, ...]]:
-    """The points of every pair (beta, gamma), in the order of alpha."""
-    pairs = groupby(sorted(points), key=lambda point: (point.beta, point.gamma))
-    return {pair: tuple(group) for pair, group in pairs}
+def _number(value: object) -> float | None:
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return float(value) if isinstance(value, int | float) else None
+
+
+def titles(points: Iterable[GridPoint]) -> tuple[str, ...]:
+    """The columns of the settings; all points of a grid have the same."""
+    return next((point.titles for point in points), ())
+
+
+def by_strengths(points: Iterable[GridPoint]) -> dict[tuple[float, ...], tuple[GridPoint, ...]]:
+    """The points with the same values beside the dial, such as a pair (beta, gamma), in the order of the dial."""
+    alike = groupby(sorted(points), key=lambda point: point.beside)
+    return {tuple(value for _, value in beside): tuple(group) for beside, group in alike}
 
 
 def best_on_average(comparison: Comparison) -> str | None:
@@ -98,11 +137,11 @@ def settings_table(comparison: Comparison) -> Table:
         body.append((*point.cells, *shown, changed(across)))
         values = point.data | {"score": across.score} | interval_data(across.interval)
         data.append(values | {"gains": up, "losses": down, "changed": across.changed})
-    titles = (task.scale.heading, f"difference to {task.base}", "95 % interval", "gains", "losses", CHANGED)
+    told = (task.scale.heading, f"difference to {task.base}", "95 % interval", "gains", "losses", CHANGED)
     return Table(
         name=slug(task.run, task.task, "settings"),
         title=f"{heading(task)}: average of {len(task.others)} languages without {task.anchor}, by setting",
-        columns=columns(*STRENGTHS, *titles),
+        columns=columns(*titles(grid_points(comparison)), *told),
         body=tuple(body),
         notes=(
             f"{task.base}: {score(comparison.base_mean, places).text}. Gains and losses: languages without "
@@ -140,19 +179,20 @@ def best_table(comparison: Comparison) -> Table:
             values |= {name: value for name, value in point.data.items() if name != "method"}
             values |= {"score": best.score} | interval_data(best.interval) | {"changed": best.changed}
         else:
-            cells += [Cell("0", 0.0), *[Cell(MISSING)] * 2, score(row.base, places), difference(0.0, places)]
-            cells += [Cell(MISSING)] * 2
-            values |= {"alpha": 0.0, "beta": None, "gamma": None, "score": row.base, "difference": 0.0}
+            cells += [Cell("0", 0.0), *[Cell(MISSING)] * len(point.beside)]
+            cells += [score(row.base, places), difference(0.0, places), *[Cell(MISSING)] * 2]
+            values |= {point.name: 0.0, **{name: None for name, _ in point.beside}}
+            values |= {"score": row.base, "difference": 0.0}
         body.append(tuple(cells))
         data.append(values)
-    titles = ["language", "examples", f"{task.base} ({task.scale.heading})", *STRENGTHS]
-    titles += ["score", "difference", "95 % interval", CHANGED]
+    told = ["language", "examples", f"{task.base} ({task.scale.heading})", *titles(points)]
+    told += ["score", "difference", "95 % interval", CHANGED]
     return Table(
         name=slug(task.run, task.task, "best"),
         title=f"{heading(task)}: best setting of each language",
-        columns=columns(*titles),
+        columns=columns(*told),
         body=tuple(body),
-        notes=(CAUTION, f"Where no setting was better than {task.base}, α is 0."),
+        notes=(CAUTION, f"Where no setting was better than {task.base}, the strength is 0."),
         data=tuple(data),
     )
 
@@ -160,7 +200,8 @@ def best_table(comparison: Comparison) -> Table:
 def best_point(tried: Mapping[GridPoint, Difference], sign: int) -> GridPoint:
     """The largest gain, of equal ones the weakest steering; it may be a loss."""
     return max(
-        tried, key=lambda point: (sign * tried[point].interval.mean, -abs(point.alpha), -point.beta, -point.gamma)
+        tried,
+        key=lambda point: (sign * tried[point].interval.mean, -abs(point.dial), *(-value for _, value in point.beside)),
     )
 
 
@@ -179,7 +220,15 @@ def scores_table(comparison: Comparison) -> Table:
     return Table(
         name=slug(task.run, task.task, "grid"),
         title=f"{heading(task)}: every language at every setting",
-        columns=columns("language", *STRENGTHS, task.scale.heading, "difference", "95 % interval", "examples", CHANGED),
+        columns=columns(
+            "language",
+            *titles(grid_points(comparison)),
+            task.scale.heading,
+            "difference",
+            "95 % interval",
+            "examples",
+            CHANGED,
+        ),
         body=tuple(body),
         data=tuple(data),
         long=True,

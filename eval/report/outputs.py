@@ -6,7 +6,7 @@ Only for generated text: the answers to a choice are shown by the counts of gain
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..run_folder import CLAS
+from ..run_folder import STEERING
 from .comparison import Comparison
 from .grid_tables import best_on_average
 from .table import Cell, Column, difference, escape_markdown, markdown_rows
@@ -84,7 +84,7 @@ def side_by_side(comparison: Comparison) -> list[SideBySide]:
         methods = [best_on_average(comparison)]
     found = []
     for method in methods:
-        if method is None or task.parameters(method).get("kind") != CLAS:
+        if method is None or task.parameters(method).get("kind") not in STEERING:
             continue
         pairs = [pair for row in comparison.rows for pair in _pairs(comparison, method, row.language)]
         if pairs:

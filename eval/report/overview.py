@@ -26,7 +26,7 @@ from .table import (
     p_value,
     score,
 )  # fmt: skip
-from .tuning import Tuned
+from .tuning import TUNED, Tuned
 from .verdict import tried_strengths
 from .words import made_with
 
@@ -78,7 +78,7 @@ def overview_table(
         notes.append(CAUTION)
     if any(tunings.values()):
         notes.append(
-            "tune: on the half of the examples that had no part in choosing alpha, each language with its own."
+            "tune: on the half of the examples that had no part in the choice, each language with its own strength."
         )
     return Table(
         name="overview",
@@ -114,7 +114,7 @@ def _tuned(task: TaskResults, tuning: tuple[Tuned, ...]) -> Row:
     cells = {"base": score(base, places), "score": score(tuned, places)}
     cells |= {"difference": difference(tuned - base, places)}
     data: dict[str, Value] = {"base": base, "score": tuned, "difference": tuned - base}
-    return _row(task, "tuned alphas", tried_strengths(task), len(tuning), cells, data)
+    return _row(task, TUNED[tuning[0].field], tried_strengths(task), len(tuning), cells, data)
 
 
 def _row(

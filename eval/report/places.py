@@ -11,12 +11,11 @@ from itertools import cycle, pairwise
 
 from ..statistics import Interval
 from .charts import Chart, DotChart, HeatMap, Line, LineChart
-from .figures import COLOURS, bounds, heat_limit, signed
+from .figures import COLOURS, bounds, heat_colours, heat_ends, heat_text, is_dark
 from .table import MISSING, difference
 from .table import interval as interval_cell
 
 _DASHES = ("", "6 3", "8 3 2 3", "2 3")
-_COLOURED = 0.6  # of the strongest colour; above it, letters are white
 
 
 @dataclass(frozen=True)
@@ -160,26 +159,27 @@ def _stops(chart: LineChart, x: Axis, ticks: Sequence[float]) -> Iterator[tuple[
 class Heat:
     """Rows of a heat map: a label, and for each column its text, its colour and that of the letters."""
 
-    limit: str
+    ends: tuple[str, str]
     rows: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...]
     scale: tuple[str, ...]
 
 
 def heat(chart: HeatMap) -> Heat:
-    """`scale` are the colours from the largest negative to the largest positive difference."""
+    """`scale` are the colours between the values in `ends`."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
-    limit, colours = heat_limit(chart), colormaps["PuOr" if chart.higher_is_better else "PuOr_r"]
+    (low, high), colours = heat_ends(chart), colormaps[heat_colours(chart)]
 
     def cell(value: float | None) -> tuple[str, str, str]:
         if value is None:
             return MISSING, "transparent", "inherit"
-        ink = "#fff" if abs(value) > _COLOURED * limit else "#000"
-        return signed(value, chart.decimals), to_hex(colours(0.5 + value / limit / 2)), ink
+        share = (value - low) / (high - low)
+        return heat_text(chart, value), to_hex(colours(share)), "#fff" if is_dark(chart, share) else "#000"
 
     rows = tuple((label, tuple(map(cell, values))) for label, values in zip(chart.rows, chart.values, strict=True))
-    return Heat(f"{limit:.{chart.decimals}f}", rows, tuple(to_hex(colours(step / 8)) for step in range(9)))
+    ends = heat_text(chart, low), heat_text(chart, high)
+    return Heat(ends, rows, tuple(to_hex(colours(step / 8)) for step in range(9)))
 
 
 def laid_out(chart: Chart) -> Dots | Lines | Heat:

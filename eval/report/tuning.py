@@ -14,8 +14,12 @@ from clas_models.json_data import parse_json
 from ..run_folder import TUNE_NAME
 from ..statistics import Interval
 from .collect import TaskResults
+from .grid_tables import AXES
 from .table import MISSING, Cell, Table, Value, columns, count, interval_cells, interval_data, score
 from .words import heading, slug
+
+TUNED = {"alpha": "tuned alphas", "vector_strength": "tuned vectors"}
+"""What was tuned, by its field, as methods are called."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +27,16 @@ class Tuned:
     """The decision for one language, on the scale of the tables; a gain is positive where it is for the better.
 
     Attributes:
-        chosen: the alpha with the largest gain on the half that it was chosen on; `kept` says whether it is in force.
+        field, layer: what was tuned, "alpha" or "vector_strength", and after which layer vectors act.
+        chosen: its value with the largest gain on the half that it was chosen on; `kept` says whether it is in force.
         chosen_on, base_there, gain_there: of that half; None for what was not computed.
-        candidates: the gain of every alpha there.
-        held_out, base, tuned, gain: of the other half, under the alpha that is in force.
+        candidates: the gain of every value there.
+        held_out, base, tuned, gain: of the other half, under the value that is in force.
     """
 
     language: str
+    field: str
+    layer: int | None
     chosen: float
     kept: bool
     reason: str
@@ -42,13 +49,31 @@ class Tuned:
     tuned: float
     gain: Interval | None
 
+    @property
+    def dial(self) -> str:
+        """What was tuned, in a sentence."""
+        return self.field.replace("_", " ")
+
+    def told(self, value: float) -> str:
+        """`α = 2`, or `strength = 2, layer = 14`."""
+        after = "" if self.layer is None else f", {AXES['vector_layers']} = {self.layer}"
+        return f"{AXES[self.field]} = {value:g}{after}"
+
     @classmethod
-    def read(cls, language: str, values: Mapping[str, Any], factor: float) -> Self:
-        """Raises ValueError, KeyError, TypeError or AttributeError for what `tune` does not write."""
+    def read(cls, language: str, values: Mapping[str, Any], told: Mapping[str, Any], factor: float) -> Self:
+        """The decision about a language; `told` is said of all of them.
+
+        Raises ValueError, KeyError, TypeError or AttributeError for what `tune` does not write.
+        """
+        field, layer = told.get("dial", "alpha"), told.get("layer")
+        if field not in ("alpha", "vector_strength") or not isinstance(layer, int | None):
+            raise ValueError(f"dial {field!r}, layer {layer!r}")
         there, held_out = values["selection"], values["held_out"]
         gains = {float(alpha): _interval(gain, factor) for alpha, gain in values["candidates"].items()}
         return cls(
             language=language,
+            field=field,
+            layer=layer,
             chosen=float(values["chosen"]),
             kept=bool(values["kept"]),
             reason=str(values["reason"]),
@@ -78,7 +103,9 @@ def read_tuning(task: TaskResults) -> tuple[Tuned, ...] | None:
         decided = parse_json(file.read_text(encoding="utf-8"))
         if decided["task"] != task.task:
             return None
-        return tuple(Tuned.read(code, values, task.scale.factor) for code, values in decided["languages"].items())
+        return tuple(
+            Tuned.read(code, values, decided, task.scale.factor) for code, values in decided["languages"].items()
+        )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{file}: not what `tune` writes ({error!r}); run `tune` again with the same --out") from error
 
@@ -94,20 +121,22 @@ def _interval(values: Mapping[str, float | None] | None, factor: float) -> Inter
 
 def tuning_table(task: TaskResults, tuning: tuple[Tuned, ...]) -> Table:
     """One row for each language: the alpha that was chosen on one half of the data, and what it does on the other."""
-    titles = ["language", "α", "chosen on", "gain there", "95 % interval"]
+    field, layer = next(((each.field, each.layer) for each in tuning), ("alpha", None))
+    after = "" if layer is None else f", vectors after layer {layer}"
+    titles = ["language", AXES[field], "chosen on", "gain there", "95 % interval"]
     titles += ["held out", f"base ({task.scale.heading})", "tuned", "gain", "95 % interval", "reason"]
     return Table(
         name=slug(task.run, task.task, "tune"),
-        title=f"{heading(task)}: alpha chosen for each language",
+        title=f"{heading(task)}: {field.replace('_', ' ')} chosen for each language{after}",
         columns=columns(*titles, words=("language", "reason")),
         body=tuple(_cells(task, each) for each in tuning),
         notes=(
-            "α is chosen on one half of the examples and kept only where the gain's interval excludes zero, else it is "
-            "0; base, tuned and gain are of the other half, which had no part in the choice. A gain is positive where "
-            "it is for the better.",
+            f"{AXES[field]} is chosen on one half of the examples and kept only where the gain's interval excludes "
+            "zero, else it is 0; base, tuned and gain are of the other half, which had no part in the choice. A gain "
+            "is positive where it is for the better.",
         ),
         data=tuple(map(_data, tuning)),
-        summary={"gain there, by alpha": {each.language: _candidates(each) for each in tuning}},
+        summary={f"gain there, by {field.replace('_', ' ')}": {each.language: _candidates(each) for each in tuning}},
     )
 
 
@@ -130,7 +159,8 @@ def _cells(task: TaskResults, each: Tuned) -> tuple[Cell, ...]:
 
 
 def _data(each: Tuned) -> dict[str, Value]:
-    values: dict[str, Value] = {"language": each.language, "alpha": each.chosen, "kept": each.kept}
+    values: dict[str, Value] = {"language": each.language, each.field: each.chosen, "kept": each.kept}
+    values |= {} if each.layer is None else {"vector_layers": each.layer}
     halves = (
         ("selection", each.chosen_on, each.base_there, each.gain_there),
         ("held out", each.held_out, each.base, each.gain),

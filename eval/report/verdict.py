@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..run_folder import CLAS
+from ..run_folder import STEERING
 from .collect import TaskResults
 from .comparison import LEVEL, Comparison
 from .findings import (
@@ -35,7 +35,7 @@ from .table import (
     plain,
     score,
 )  # fmt: skip
-from .tuning import Tuned
+from .tuning import TUNED, Tuned
 from .words import listed, made_with, numbers
 
 UNDECIDED = "tune has not decided yet; start it again with the same --out"
@@ -181,7 +181,7 @@ def verdicts(
 
 
 def _evidence(task: TaskResults, comparison: Comparison | None, tuning: tuple[Tuned, ...] | None) -> list[Evidence]:
-    steering = [name for name in task.settings.methods if task.parameters(name).get("kind") == CLAS]
+    steering = [name for name in task.settings.methods if task.parameters(name).get("kind") in STEERING]
     if not task.is_grid:
         if comparison is None:
             return [Evidence(task, "scores", "", tuple(without_numbers(task, NO_BASE)))]
@@ -196,12 +196,12 @@ def _evidence(task: TaskResults, comparison: Comparison | None, tuning: tuple[Tu
     if task.settings.command != "tune":
         return [Evidence(task, f"best of {len(steering)}", strengths, tuple(grid_findings(comparison)))]
     decided = without_numbers(task, UNDECIDED) if tuning is None else tune_findings(comparison, tuning)
-    return [Evidence(task, "tuned alphas", strengths, tuple(decided))]
+    return [Evidence(task, TUNED[tuning[0].field if tuning else "alpha"], strengths, tuple(decided))]
 
 
 def tried_strengths(task: TaskResults) -> str:
     """`α = -2, 2; β = 0.2, 0.4; γ = 0.1`, of a grid."""
-    known = [task.parameters(name) for name in task.methods if task.parameters(name).get("kind") == CLAS]
+    known = [task.parameters(name) for name in task.methods if task.parameters(name).get("kind") in STEERING]
     names = dict.fromkeys(name for values in known for name in values if name != "kind")
     tried = {
         name: dict.fromkeys(made_with({name: values[name]}) for values in known if name in values) for name in names

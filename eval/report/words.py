@@ -8,7 +8,14 @@ from typing import Any
 from ..run_folder import BASE
 from .collect import TaskResults
 
-_SYMBOLS = {"alpha": "α", "beta": "β", "gamma": "γ", "vector_strength": "vector strength"}
+_SYMBOLS = {
+    "alpha": "α",
+    "beta": "β",
+    "gamma": "γ",
+    "vector_strength": "strength",
+    "vector_layers": "layer",
+    "vector_positions": "tokens",
+}
 
 
 def slug(*parts: object) -> str:
@@ -32,6 +39,8 @@ def _value(value: Any) -> str:
     if isinstance(value, Mapping):
         codes = [f"{code} {_value(each)}" for code, each in value.items() if code != "default"]
         return ", ".join([*codes, *([f"otherwise {_value(value['default'])}"] if "default" in value else [])])
+    if isinstance(value, list):
+        return "/".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

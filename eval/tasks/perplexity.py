@@ -26,11 +26,11 @@ def load_perplexity(languages: Sequence[str] | None, source: ExampleSource) -> d
         name,
         languages=language_codes(languages),
         samples=source.samples,
-        skip=PROFILED_ROWS.get(name, 0),
+        skip=PROFILED_ROWS.get(name, 0) + source.skip,
         data_dir=source.data_dir if name in _CORPORA_WITH_FILES else None,
     )
     examples: dict[str, list[Example]] = {language: [] for language in corpus.languages}
-    for number, row in enumerate(corpus.rows, start=1):
+    for number, row in enumerate(corpus.rows, start=1 + source.skip):
         for language, text in row.items():
             examples[language].append(Example(str(number), {"text": text}, ()))
     return examples

@@ -6,7 +6,7 @@ ids is `prompts.py`'s business, running a model that of `engine/`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import TypeAlias
@@ -22,10 +22,16 @@ from ..score_scale import ScoreScale, scale_of
 Answer: TypeAlias = int | str | float
 
 
+# How choices are ranked: by the logits of their letters, or by the likelihood of their own texts.
+LETTER, CONTINUATION = "letter", "continuation"
+SCORINGS = (LETTER, CONTINUATION)
+
+
 class Kind(Enum):
     """How a task asks a model.
 
-    CHOICE: one forward pass; the logits of the choices' tokens at the last position, the largest wins.
+    CHOICE: one forward pass; the logits of the choices' tokens at the last position, the largest wins; or, with the
+        scoring `CONTINUATION`, the mean log p a token of the choices' texts after the prompt.
     GENERATION: greedy decoding of at most `max_new_tokens` tokens.
     PERPLEXITY: one forward pass; the negative log-likelihood of the text's own tokens.
     """
@@ -44,11 +50,13 @@ class Example:
         fields: what the task's template takes, by name.
         gold: the right answers: strings for a generation (any of them counts), one index for a choice, nothing for a
             perplexity.
+        place: where it was read, for messages.
     """
 
     key: str
     fields: Mapping[str, str]
     gold: tuple[str, ...] | tuple[int, ...]
+    place: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -58,12 +66,24 @@ class ExampleSource:
     Attributes:
         data_dir: folder with the published files; None is the Hub.
         corpus: for a perplexity, a corpus as the converter takes it.
-        samples: the first `samples` rows of every language; None is all.
+        samples: that many rows of every language after those that are skipped; None is all.
+        skip: the first `skip` rows of every language are left out, because something was learned from them.
+        say: is told what a user should know of how the examples were read, in one line.
+
+    Raises InputError: fewer than one sample, or a negative skip.
     """
 
     data_dir: Path | None = None
     corpus: str | None = None
     samples: int | None = None
+    skip: int = 0
+    say: Callable[[str], object] = field(default=lambda _: None, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.samples is not None and self.samples < 1:
+            raise InputError(f"samples is {self.samples}: give 1 or more")
+        if self.skip < 0:
+            raise InputError(f"skip is {self.skip}: give 0 or more")
 
 
 def language_codes(languages: Sequence[str] | None) -> tuple[str, ...] | None:
@@ -75,22 +95,21 @@ def language_codes(languages: Sequence[str] | None) -> tuple[str, ...] | None:
 
 
 def parallel_examples(
-    examples: Mapping[str, Iterable[Example]], task: str, samples: int | None
+    examples: Mapping[str, Iterable[Example]], task: str, source: ExampleSource
 ) -> dict[str, list[Example]]:
     """The examples of every language, matched by key.
 
     Args:
         examples: by language; all of them are read.
         task: its name, for messages.
-        samples: how many are wanted, None for all.
+        source: says which of the matched rows are wanted.
 
     Returns:
         By language the same keys, in the order of the first language.
 
-    Raises InputError: a key twice in a language, or missing in one; fewer examples than wanted, or none wanted.
+    Raises InputError: a key twice in a language, or missing in one; fewer examples than wanted.
     """
-    if samples is not None and samples < 1:
-        raise InputError(f"samples is {samples}: give 1 or more")
+    samples, skip = source.samples, source.skip
     by_key: dict[str, dict[str, Example]] = {}
     keys: dict[str, dict[str, str]] = {}
     for language, given in examples.items():
@@ -99,10 +118,31 @@ def parallel_examples(
         by_key[language] = {example.key: example for example in listed}
     first = next(iter(keys))
     order = [row[first] for row in align(keys, task)]
-    if not order or (samples is not None and samples > len(order)):
-        wanted = "some" if samples is None else samples
+    stop = len(order) if samples is None else skip + samples
+    if len(order) <= skip or len(order) < stop:
+        wanted = ("some" if samples is None else str(samples)) + (f" after {skip} to skip" if skip else "")
         raise InputError(f"task {task} has only {len(order)} examples, asked for {wanted}: ask for fewer")
-    return {language: [known[key] for key in order[:samples]] for language, known in by_key.items()}
+    return {language: [known[key] for key in order[skip:stop]] for language, known in by_key.items()}
+
+
+def check_same_answers(answers: Mapping[str, Iterable[tuple[str, str, str]]], noun: str = "answer") -> None:
+    """Refuse rows whose answer depends on the language.
+
+    Args:
+        answers: by language, of every row its key, its place and its answer as a message names it.
+        noun: what the answer is called.
+
+    Raises InputError: a row has another answer than in the first language that has it; both places are named.
+    """
+    known: dict[str, tuple[str, str, str]] = {}
+    for language, rows in answers.items():
+        for key, place, answer in rows:
+            first, there, expected = known.setdefault(key, (language, place, answer))
+            if answer != expected:
+                raise InputError(
+                    f"{place}: the {noun} in {language} is {answer}, in {first} it is {expected} ({there}); a row has "
+                    f"one {noun} in all languages"
+                )
 
 
 def score_choice(answer: Answer, example: Example, language: str) -> dict[str, float]:

@@ -4,13 +4,22 @@ The model chooses between the integers 0 (entailment), 1 (neutral) and 2 (contra
 Files and the Hub are read by the converter's corpus of the same name.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from clas_models.errors import InputError
 from clas_models.profiling.corpora.parallel_corpus import join_text
 from clas_models.profiling.corpora.xnli import Pair, xnli_pairs
 
-from .task import Example, ExampleSource, Kind, Task, language_codes, parallel_examples, score_choice
+from .task import (
+    Example,
+    ExampleSource,
+    Kind,
+    Task,
+    check_same_answers,
+    language_codes,
+    parallel_examples,
+    score_choice,
+)
 
 LABELS = ("entailment", "neutral", "contradiction")
 
@@ -25,9 +34,9 @@ def load_xnli(languages: Sequence[str] | None, source: ExampleSource) -> dict[st
     """
     pairs = {language: list(rows) for language, rows in xnli_pairs(language_codes(languages), source.data_dir).items()}
     found = {language: _examples(rows) for language, rows in pairs.items()}
-    examples = parallel_examples(found, XNLI.name, source.samples)
-    _check_same_labels(pairs)
-    return examples
+    labels = {code: [(str(row.key), row.place, LABELS[_label(row)]) for row in rows] for code, rows in pairs.items()}
+    check_same_answers(labels, "label")
+    return parallel_examples(found, XNLI.name, source)
 
 
 def _examples(pairs: Sequence[Pair]) -> Iterator[Example]:
@@ -43,19 +52,6 @@ def _label(pair: Pair) -> int:
     if isinstance(pair.label, int) and pair.label in range(len(LABELS)):
         return pair.label
     raise InputError(f"{pair.place}: the label is {pair.label!r}, not {', '.join(LABELS)}; mend it")
-
-
-def _check_same_labels(pairs: Mapping[str, Sequence[Pair]]) -> None:
-    first, *others = pairs
-    known = {pair.key: pair for pair in pairs[first]}
-    for language in others:
-        for pair in pairs[language]:
-            other = known[pair.key]
-            if _label(pair) != _label(other):
-                raise InputError(
-                    f"{pair.place}: the label in {language} is {LABELS[_label(pair)]}, in {first} it is "
-                    f"{LABELS[_label(other)]} ({other.place}); a pair has one label in all languages"
-                )
 
 
 XNLI = Task(

@@ -21,7 +21,7 @@ def load_xquad(languages: Sequence[str] | None, source: ExampleSource) -> dict[s
     """
     questions = xquad_questions(language_codes(languages), source.data_dir)
     found = {language: _examples(rows) for language, rows in questions.items()}
-    return parallel_examples(found, XQUAD.name, source.samples)
+    return parallel_examples(found, XQUAD.name, source)
 
 
 def _examples(questions: Iterable[Question]) -> Iterator[Example]:

@@ -65,6 +65,7 @@ _CODE = {
     "scale.py",
     "steering.py",
     "tensor_names.py",
+    "vectors.py",
     "version.py",
     "write.py",
 }

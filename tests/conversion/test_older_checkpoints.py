@@ -90,7 +90,9 @@ def test_vectors_of_a_source_are_kept(with_vectors: Path, converter: Command, tm
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert (config["vector_layers"], config["vector_strength"]) == ([1, 4], {"de": 0.5, "default": 2.0})
     assert config["vector_positions"] == "last"
-    assert "after layers 1,4, on tokens: last" in (tmp_path / "out" / "README.md").read_text()
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| vector layers | of 6 layers, layers 1,4, as in the source |" in card
+    assert "| on which tokens | last |" in card
 
 
 def test_vectors_of_other_languages_are_left_behind_and_that_is_said(

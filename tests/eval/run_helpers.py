@@ -137,11 +137,33 @@ def write_belebele(folder: Path, questions: int, languages: Sequence[str] = LANG
         rows = []
         for number in range(questions):
             words = f"{WORDS[language]} {number}"
-            choices = {f"mc_answer{place}": words[number : number + 3 * place] for place in range(1, 5)}
+            choices = {f"mc_answer{place}": f"{words[: 3 * place]} {place}" for place in range(1, 5)}
             texts = {"flores_passage": words, "question": f"{words}?"}
             row = {"link": f"q{number}", "question_number": 1, **texts, **choices}
             rows.append(json.dumps({**row, "correct_answer_num": number % 4 + 1}))
         (folder / f"{VARIANTS[language]}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return folder
+
+
+def write_choices(folder: Path, rows: int = 7, languages: Sequence[str] = LANGUAGES) -> Path:
+    """`mmmlu/m_mmlu_val.LANG.jsonl` and `xcopa/val.LANG.jsonl`, with choices of different lengths."""
+    for language in languages:
+        asked = [f"{_sentence(language, row)}?" for row in range(rows)]
+        options = [[f"{_sentence(language, row + place)} {place}" for place in range(4)] for row in range(rows)]
+        questions = [
+            {"id": f"s/val/{row}", "instruction": asked[row], "answer": "ABCD"[row % 4]}
+            | {f"option_{name}": text for name, text in zip("abcd", options[row], strict=True)}
+            for row in range(rows)
+        ]
+        pairs = [
+            {"idx": row, "premise": asked[row], "choice1": options[row][0], "choice2": options[row][1]}
+            | {"question": ("cause", "effect")[row % 2], "label": row % 2}
+            for row in range(rows)
+        ]
+        for name, found in (("mmmlu/m_mmlu_val", questions), ("xcopa/val", pairs)):
+            path = folder / f"{name}.{language}.jsonl"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(json.dumps(row) + "\n" for row in found), encoding="utf-8")
     return folder
 
 

@@ -112,7 +112,10 @@ def test_methods_with_other_strengths_are_not_compared(run: list[object], evalua
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--tasks", "xnly"), "unknown task 'xnly': choose among xnli, xquad, belebele, perplexity"),
+        (
+            ("--tasks", "xnly"),
+            "unknown task 'xnly': choose among xnli, xquad, belebele, mmmlu, hellaswag, xcopa, perplexity",
+        ),
         (("--tasks", "xnli,xnli"), "task 'xnli' is given more than once"),
         (("--methods", "base,magic"), "unknown method 'magic': choose among base, clas, int, int-mean"),
         (("--languages", "de,fr"), "has no fr: choose among de, en, sw, zh"),
@@ -125,6 +128,8 @@ def test_methods_with_other_strengths_are_not_compared(run: list[object], evalua
         (("--methods", "site=gate"), "'site=gate': an option of no method"),
         (("--samples", "0"), "samples 0: must be at least 1"),
         (("--samples", "13"), "has only 12 examples, asked for 13"),
+        (("--skip", "-1"), "skip is -1: give 0 or more"),
+        (("--skip", "9"), "has only 12 examples, asked for 4 after 9 to skip"),
         (("--max-length", "0"), "max length 0"),
         (("--batch-size", "0"), "batch size 0"),
         (("--dtype", "int4"), "dtype 'int4'"),

@@ -10,6 +10,7 @@ from unicodedata import normalize
 import pytest
 from conftest import DATA, byte_tokenizer
 from real_models import CACHE
+from tokenizers import normalizers
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -58,6 +59,11 @@ def error(tokenizer: Any, task: Task, example: Example, **options: Any) -> str:
         builder(tokenizer, task, **options).build(example, "de")
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def choice_question(**fields: str) -> Example:
+    answers = {"a": "one ", "b": "two\nlines", "c": "</s>", "d": "vier"}
+    return Example("7", {"passage": "He counts.", "question": "How many?", **answers, **fields}, (1,))
 
 
 # ---- what stands around the text
@@ -183,7 +189,7 @@ def test_a_passage_is_cut_but_no_answer(chat: PreTrainedTokenizerFast) -> None:
     text = chat.decode(prompt.ids)
     assert len(prompt.ids) == 512
     assert text.count("p" * (600 - prompt.cut)) == 1
-    assert "q" * 20 + "\nA. answer a\nB. answer b\nC. answer c\nD. answer d\n" in text
+    assert "q" * 20 + "\nA: answer a\nB: answer b\nC: answer c\nD: answer d\n" in text
 
 
 def test_prompts_that_cannot_be_cut_enough(chat: PreTrainedTokenizerFast) -> None:
@@ -271,3 +277,35 @@ def test_real_chat_markup_in_an_example_stays_text(name: str) -> None:
     written = prompts.build(question("A message ends with <|im_end|> so."), "en").ids
     assert written.count(marker) == plain.count(marker) > 0
     assert "ends with <|im_end|> so." in tokenizer.decode(written)
+
+
+# ---- continuations
+
+
+@pytest.mark.parametrize("with_chat", [True, False])
+def test_a_choice_goes_on_where_the_prompt_ends(
+    chat: PreTrainedTokenizerFast, plain: PreTrainedTokenizerFast, with_chat: bool
+) -> None:
+    tokenizer = chat if with_chat else plain
+    example = choice_question()
+    prompt = builder(tokenizer, BELEBELE, chat_template=with_chat, continuations=True).build(example, "en")
+    assert prompt.ids == builder(tokenizer, BELEBELE, chat_template=with_chat).build(example, "en").ids
+    assert [tokenizer.decode(each) for each in prompt.continuations] == ["one", "two\nlines", "</s>", "vier"]
+    assert tokenizer.decode(prompt.ids).endswith("Answer:</s><s>reply:" if with_chat else "Answer:\n")
+    assert EOS not in prompt.continuations[2], "a special token written out in a choice is text"
+    assert builder(tokenizer, BELEBELE, chat_template=with_chat).build(example, "en").continuations == ()
+
+
+def test_a_prompt_leaves_room_for_its_longest_choice(chat: PreTrainedTokenizerFast) -> None:
+    example = choice_question(passage="p" * 600, b="b" * 50)
+    prompt = builder(chat, BELEBELE, continuations=True).build(example, "en")
+    assert len(prompt.ids) + max(map(len, prompt.continuations)) == 512
+    assert len(builder(chat, BELEBELE).build(example, "en").ids) == 512
+    assert "the maximum length is 40" in error(chat, BELEBELE, example, max_length=40, continuations=True)
+
+
+def test_a_choice_that_changes_the_tokens_of_the_prompt_is_refused(plain: PreTrainedTokenizerFast) -> None:
+    steps = [normalizers.Replace("\none", "x"), normalizers.NFC()]
+    plain.backend_tokenizer.normalizer = normalizers.Sequence(steps)
+    said = error(plain, BELEBELE, choice_question(), chat_template=False, continuations=True)
+    assert "belebele, de, example 7: with the choice A after it the prompt has other tokens" in said

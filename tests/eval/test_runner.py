@@ -171,11 +171,12 @@ def test_a_run_of_a_checkpoint_that_steers_nothing_says_so(
     arguments: list[object], evaluation: Any, tmp_path: Path
 ) -> None:
     said = (
-        "clas: alpha is 0 in every language, so it is base; give others with --alpha, or in its name, as clas:alpha=1"
+        "clas: its strengths are 0 in every language, so it is base; give others in its name, as clas:alpha=1 or "
+        "vectors:strength=2"
     )
     fewer = [*arguments, "--samples", 2, "--methods", "base,clas"]
     assert said in evaluation.made(*fewer, "--alpha", 0, "--out", tmp_path / "none").err
-    assert "alpha is 0" not in evaluation.made(*fewer, "--alpha", "de=1,default=0", "--out", tmp_path / "one").err
+    assert "strengths are 0" not in evaluation.made(*fewer, "--alpha", "de=1,default=0", "--out", tmp_path / "one").err
 
 
 # ---- going on
@@ -254,6 +255,21 @@ def test_more_samples_leave_those_that_are_done(
     ended = evaluation.made(*growing[-1], "--out", run)
     assert "goes on, 108 predictions are there already" in ended.err
     assert contents(run) == before
+
+
+def test_rows_that_are_skipped_make_another_run(arguments: list[object], evaluation: Any, tmp_path: Path) -> None:
+    run = [*arguments, "--methods", "base,clas", "--out", tmp_path / "run"]
+    evaluation.made(*run, "--skip", 3, "--samples", 4)
+    assert RunFolder.open(tmp_path / "run").settings.other["skip"] == 3
+    assert {record.key for record in records(tmp_path / "run", "xnli", "clas", "de")} == {"4", "5", "6", "7"}
+    before = contents(tmp_path / "run")
+    for other in ([], ["--skip", 4]):
+        assert "skip 3, now" in evaluation.refused(*run, *other, "--samples", 4)
+    assert contents(tmp_path / "run") == before
+    evaluation.made(*run, "--skip", 3, "--samples", 6)  # more samples after the same ones
+    for name, content in before.items():
+        assert name == "run.json" or contents(tmp_path / "run")[name].startswith(content)
+    assert {record.key for record in records(tmp_path / "run", "xnli", "clas", "de")} == set("456789")
 
 
 def test_what_a_method_has_more_than_a_new_one_is_not_computed_again(

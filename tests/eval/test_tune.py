@@ -28,7 +28,7 @@ from eval.decision import Decision, decide
 from eval.run_folder import Record, RunFolder
 from eval.score_scale import NATS, scale_of
 from eval.statistics import percentile_interval, resampled_means
-from eval.tune import check_writable, decided, write_alpha
+from eval.tune import check_writable, decided, write_strength
 
 ACCURACY = scale_of("accuracy")
 
@@ -159,7 +159,7 @@ def test_what_nothing_was_decided_about_is_unsteered_unless_the_user_says_otherw
 def test_nothing_but_alpha_is_written(checkpoint: Path, tmp_path: Path) -> None:
     old, card = json.loads((checkpoint / "config.json").read_text()), (checkpoint / "README.md").read_text()
     alpha = {"de": -2.0, "zh": 0.0, "default": 0.0}
-    write_alpha(open_source(str(checkpoint), tmp_path), alpha)
+    write_strength(open_source(str(checkpoint), tmp_path), "alpha", alpha)
     new = json.loads((checkpoint / "config.json").read_text())
     assert new.pop("alpha") == alpha
     del old["alpha"]
@@ -176,13 +176,13 @@ def test_nothing_but_alpha_is_written(checkpoint: Path, tmp_path: Path) -> None:
 def test_an_alpha_that_the_family_refuses_is_not_written(checkpoint: Path, tmp_path: Path) -> None:
     before = (checkpoint / "config.json").read_bytes(), (checkpoint / "README.md").read_bytes()
     with pytest.raises(InputError, match="'fr' is not among the languages"):
-        write_alpha(open_source(str(checkpoint), tmp_path), {"fr": -2.0, "default": 0.0})
+        write_strength(open_source(str(checkpoint), tmp_path), "alpha", {"fr": -2.0, "default": 0.0})
     assert ((checkpoint / "config.json").read_bytes(), (checkpoint / "README.md").read_bytes()) == before
 
 
 def test_a_checkpoint_without_a_card_is_written_too(checkpoint: Path, tmp_path: Path) -> None:
     (checkpoint / "README.md").unlink()
-    write_alpha(open_source(str(checkpoint), tmp_path), {"default": 0.5})
+    write_strength(open_source(str(checkpoint), tmp_path), "alpha", {"default": 0.5})
     assert AutoConfig.from_pretrained(checkpoint).alpha == {"default": 0.5}
     assert not (checkpoint / "README.md").exists()
 

@@ -84,10 +84,36 @@ def test_only_the_tokens_that_are_named(family: Any, tokens: Any) -> None:
     assert torch.equal(found, by_hooks(family, tokens, "de", slice(5, 7)))
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("acting", ["last", "generated"])
+def test_forward_over_whole_prompts_takes_the_last_token_of_the_mask(
+    family: Any, tokens: Any, side: str, acting: str
+) -> None:
+    model = with_vectors(family, vector_positions=acting)
+    lengths = [9, 6, 3, 7]
+    mask = torch.tensor([[1] * length + [0] * (9 - length) for length in lengths])
+    mask = mask.flip(1) if side == "left" else mask
+    ends = torch.zeros(tokens.shape, dtype=torch.bool)
+    for row, length in enumerate(lengths):
+        ends[row, -1 if side == "left" else length - 1] = True
+    expected = model(tokens, attention_mask=mask, language="de", positions=ends).logits
+    assert torch.equal(model(tokens, attention_mask=mask, language="de").logits, expected)
+    # The first row has no padding, so alone it needs no mask.
+    alone = model(tokens[:1], language="de", positions=ends[:1]).logits
+    assert torch.equal(model(tokens[:1], language="de").logits, alone)
+
+
 def test_forward_asks_where_the_prompt_ends(family: Any, tokens: Any) -> None:
     model = with_vectors(family, vector_positions="last")
-    with pytest.raises(ValueError, match=r"positions: .* give a bool tensor \[batch, tokens\]"):
+    asks = r"positions: .* as positions"
+    with pytest.raises(ValueError, match=asks):  # some rows may end in padding
         model(tokens, language="de")
+    with model.temporary_steering(vector_strength=0):
+        cache = model(tokens[:1], language="de", use_cache=True).past_key_values
+    with pytest.raises(ValueError, match=asks):  # a step may be the prompt's, or not
+        model(tokens[:1, :2], language="de", past_key_values=cache)
+    with pytest.raises(ValueError, match=asks):  # several texts share the row
+        model(tokens[:1], language="de", position_ids=torch.tensor([[0, 1, 2, 3, 0, 1, 2, 3, 4]]))
     with pytest.raises(ValueError, match=r"positions: shape \[4, 3\] for a batch of \[4, 9\]"):
         model(tokens, language="de", positions=torch.ones(4, 3, dtype=torch.bool))
     model.set_steering(vector_strength=0)

@@ -9,6 +9,7 @@ from pathlib import Path
 from ...errors import InputError
 from ...profiling.bridge_layers import format_layers
 from ...profiling.neuron_profile import NeuronProfile
+from ..chosen_masks import read_masks
 from ..copying import write_json, write_text
 from ..export_record import EXPORT_NAME, ExportRecord, refuse_folded
 from ..hub_models import is_hub_id
@@ -21,7 +22,7 @@ from . import form_named
 from .comparison import Difference
 from .form import Export
 from .options import ExportOptions
-from .scaling import read_masks, scaling, steering_config
+from .scaling import scaling, steering_config
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,10 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...modeling.language import language_id
-from ...modeling.masks import check_masks
 from ...modeling.steering import neuron_factors
-from ...modeling.tensor_names import MASKS, mask_name
 from ...profiling.bridge_layers import format_layers
+from ..chosen_masks import Masks
 from ..source import Source
-from ..weights import read_tensor
-
-Masks = Mapping[int, tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,24 +58,6 @@ def steering_config(source: Source, **strengths: Any) -> Any:
     if not config.bridge_layers:
         raise InputError(f"{source.name}: has no bridge layers, so there is nothing to scale; convert it with some")
     return config
-
-
-def read_masks(source: Source, layers: list[int]) -> Masks:
-    """`shared_mask` and `specific_mask` of layers, bool `[neurons]`.
-
-    Raises InputError: one is missing or no mask, or the two of a layer overlap.
-    """
-
-    def read(layer: int, mask: str) -> Tensor:
-        return read_tensor(source.shards, mask_name(layer, mask), torch.bool, (source.num_neurons,))
-
-    masks = {layer: (read(layer, MASKS[0]), read(layer, MASKS[1])) for layer in layers}
-    for layer, pair in masks.items():
-        try:
-            check_masks(layer, *pair, source.num_neurons)
-        except ValueError as error:
-            raise InputError(f"{source.name}: {error}, or convert the model again") from error
-    return masks
 
 
 def profiled_languages(config: Any) -> tuple[str, ...]:

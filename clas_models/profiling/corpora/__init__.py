@@ -16,7 +16,7 @@ from .parallel_corpus import ParallelCorpus, select_rows
 from .xnli import load_xnli
 from .xquad import load_xquad
 
-__all__ = ["BUILTIN_LANGUAGES", "NEIGHBOURS", "PROFILED_ROWS", "ParallelCorpus", "load_corpus"]
+__all__ = ["BUILTIN_LANGUAGES", "NAMES", "NEIGHBOURS", "PROFILED_ROWS", "ParallelCorpus", "load_corpus"]
 
 PROFILED_ROWS = {"builtin": 100}
 """Of corpora that are split: the rows from the first on that may be profiled; those after them are for tests."""
@@ -24,6 +24,8 @@ PROFILED_ROWS = {"builtin": 100}
 # Data sets with files of their own, in a folder or on the Hub.
 _PUBLISHED = {"xquad": load_xquad, "xnli": load_xnli}
 _SHIPPED = {"builtin": load_builtin, "neighbours": load_neighbours}
+NAMES = (*_SHIPPED, *_PUBLISHED)
+"""The corpora that have a name of their own."""
 # Tables of other kinds, and how the library `datasets` reads them; each column is a language.
 _TABLES = {
     ".csv": "from_csv({})",
@@ -80,8 +82,9 @@ def _load(corpus: str, languages: tuple[str, ...] | None, data_dir: Path | None)
         raise InputError(f"corpus {corpus!r} is a folder: give a JSON Lines file, or xquad or xnli with --data-dir")
     if _HUB_ID.fullmatch(corpus):
         return load_hub(corpus, languages)
-    named = ", ".join([*_SHIPPED, *_PUBLISHED])
-    raise InputError(f"unknown corpus {corpus!r}: choose one of {named}, a FILE.jsonl, or a Hub id such as org/name")
+    raise InputError(
+        f"unknown corpus {corpus!r}: choose one of {', '.join(NAMES)}, a FILE.jsonl, or a Hub id such as org/name"
+    )
 
 
 def _refuse_tables(path: Path) -> None:

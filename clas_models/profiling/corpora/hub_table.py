@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from ...errors import InputError
 
-_SPLITS = ("validation", "test", "train")
+_SPLITS = ("validation", "val", "test", "train")
 _TIMEOUT = 5.0
 
 

@@ -18,7 +18,7 @@ from .text_file import text_lines
 
 HUB_LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
 
-_REPO = "facebook/xnli"
+REPO = "facebook/xnli"
 _REMEDY = "give the folder with the files dev-LANG.tsv or with xnli.dev.tsv as --data-dir"
 _OFFICIAL = ("xnli.dev.tsv", "xnli.test.tsv")
 _COLUMNS = ("language", "pairID", "sentence1", "sentence2")
@@ -61,7 +61,7 @@ def xnli_pairs(languages: tuple[str, ...] | None, data_dir: Path | None) -> dict
     """
     if data_dir is None:
         picked = pick_languages(languages, HUB_LANGUAGES, "xnli")
-        check_reachable(_REPO, _REMEDY)
+        check_reachable(REPO, _REMEDY)
         return {language: _hub_pairs(language) for language in picked}
     folder = corpus_folder(data_dir, ["xnli", "XNLI-1.0"], ["dev-*.tsv", *_OFFICIAL], "xnli")
     names = {path.stem.removeprefix("dev-"): path for path in sorted(folder.glob("dev-*.tsv"))}
@@ -76,8 +76,8 @@ def xnli_pairs(languages: tuple[str, ...] | None, data_dir: Path | None) -> dict
 
 
 def _hub_pairs(language: str) -> Iterator[Pair]:
-    for number, row in enumerate(HubTable.open(_REPO, language, _REMEDY), start=1):
-        place = f"{_REPO}, {language}, row {number}"
+    for number, row in enumerate(HubTable.open(REPO, language, _REMEDY), start=1):
+        place = f"{REPO}, {language}, row {number}"
         yield Pair(place, number, row["premise"], row["hypothesis"], row.get("label"))
 
 

@@ -17,7 +17,7 @@ from .parallel_corpus import ParallelCorpus, align, corpus_folder, index_rows, j
 
 HUB_LANGUAGES = ("ar", "de", "el", "en", "es", "hi", "ro", "ru", "th", "tr", "vi", "zh")
 
-_REPO = "google/xquad"
+REPO = "google/xquad"
 _REMEDY = "give the folder with the files xquad.LANG.json as --data-dir"
 
 
@@ -59,7 +59,7 @@ def xquad_questions(languages: tuple[str, ...] | None, data_dir: Path | None) ->
     """
     if data_dir is None:
         picked = pick_languages(languages, HUB_LANGUAGES, "xquad")
-        check_reachable(_REPO, _REMEDY)
+        check_reachable(REPO, _REMEDY)
         return {language: _hub_questions(language) for language in picked}
     folder = corpus_folder(data_dir, ["xquad"], ["xquad.*.json"], "xquad")
     names = {path.name.split(".")[1]: path for path in sorted(folder.glob("xquad.*.json"))}
@@ -69,8 +69,8 @@ def xquad_questions(languages: tuple[str, ...] | None, data_dir: Path | None) ->
 
 
 def _hub_questions(language: str) -> Iterator[Question]:
-    for number, row in enumerate(HubTable.open(_REPO, f"xquad.{language}", _REMEDY), start=1):
-        place = f"{_REPO}, {language}, row {number}"
+    for number, row in enumerate(HubTable.open(REPO, f"xquad.{language}", _REMEDY), start=1):
+        place = f"{REPO}, {language}, row {number}"
         yield Question(place, str(row["id"]), row["context"], row["question"], row.get("answers"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -18,7 +19,6 @@ from .support import CONDITIONS, asked_for, question_prompts, random_tokens, str
 LAYERS = (1, 3, 5)
 CHOICES = (40, 41, 99)
 PARTS = ("texts", "choices", "states", "answers")
-VECTORS = {"bridge_layers": [4], "vector_layers": [3], "vector_strength": 2.0}
 
 
 def asked() -> tuple[list[list[int]], list[list[list[int]]]]:
@@ -33,8 +33,10 @@ def asked() -> tuple[list[list[int]], list[list[list[int]]]]:
     return prompts, texts
 
 
-def vectors(family: Any, positions: str) -> Any:
-    model = tiny_steered(family, **VECTORS, vector_positions=positions)
+def vectors(family: Any, positions: str, layers: Sequence[int] = (3,)) -> Any:
+    model = tiny_steered(
+        family, bridge_layers=[4], vector_layers=list(layers), vector_strength=2.0, vector_positions=positions
+    )
     generator = torch.Generator().manual_seed(3)
     for layer in model.config.vector_layers:
         add = model.model.layers[layer].add
@@ -148,6 +150,20 @@ def test_conditions_together_are_each_alone_bit_for_bit(family: Any, language: s
             assert torch.equal(getattr(together, name)[place], getattr(alone, name)[0])
     assert torch.equal(together.texts[0, 0], together.texts[1, 0]), "layer 1 lies below the steered ones"
     assert torch.equal(together.texts[0, 1:], together.texts[1, 1:]) == (language == "en")
+
+
+@pytest.mark.parametrize("positions", ["last", "generated", "all"])
+def test_vectors_of_other_layers_together_are_each_alone_bit_for_bit(family: Any, positions: str) -> None:
+    model = vectors(family, positions, layers=[1, 3, 5])
+    conditions = [{"vectors": {3: 2.0}}, {"vectors": {1: 2.0, 5: -1.0}, "alpha": 3.0}, {"vector_strength": 0.0}, {}]
+    together = seen(model, "de", conditions)
+    for place, condition in enumerate(conditions):
+        alone = seen(model, "de", [condition])
+        for name in PARTS:
+            assert torch.equal(getattr(together, name)[place], getattr(alone, name)[0])
+    states = together.states
+    assert torch.equal(states[0, 0], states[2, 0]), "a vector after layer 3 leaves layer 1 alone"
+    assert not torch.equal(states[0, 1], states[2, 1]), "and is seen in layer 3"
 
 
 def test_what_predicts_goes_through_the_head_once(family: Any) -> None:

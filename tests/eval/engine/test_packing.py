@@ -69,14 +69,15 @@ def test_no_prompts_make_no_pack() -> None:
     assert pack_prompts([]) == []
 
 
-def test_a_prompt_may_have_its_last_token_alone() -> None:
+def test_prompts_share_a_token_only_where_vectors_act_alike_on_it() -> None:
     prompts = mixed_prompts()
-    packs = pack_prompts(prompts, own_ends=True)
-    for pack in packs:
-        ends = pack.last.tolist()
-        assert [sum(int(end) in path.tolist() for path in pack.paths) for end in ends] == [1] * len(pack.paths)
-        for row, path in zip(pack.rows, pack.paths, strict=True):
-            assert pack.ids[path].tolist() == prompts[row]
-        visible = pack.visible()
-        seen = {text_up_to(pack, token, visible) for token in range(len(pack.ids))}
-        assert seen == beginnings([prompts[row] for row in pack.rows])
+    acting = [[place == len(prompt) - 1 for place in range(len(prompt))] for prompt in prompts]
+    (pack,) = pack_prompts(prompts, limit=10_000, acting=acting)
+    assert pack.acting is not None
+    for row, path in zip(pack.rows, pack.paths, strict=True):
+        assert pack.ids[path].tolist() == prompts[row]
+        assert pack.acting[path].tolist() == acting[row]
+    assert int(pack.acting.sum()) == len({tuple(prompt) for prompt in prompts})
+    visible = pack.visible()
+    assert {text_up_to(pack, token, visible) for token in range(len(pack.ids))} == beginnings(prompts)
+    assert pack_prompts(prompts)[0].acting is None

@@ -8,7 +8,7 @@ from conftest import tiny_plain, tiny_steered
 
 from eval.engine.batches import plan_batches
 from eval.engine.perplexity import negative_log_likelihood
-from eval.engine.token_probabilities import LOGITS_BYTES
+from eval.engine.token_nats import LOGITS_BYTES
 
 from .support import CONDITIONS, mixed_prompts, one_by_one, random_tokens, strengths
 

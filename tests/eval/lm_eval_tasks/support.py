@@ -12,7 +12,7 @@ import pytest
 from clas_eval.lm_eval_tasks import PATH
 from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
-from run_helpers import save_steered, write_xnli, write_xquad
+from run_helpers import save_steered, write_choices, write_xnli, write_xquad
 
 __all__ = ["Answers", "Harness", "answers_of"]
 
@@ -90,6 +90,9 @@ def sources_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_xquad(folder / "data" / "xquad", paragraphs=2)
     (folder / "templates").mkdir()
     (folder / "templates" / "xnli.txt").write_text("{premise}|{hypothesis}", encoding="utf-8")
+    write_choices(folder / "data")
+    (folder / "templates" / "question_choice.txt").write_text("{question}{a}{b}{c}{d}", encoding="utf-8")
+    (folder / "templates" / "xcopa.txt").write_text("{premise}|{relation}|{a}|{b}", encoding="utf-8")
     (folder / "templates" / "xquad.txt").write_text("{context}|{question}", encoding="utf-8")
     return folder
 

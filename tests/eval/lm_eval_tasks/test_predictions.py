@@ -18,13 +18,14 @@ from .support import Harness
 pytestmark = pytest.mark.slow
 
 LANGUAGES = ("en", "zh")
+TASKS = ("xnli", "xquad", "mmmlu", "xcopa")
 
 
 @pytest.fixture(name="options")
 def options_fixture(model: Path, sources: Path) -> list[object]:
     """Of `python -m eval run`, without --out: the same model, data and templates as the harness has."""
     return [
-        *("run", model, "--tasks", "xnli,xquad", "--data-dir", sources / "data"),
+        *("run", model, "--tasks", ",".join(TASKS), "--data-dir", sources / "data"),
         *("--templates", sources / "templates", "--languages", ",".join(LANGUAGES)),
     ]
 
@@ -35,7 +36,7 @@ def test_predictions_and_scores_are_those_of_eval(
 ) -> None:
     evaluation.made(*options, *([] if chat else ["--no-chat-template"]), "--out", tmp_path / "run")
     for language in LANGUAGES:
-        for task in ("xnli", "xquad"):
+        for task in TASKS:
             expected = records(tmp_path / "run", task, "clas", language)
             found = harness(f"clas_{task}_{language}", language=language, chat=chat, batch_size=batch_size)
             assert found.given == {record.key: record.prediction for record in expected}

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.real
 
 
 def test_predictions_on_real_data_are_those_of_eval(evaluation: Any, tmp_path: Path) -> None:
-    if not (DATA / "xnli").is_dir():
+    if not all((DATA / name).is_dir() for name in ("xnli", "xquad", "okapi-m-mmlu")):
         pytest.skip("the data sets are not there")
     steered = tmp_path / "steered"
     options = (
@@ -34,10 +34,10 @@ def test_predictions_on_real_data_are_those_of_eval(evaluation: Any, tmp_path: P
     )
     assert run_converter([smollm2(), "--languages", "de", *options, "--quiet", "--out", steered]) == 0
     evaluation.made(
-        *("run", steered, "--tasks", "xnli,xquad", "--languages", "de", "--samples", 2, "--data-dir", DATA),
+        *("run", steered, "--tasks", "xnli,xquad,mmmlu", "--languages", "de", "--samples", 2, "--data-dir", DATA),
         *("--out", tmp_path / "run"),
     )
     harness = Harness(steered, {"data_dir": str(DATA)})
-    for task in ("xnli", "xquad"):
+    for task in ("xnli", "xquad", "mmmlu"):
         expected = {record.key: record.prediction for record in records(tmp_path / "run", task, "clas", "de")}
         assert harness(f"clas_{task}_de", language="de", limit=2).given == expected

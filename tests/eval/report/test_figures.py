@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from eval.report.charts import DotChart, HeatMap, Line, LineChart
-from eval.report.figures import draw, heat_limit, save_chart, signed
+from eval.report.figures import draw, heat_ends, heat_text, save_chart
 from eval.score_scale import scale_of
 from eval.statistics import Interval
 
@@ -74,8 +74,14 @@ def test_no_label_covers_another():
 def test_the_heat_map_is_centred_at_no_difference():
     image = draw(HEAT).axes[0].get_images()[0]
     assert image.get_clim() == (-3.0, 3.0)
-    assert heat_limit(HeatMap("x", "", "", ("a",), ("b",), ((None,),), "", 1, higher_is_better=True)) == 1.0
-    assert [signed(value, 1) for value in (2.0, -0.04, -1.0)] == ["+2.0", "0", "-1.0"]
+    assert heat_ends(replace(HEAT, values=((None, None), (None, None)))) == (-1.0, 1.0)
+    assert [heat_text(HEAT, value) for value in (2.0, -0.04, -1.0)] == ["+2.0", "0", "-1.0"]
+
+
+def test_a_heat_map_of_values_has_the_colours_that_it_is_told():
+    image = draw(replace(HEAT, values=((0.3, None), (0.7, 0.4)), ends=(0.0, 1.0))).axes[0].get_images()[0]
+    assert image.get_clim() == (0.0, 1.0)
+    assert image.get_cmap().name != draw(HEAT).axes[0].get_images()[0].get_cmap().name
 
 
 def test_the_name_of_the_colours_fits_beside_the_smallest_heat_map():

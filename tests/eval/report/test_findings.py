@@ -112,7 +112,7 @@ def test_no_right_answer_at_all_tells_nothing(tmp_path):
 @pytest.mark.parametrize("alpha", [0.0, {"de": 0.0, "default": 2.0}, {"default": 0.0}])
 def test_where_alpha_is_0_the_base_model_is_left_as_it_is(tmp_path, alpha):
     found = plain(tmp_path, said(20, 30), said(20, 30), parameters={"alpha": alpha})
-    assert (found.call, found.reason) == (Call.LEAVE, "alpha is 0 there, which is the base model")
+    assert (found.call, found.reason) == (Call.LEAVE, "its strength is 0 there, which is the base model")
 
 
 def test_of_a_perplexity_the_lower_is_better(tmp_path):

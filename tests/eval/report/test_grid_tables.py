@@ -5,7 +5,7 @@ import json
 import pytest
 
 from clas_models.errors import InputError
-from eval.report.charts import DotChart, HeatMap, LineChart, alpha_chart, beta_gamma_chart, heat_map
+from eval.report.charts import DotChart, HeatMap, LineChart, beta_gamma_chart, dial_chart, heat_map
 from eval.report.charts import choices as chart_choices
 from eval.report.collect import collect
 from eval.report.comparison import compare
@@ -50,7 +50,7 @@ def comparison(tmp_path):
 
 def test_settings_come_from_the_parameters_in_order(comparison):
     points = grid_points(comparison)
-    assert [(point.beta, point.gamma, point.alpha) for point in points] == [
+    assert [(*(value for _, value in point.beside), point.dial) for point in points] == [
         *((0.2, 0.1, -2), (0.2, 0.1, 2), (0.2, 0.1, 4), (0.4, 0.2, -2), (0.4, 0.2, 2), (0.4, 0.2, 4)),
     ]
     assert list(by_strengths(points)) == [(0.2, 0.1), (0.4, 0.2)]
@@ -94,7 +94,7 @@ def test_every_language_at_every_setting_is_in_the_csv_only(comparison):
 
 
 def test_figure_5_has_a_line_a_language_and_the_average(comparison):
-    chart = alpha_chart(comparison, grid_points(comparison)[3:])
+    chart = dial_chart(comparison, grid_points(comparison)[3:])
     lines = {line.label: line for line in chart.lines}
     assert list(lines) == ["en", "de", "th", "avg. without en"]
     assert lines["de"].x == (-2, 0, 2, 4)  # alpha 0 is the base

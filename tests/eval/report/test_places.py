@@ -66,5 +66,14 @@ def test_the_same_colour_is_for_the_better_whichever_direction_that_is(higher):
 def test_a_heat_map_has_a_cell_for_every_value():
     found = heat(HEAT)
     assert [[text for text, *_ in cells] for _, cells in found.rows] == [["0", "–"], ["+3.0", "-1.5"]]
-    assert found.limit == "3.0"
+    assert found.ends == ("-3.0", "+3.0")
     assert found.rows[1][1][0][2] == "#fff"  # white letters on the strongest colour
+
+
+def test_a_heat_map_of_values_goes_from_end_to_end_without_signs():
+    values = ((0.25, None), (0.5, 1.0))
+    found = heat(HeatMap("x", "", "", ("de", "en"), ("de", "en"), values, "", 2, True, (0.25, 1.0)))
+    assert [[text for text, *_ in cells] for _, cells in found.rows] == [["0.25", "–"], ["0.50", "1.00"]]
+    assert found.ends == ("0.25", "1.00")
+    assert (found.rows[0][1][0][1], found.rows[1][1][1][1]) == (found.scale[0], found.scale[-1])
+    assert [ink for _, cells in found.rows for _, _, ink in cells] == ["#000", "inherit", "#000", "#fff"]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import DATA
 
 from eval.tasks import ExampleSource, task_of
 
@@ -62,6 +63,23 @@ def test_passages_of_one_link_are_told_apart(tmp_path: Path) -> None:
     write_lines(tmp_path / "deu_Latn.jsonl", [row("a", 1, split="dev"), row("a", 1, split="devtest")])
     for code, keys in (("en", ["a#1", "a#1#2"]), ("de", ["a#dev#1", "a#devtest#1"])):
         assert [example.key for example in BELEBELE.load([code], ExampleSource(tmp_path))[code]] == keys
+
+
+def test_files_named_by_language_codes(tmp_path: Path) -> None:
+    for code in ("en", "de"):
+        write_lines(tmp_path / f"belebele.{code}.jsonl", [row("a", 1, "3", dialect=f"{code}_Latn")])
+    examples = BELEBELE.load(None, ExampleSource(tmp_path))
+    assert {code: given[0].gold for code, given in examples.items()} == {"de": (2,), "en": (2,)}
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not (DATA / "belebele").is_dir(), reason=f"Belebele is not at {DATA / 'belebele'}")
+def test_real_belebele() -> None:
+    said: list[str] = []
+    examples = BELEBELE.load(None, ExampleSource(DATA, say=said.append))
+    assert {len(given) for given in examples.values()} == {195}
+    assert "of 200 rows 5 are left out in all languages, because in one their choices are equal" in said[0]
+    assert BELEBELE.load(["de", "en"], ExampleSource(DATA, skip=150, samples=50))["de"][0].fields["passage"]
 
 
 def test_rows_of_the_hub(hub: Path) -> None:

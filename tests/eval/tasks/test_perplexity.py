@@ -19,6 +19,8 @@ def test_texts_of_the_built_in_corpus_whatever_the_folder_of_other_tasks(tmp_pat
         language: [row[language] for row in rows] for language in ("de", "en")
     }
     assert [(example.key, example.gold) for example in examples["de"]] == [("1", ()), ("2", ()), ("3", ())]
+    later = PERPLEXITY.load(["de", "en"], ExampleSource(tmp_path, samples=2, skip=1))
+    assert later == {language: given[1:] for language, given in examples.items()}
 
 
 def test_texts_of_another_corpus(tmp_path: Path) -> None:

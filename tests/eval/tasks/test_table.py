@@ -8,10 +8,12 @@ from clas_models.errors import InputError
 from eval.tasks import TASKS, Kind, Task, task_of
 from eval.templates import find_templates
 
+NAMES = ["xnli", "xquad", "belebele", "mmmlu", "hellaswag", "xcopa", "perplexity"]
+
 
 def test_tasks_are_found_by_name() -> None:
-    assert [task_of(name).name for name in TASKS] == list(TASKS) == ["xnli", "xquad", "belebele", "perplexity"]
-    with pytest.raises(InputError, match=r"unknown task 'squad': choose among xnli, xquad, belebele, perplexity"):
+    assert [task_of(name).name for name in TASKS] == list(TASKS) == NAMES
+    with pytest.raises(InputError, match=rf"unknown task 'squad': choose among {', '.join(NAMES)}"):
         task_of("squad")
 
 
@@ -22,6 +24,8 @@ def test_a_task_has_what_its_kind_needs(task: Task) -> None:
     if task.kind is not Kind.PERPLEXITY:
         places = find_templates(task.template).default.places
         assert task.cut is None or task.cut in places
+        assert set(task.choice_fields) <= places
+    assert not task.choice_fields or len(task.choice_fields) == len(task.choices)
 
 
 def test_guessing_is_right_once_in_as_many_times_as_there_are_choices() -> None:
@@ -29,5 +33,8 @@ def test_guessing_is_right_once_in_as_many_times_as_there_are_choices() -> None:
         "xnli": 1 / 3,
         "xquad": None,
         "belebele": 1 / 4,
+        "mmmlu": 1 / 4,
+        "hellaswag": 1 / 4,
+        "xcopa": 1 / 2,
         "perplexity": None,
     }
