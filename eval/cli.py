@@ -1,7 +1,7 @@
 """The evaluation's command line: `python -m eval`, or `clas-eval` once installed.
 
 Reads arguments; what becomes of a user's mistake is said in `clas_models.command_line`.  The work is in `runner.py`,
-`grid.py`, `tune.py` and `report`.
+`grid.py`, `tune.py`, `analysis` and `report`.
 """
 
 import argparse
@@ -25,6 +25,7 @@ _EXAMPLES = f"""examples:
   {EVAL} run ./llama-clas --tasks xnli --methods base,clas:alpha=-2,int:value=zero --out runs/methods
   {EVAL} grid ./llama-clas --task xnli --alpha=-4,-2,2,4 --beta 0.2,0.4 --samples 200 --out runs/grid
   {EVAL} tune ./llama-clas --task xquad --samples 200 --out runs/tune --write
+  {EVAL} lens ./llama-clas --task belebele --methods base,clas --out runs/lens
   {EVAL} vectors ./llama --task mmmlu --samples 50 --out vectors.safetensors    (convert with --vectors puts them in)
   {EVAL} grid ./llama-vectors --task mmmlu --skip 50 --vector-layers 12,16 --vector-strength 1,2,3 --out runs/vectors
   {EVAL} report runs/llama runs/grid
@@ -47,6 +48,14 @@ def parse_numbers(text: str) -> tuple[float, ...]:
         raise argparse.ArgumentTypeError(f"{text!r}: write numbers, such as -4,-2,0.5") from None
 
 
+def parse_layers(text: str) -> tuple[int, ...]:
+    """`2,6,10`."""
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: write layers, such as 2,6,10") from None
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog=EVAL,
@@ -61,6 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("grid", "every combination of strengths on one task", _run_grid, _add_grid),
         ("tune", "a strength for each language that does no harm", _run_tune, _add_tune),
         ("vectors", "vectors towards the anchor, from the prompts of a task", _run_vectors, _add_vectors),
+        ("lens", "what the head reads between layers: in the native language, or in English?", _lens, _add_lens),
         ("report", "tables, figures and one HTML page", _report, _add_report),
         ("compare", "how many predictions of two runs differ, such as of two batch sizes", _compare, _add_compare),
         ("transfer", "consistency and transfer between languages, of choices", _transfer, _add_transfer),
@@ -126,6 +136,18 @@ def _add_vectors(add: Add) -> None:
         "the default) or the mean over its tokens (mean)")  # fmt: skip
     _add_overwrite(add, "a file that is there")
     _add_data(add)
+
+
+def _add_lens(add: Add) -> None:
+    add("model", type=path_or_name, metavar="MODEL", help="a folder or a Hub id of a checkpoint, steered or plain")
+    add("--task", required=True, metavar="NAME", help="one whose choices have texts, such as belebele")
+    add("--layers", type=parse_layers, metavar="2,6,…", help="whose output is read, from 0 (default: every fourth, "
+        "ending at the last one)")  # fmt: skip
+    add("--methods", metavar="base,…", help="as for run")
+    add("--raw", action="store_true", help="leave the final norm out before the head")
+    add("--pca", type=int, default=50, metavar="N", help="the first questions whose last tokens' states are shown as "
+        "points, in all languages (default: %(default)s); 0 is none")  # fmt: skip
+    _add_common(add, default_out="./MODEL-lens-TASK")
 
 
 def _add_common(add: Add, default_out: str | None = None) -> None:
@@ -262,8 +284,7 @@ def _run_tune(given: dict[str, Any]) -> str:
     quiet, task = given.pop("quiet"), given.pop("task")
     grid = Grid.of(**{name: given.pop(name) for name in ("alpha", *_VECTOR_AXES)})
     write, default = given.pop("write"), given.pop("default_alpha")
-    if given["out"] is None:
-        given["out"] = Path(f"{Path(given['model']).resolve().name}-tune-{task}")
+    given["out"] = given["out"] or _default_out(given["model"], "tune", task)
     options = RunOptions(**given, tasks=(task,))
     tuned = run_tune(options, grid, write, Progress(quiet), default)
     return str(options.out) if quiet else summarize_tune(tuned)
@@ -278,6 +299,24 @@ def _run_vectors(given: dict[str, Any]) -> str:
     chosen = VectorOptions(**{name: given.pop(name) for name in ("file", "state", "overwrite")})
     vectors = make_vectors(RunOptions(**given, out=chosen.file, tasks=(task,)), chosen, Progress(quiet))
     return str(chosen.file) if quiet else summarize_vectors(vectors, chosen.file)
+
+
+def _default_out(model: str, command: str, task: str) -> Path:
+    return Path(f"{Path(model).resolve().name}-{command}-{task}")
+
+
+def _lens(given: dict[str, Any]) -> str:
+    from .analysis.lens import LensOptions, run_lens
+    from .method_names import split_methods
+    from .progress import Progress
+    from .run_options import RunOptions
+
+    quiet, task, names = given.pop("quiet"), given.pop("task"), given.pop("methods")
+    lens = LensOptions(given.pop("layers"), given.pop("raw"), given.pop("pca"))
+    given["out"] = given["out"] or _default_out(given["model"], "lens", task)
+    options = RunOptions(**given, tasks=(task,))
+    result = run_lens(options, lens, None if names is None else split_methods(names), Progress(quiet))
+    return str(options.out) if quiet else result.summary()
 
 
 def _report(given: dict[str, Any]) -> str:

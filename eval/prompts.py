@@ -118,6 +118,20 @@ class PromptBuilder:
         shortened = self._ids(filled)
         return self._prompt(shortened, len(ids) - len(shortened), filled, continuations)
 
+    def answer(self, text: str) -> tuple[int, ...]:
+        """The tokens of an answer's text right after a prompt, whichever that is.
+
+        A special token written out in it stays text.  Where the tokenizer joins the text with the prompt's end, the
+        tokens are those of the text alone.
+        """
+        text = text.strip()
+        prompt = self._tokenizer(self._after, add_special_tokens=False)["input_ids"]
+        ids = self._tokenizer(self._after + text, add_special_tokens=False)["input_ids"]
+        answered = ids[len(prompt) :]
+        if ids[: len(prompt)] != prompt or self._special.intersection(answered):
+            answered = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return tuple(answered)
+
     def _prompt(self, ids: list[int], cut: int, filled: Filled, continuations: tuple[tuple[int, ...], ...]) -> Prompt:
         # A perplexity's template is the text alone, without markup.
         counted = filled.text if self._task.kind is Kind.PERPLEXITY else ""

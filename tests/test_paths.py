@@ -25,6 +25,7 @@ NO_PATHS = {
     *("languages", "anchor", "language", "alpha", "statistic", "bridge_layers", "dtype", "device", "format"),
     *("push_to_hub", "tasks", "task", "methods", "samples", "max_length", "batch_size", "skip", "scoring", "state"),
     *("beta", "gamma", "threshold", "default_alpha", "vector_layers", "vector_strength", "vector_positions"),
+    *("layers", "pca"),
 }
 PLACES = {"model", "checkpoint", "runs", "first", "second", "out", "data_dir", "profile", "corpus", "detector_corpus",
           "vectors"}  # fmt: skip

@@ -11,7 +11,7 @@ from clas_models.modeling.add import Add
 from clas_models.modeling.language import language_id
 from clas_models.modeling.scale import Scale
 
-from .decoder import LowerState, SplitDecoder
+from .decoder import LowerState, Seen, SplitDecoder
 
 # Any strengths, as `set_steering` takes them; what is not there stays as it is on the model.  Perhaps "vectors": the
 # strength of the vectors of each layer, as `vector_strength`; layers that are not there have 0.  And perhaps
@@ -148,11 +148,13 @@ def without_vectors(decoder: SplitDecoder, condition: Condition) -> Condition:
     return {**condition, VECTORS: {}} if VECTORS in condition else {**condition, "vector_strength": 0.0}
 
 
-def advanced(decoder: SplitDecoder, state: LowerState, distinct: DistinctConditions, place: int) -> LowerState:
+def advanced(
+    decoder: SplitDecoder, state: LowerState, distinct: DistinctConditions, place: int, seen: Seen | None = None
+) -> LowerState:
     """The state after the layers in which nothing acts under a condition; a branch of it can go on with `upper`."""
     condition = distinct.conditions[place]
     with in_force(decoder, without_vectors(decoder, condition)):
-        return decoder.advance(state, distinct.effects[place].start, condition["language"])
+        return decoder.advance(state, distinct.effects[place].start, condition["language"], seen)
 
 
 def _other_effect(rule: Any, decoder: SplitDecoder, row: int) -> Hashable:

@@ -6,10 +6,10 @@ The layers, the norm, the rotary embedding and the masks are the model's own, ca
 halves together are that forward, bit for bit.  No hooks, nothing is patched, nothing stays on the model.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -22,11 +22,14 @@ from clas_models.errors import InputError
 from clas_models.modeling.language import language_id
 from clas_models.modeling.positions import ALL, GENERATED
 
-from .packing import Pack, pack_prompts
+from .packing import PACK_TOKENS, Pack, pack_prompts
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 MASKS = {FULL: create_causal_mask, SLIDING: create_sliding_window_causal_mask}
 SDPA, EAGER = "sdpa", "eager"
+
+Seen: TypeAlias = Callable[[int, Tensor], None]
+"""Told of every layer that runs: its index, and its output `[batch, tokens, hidden]`."""
 
 
 @dataclass(frozen=True)
@@ -99,22 +102,25 @@ class SplitDecoder:
         """Raises TypeError or ValueError: `language` is not a language code; a plain model does not ask for it."""
         return language_id(language, self.config.languages) if self.is_steered else 0
 
-    def packs(self, texts: Sequence[Sequence[int]], prompt_lengths: Sequence[int] | None = None) -> list[Pack]:
+    def packs(
+        self, texts: Sequence[Sequence[int]], prompt_lengths: Sequence[int] | None = None, limit: int = PACK_TOKENS
+    ) -> list[Pack]:
         """The texts of a batch, packed, with the tokens that vectors act on.
 
         Args:
             texts: token ids of prompts, or of prompts and what follows them.
             prompt_lengths: of each text, how many of its tokens are the prompt; all of them if not given.
+            limit: as for `pack_prompts`.
         """
         if self.vector_positions == ALL:
-            return pack_prompts(texts)
+            return pack_prompts(texts, limit)
         ends = [len(text) - 1 for text in texts] if prompt_lengths is None else [end - 1 for end in prompt_lengths]
         after = self.vector_positions == GENERATED
         acting = [
             [place == end or (after and place > end) for place in range(len(text))]
             for text, end in zip(texts, ends, strict=True)
         ]
-        return pack_prompts(texts, acting=acting)
+        return pack_prompts(texts, limit, acting=acting)
 
     def positions(self, pack: Pack) -> Tensor | None:
         """bool `[1, tokens]`: the tokens of a pack that vectors act on; None are all."""
@@ -136,6 +142,7 @@ class SplitDecoder:
         attention_mask: Tensor | Mapping[str, Tensor] | None = None,
         cache: Cache | None = None,
         position_ids: Tensor | None = None,
+        seen: Seen | None = None,
     ) -> LowerState:
         """Run the embedding and the layers below the first steered one.
 
@@ -146,6 +153,7 @@ class SplitDecoder:
             cache: keys and values of what precedes the tokens; the lower layers add theirs to it.
             position_ids: int64 `[batch or 1, tokens]`; by default those that follow the cached tokens, as in the
                 model's forward.
+            seen: is shown what each layer gives.
         """
         hidden = self.decoder.embed_tokens(input_ids)
         if position_ids is None:
@@ -161,20 +169,22 @@ class SplitDecoder:
             }
         embeddings = self.decoder.rotary_emb(hidden, position_ids=position_ids)
         state = LowerState(hidden, position_ids, embeddings, masks, cache)
-        return replace(state, hidden=self._run(state, range(self.first_upper)), layer=self.first_upper)
+        return replace(state, hidden=self._run(state, range(self.first_upper), seen=seen), layer=self.first_upper)
 
-    def advance(self, state: LowerState, layer: int, language: str) -> LowerState:
+    def advance(self, state: LowerState, layer: int, language: str, seen: Seen | None = None) -> LowerState:
         """Run more layers, up to `layer` and without it; with the strengths in force nothing may act in them.
 
         Adds to the state's cache; a state that is there already comes back.  A vector that follows the last of these
-        layers may come into force afterwards: `upper` adds it.
+        layers may come into force afterwards: `upper` adds it.  `seen` as for `lower`.
         """
         if layer <= state.layer:
             return state
-        hidden = self._run(state, range(state.layer, layer), **self._steering(state, language, None))
+        hidden = self._run(state, range(state.layer, layer), seen=seen, **self._steering(state, language, None))
         return replace(state, hidden=hidden, layer=layer)
 
-    def upper(self, state: LowerState, language: str, positions: Tensor | None = None) -> Tensor:
+    def upper(
+        self, state: LowerState, language: str, positions: Tensor | None = None, seen: Seen | None = None
+    ) -> Tensor:
         """Run the rest of the layers and the final norm, with the strengths that are in force on the model.
 
         Adds to the upper layers of the state's cache, so that it is complete afterwards: with a cache, take a
@@ -183,6 +193,7 @@ class SplitDecoder:
         Args:
             language: the code of all rows' language; a plain model does not ask for it.
             positions: bool `[batch, tokens]`, the tokens that vectors act on; None are all.
+            seen: is shown what each layer gives; and of the last lower one again, where a vector follows it.
 
         Returns:
             `[batch, tokens, hidden]`, what `model.model` returns as the last hidden state.
@@ -192,7 +203,9 @@ class SplitDecoder:
         steering = self._steering(state, language, positions)
         if (add := self.adds.get(state.layer - 1)) is not None:
             state = replace(state, hidden=add(state.hidden, **steering))
-        return self.decoder.norm(self._run(state, range(state.layer, len(self.layers)), **steering))
+            if seen is not None:
+                seen(state.layer - 1, state.hidden)
+        return self.decoder.norm(self._run(state, range(state.layer, len(self.layers)), seen=seen, **steering))
 
     def _steering(self, state: LowerState, language: str, positions: Tensor | None) -> dict[str, Tensor | None]:
         if not self.is_steered:
@@ -207,13 +220,13 @@ class SplitDecoder:
         weight, bias = self.model.lm_head.weight, self.model.lm_head.bias
         return F.linear(hidden, weight[token_ids], None if bias is None else bias[token_ids])
 
-    def lower_pack(self, pack: Pack, cache: Cache | None = None) -> LowerState:
+    def lower_pack(self, pack: Pack, cache: Cache | None = None, seen: Seen | None = None) -> LowerState:
         """`lower` of a pack, a batch of one row; an empty `cache` takes its keys and values.
 
         Sliding layers need the whole pack in the cache, so give a `DynamicCache()` and not a `new_cache`.
         """
         ids, positions = pack.ids[None].to(self.device), pack.position_ids[None].to(self.device)
-        return self.lower(ids, self.pack_masks(pack), cache, positions)
+        return self.lower(ids, self.pack_masks(pack), cache, positions, seen)
 
     def pack_masks(self, pack: Pack) -> dict[str, Tensor] | None:
         """Masks `[1, 1, tokens, tokens]` of a pack by kind of attention; None where causality is all there is."""
@@ -234,7 +247,7 @@ class SplitDecoder:
         zero = torch.zeros((), dtype=self.model.dtype, device=self.device)
         return torch.where(mask, zero, torch.finfo(self.model.dtype).min)
 
-    def _run(self, state: LowerState, layers: range, **steering: Tensor | None) -> Tensor:
+    def _run(self, state: LowerState, layers: range, seen: Seen | None = None, **steering: Tensor | None) -> Tensor:
         hidden = state.hidden
         for index in layers:
             hidden = self.layers[index](
@@ -246,6 +259,8 @@ class SplitDecoder:
                 use_cache=state.cache is not None,
                 **steering,
             )
+            if seen is not None:
+                seen(index, hidden)
         return hidden
 
 

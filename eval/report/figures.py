@@ -10,14 +10,14 @@ import math
 from functools import singledispatch
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from clas_models.atomic import atomic_file
 
 from ..statistics import Interval
-from .charts import Chart, DotChart, HeatMap, Line, LineChart
+from .charts import DotChart, HeatMap, Line, LineChart
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +43,14 @@ _SETTINGS = {
 }
 
 
-def save_chart(chart: Chart, folder: Path) -> list[Path]:
+class Named(Protocol):
+    """A chart of any kind that `draw` knows."""
+
+    @property
+    def name(self) -> str: ...
+
+
+def save_chart(chart: Named, folder: Path) -> list[Path]:
     """Write NAME.png (150 dpi) and NAME.svg into `folder` and return their paths.
 
     Each file appears whole or not at all; the same chart gives the same SVG.
@@ -66,7 +73,7 @@ def save_chart(chart: Chart, folder: Path) -> list[Path]:
 
 
 @singledispatch
-def draw(chart: Chart) -> Figure:
+def draw(chart: Named) -> Figure:
     """The figure of a chart of any kind."""
     raise TypeError(f"no drawing for {type(chart).__name__}")
 
@@ -90,7 +97,7 @@ def _(chart: LineChart) -> Figure:
     figure, axes = _figure(8, 5)
     if chart.level is not None:
         axes.axhline(
-            chart.level, color="#707070", linewidth=1, linestyle=(0, (1, 2)), label=chart.level_label, zorder=1
+            chart.level, color="#707070", linewidth=1, linestyle=(0, (5, 3)), label=chart.level_label, zorder=1
         )
     styles = zip(cycle(COLOURS), cycle(MARKERS), cycle(_DASHES))  # the three lengths make 84 different lines
     alone = all(line.emphasis for line in chart.lines)

@@ -32,6 +32,7 @@ CHAT = "{% for message in messages %}<s>{{ message.content }}</s>{% endfor %}"
 CHAT += "{% if add_generation_prompt %}<s>{% endif %}"
 LANGUAGES = ("en", "de", "zh", "sw")  # the tiny checkpoint is profiled for the first three
 LABELS = ("entailment", "neutral", "contradiction")
+VARIANTS = {"en": "eng_Latn", "de": "deu_Latn", "zh": "zho_Hans", "sw": "swh_Latn"}
 WORDS = {
     "en": "the cat sleeps on bread",
     "de": "die Katze schläft auf Brot",
@@ -62,6 +63,7 @@ def templates_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("templates")
     (folder / "xnli.txt").write_text("{premise}|{hypothesis}", encoding="utf-8")
     (folder / "xquad.txt").write_text("{context}|{question}", encoding="utf-8")
+    (folder / "multiple_choice.txt").write_text("{passage}|{question}|{a}|{b}|{c}|{d}", encoding="utf-8")
     return folder
 
 
@@ -125,6 +127,21 @@ def write_xquad(folder: Path, paragraphs: int, questions: int = 3, languages: Se
         ]
         content = {"version": "1.1", "data": [{"title": "t", "paragraphs": found}]}
         (folder / f"xquad.{language}.json").write_text(json.dumps(content), encoding="utf-8")
+    return folder
+
+
+def write_belebele(folder: Path, questions: int, languages: Sequence[str] = LANGUAGES) -> Path:
+    """`VARIANT.jsonl` with questions whose choices are of different lengths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for language in languages:
+        rows = []
+        for number in range(questions):
+            words = f"{WORDS[language]} {number}"
+            choices = {f"mc_answer{place}": f"{words[: 3 * place]} {place}" for place in range(1, 5)}
+            texts = {"flores_passage": words, "question": f"{words}?"}
+            row = {"link": f"q{number}", "question_number": 1, **texts, **choices}
+            rows.append(json.dumps({**row, "correct_answer_num": number % 4 + 1}))
+        (folder / f"{VARIANTS[language]}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return folder
 
 

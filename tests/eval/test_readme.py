@@ -16,7 +16,7 @@ from command import Command
 from conftest import tiny_plain
 from conversion.support import file_bytes
 from conversion.support import run_main as run_converter
-from run_helpers import CHAT, evaluation_fixture, templates_fixture, write_xnli, write_xquad  # noqa: F401
+from run_helpers import CHAT, evaluation_fixture, templates_fixture, write_belebele, write_xnli, write_xquad  # noqa: F401
 from trained_tokenizers import byte_level_tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -54,6 +54,7 @@ def test_the_commands_of_the_readme_work_in_their_order(
     tokenizer.save_pretrained(tmp_path / "plain")
     write_xnli(tmp_path / "data" / "xnli", rows=8, languages=LANGUAGES)
     write_xquad(tmp_path / "data" / "xquad", paragraphs=3, languages=LANGUAGES)
+    write_belebele(tmp_path / "data" / "belebele", questions=8, languages=LANGUAGES)
     data = ["--data-dir", tmp_path / "data", "--templates", templates]
     converter = Command(evaluation.capture, run_converter, "convert.py")
     monkeypatch.chdir(tmp_path)
@@ -63,7 +64,7 @@ def test_the_commands_of_the_readme_work_in_their_order(
         if program == "convert":
             said[given[-1]] = converter.made(*given).out
         else:
-            said[given[0]] = evaluation.made(*given, *(data if given[0] in ("run", "grid", "tune") else ())).out
+            said[given[0]] = evaluation.made(*given, *(data if given[0] in ("run", "grid", "tune", "lens") else ())).out
     check(Path("qwen-clas"), said)
 
 
@@ -89,4 +90,4 @@ def check(checkpoint: Path, said: dict[str, str]) -> None:
         base = model(tokens, language="en").logits
         assert torch.equal(model(tokens, language="ru").logits, base), "which nothing was decided about"
     assert Path("TUNE").is_dir()
-    assert all(Path(name).is_dir() for name in ("qwen-de", "qwen-ia3", "RUN", "GRID"))
+    assert all(Path(name).is_dir() for name in ("qwen-de", "qwen-ia3", "RUN", "GRID", "LENS"))
