@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from analysis.support import by_hand
 from report.support import METHODS, answer, settings, write_run
-from run_helpers import evaluation_fixture  # noqa: F401
+from run_helpers import data_fixture, evaluation_fixture, steered_fixture, templates_fixture  # noqa: F401
 
 
 @pytest.fixture
@@ -71,3 +71,15 @@ def test_a_run_without_choices_in_two_languages_is_refused(evaluation: Any, tmp_
         said = evaluation.refused("transfer", run)
         assert ("no task whose answers are choices" in said) == (task == "xquad")
         assert ("at least two languages" in said) == (task == "xnli")
+
+
+def test_a_run_of_a_model_has_all_numbers(
+    steered: Path, data: Path, templates: Path, evaluation: Any, tmp_path: Path
+) -> None:
+    options = ["--tasks", "xnli", "--samples", 12, "--data-dir", data / "xnli", "--templates", templates, "--quiet"]
+    evaluation.made("run", steered, *options, "--out", tmp_path / "run")
+    evaluation.made("transfer", tmp_path / "run", "--out", tmp_path / "all.json")
+    tables = json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))["tables"]
+    rows = [row for table in tables if table["name"] == "1-xnli-transfer-pairs" for row in table["rows"]]
+    assert len(rows) == 2 * 4 * 3
+    assert all(-1 <= row["consistency"] <= 1 for row in rows)
