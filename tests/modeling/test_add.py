@@ -109,8 +109,8 @@ def test_forward_asks_where_the_prompt_ends(family: Any, tokens: Any) -> None:
     asks = r"positions: .* as positions"
     with pytest.raises(ValueError, match=asks):  # some rows may end in padding
         model(tokens, language="de")
+    cache = model(tokens[:1], language="de", use_cache=True).past_key_values
     with pytest.raises(ValueError, match=asks):  # a step may be the prompt's, or not
-        cache = model(tokens[:1], language="de", use_cache=True).past_key_values
         model(tokens[:1, :2], language="de", past_key_values=cache)
     with pytest.raises(ValueError, match=asks):  # several texts share the row
         model(tokens[:1], language="de", position_ids=torch.tensor([[0, 1, 2, 3, 0, 1, 2, 3, 4]]))
