@@ -136,10 +136,9 @@ def test_vectors_are_no_scaling(converter: Command, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("positions", ["last", "generated"])
-@pytest.mark.parametrize(
-    "form", [["folded", "--language", "de"], ["control-vector", "--alpha", "0"]], ids=lambda f: f[0]
-)
-def test_vectors_on_some_tokens(converter: Command, tmp_path: Path, form: list[str], positions: str) -> None:  # fmt: skip
+@pytest.mark.parametrize("name", ["folded", "control-vector"])
+def test_vectors_on_some_tokens(converter: Command, tmp_path: Path, name: str, positions: str) -> None:
+    form = [name, *LANGUAGE[name]]
     steered = with_vectors(tmp_path / "steered", vector_positions=positions)
     said = converter.refused(steered, "--format", *form, "--out", tmp_path / "out")
     assert f"its vectors act on some tokens ({positions}), and this form adds them to all" in said

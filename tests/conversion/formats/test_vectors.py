@@ -119,8 +119,8 @@ def test_control_vectors_as_repeng_reads_them(
     model = repeng.ControlModel(AutoModelForCausalLM.from_pretrained(tmp_path / "steered", vector_strength=0), [1, 2])
     model.set_control(vector)
     with torch.no_grad():
-        found = model(input_ids=TOKENS, language="en").logits
-    torch.testing.assert_close(found, logits(steered, language="de"), rtol=0, atol=1e-4)
+        found = model(input_ids=TOKENS[:1], language="en").logits
+    torch.testing.assert_close(found, logits(steered, language="de")[:1], rtol=0, atol=1e-4)
 
 
 def test_a_folder_of_control_vectors_is_no_model(converter: Command, tmp_path: Path) -> None:
