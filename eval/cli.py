@@ -7,17 +7,17 @@ Reads arguments; what becomes of a user's mistake is said in `clas_models.comman
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from clas_models.command_line import EVAL, Parser, guarded, joined, path_or_name, user_path
 from clas_models.conversion.cli import parse_alpha, parse_languages
 from clas_models.errors import InputError
 
+from . import commands
+
 Add: TypeAlias = Callable[..., Any]  # `add_argument` of a command's parser
 
 _NUMBERS = ("--alpha", "--beta", "--gamma", "--default-alpha", "--vector-strength", "--threshold")
-_VECTOR_AXES = ("vector_layers", "vector_strength", "vector_positions")
 _EXTRA = ("evaluate", "sklearn", "scipy", "jinja2")  # what the package's extra `eval` brings
 _TASKS = "xnli, xquad, belebele, mmmlu, hellaswag, xcopa"  # the table itself is in `tasks`, which loads much
 _EXAMPLES = f"""examples:
@@ -64,20 +64,30 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    parsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, what, work, add_arguments in (
-        ("run", "methods on tasks", _run_methods, _add_run),
-        ("grid", "every combination of strengths on one task", _run_grid, _add_grid),
-        ("tune", "a strength for each language that does no harm", _run_tune, _add_tune),
-        ("vectors", "vectors towards the anchor, from the prompts of a task", _run_vectors, _add_vectors),
-        ("lens", "what the head reads between layers: in the native language, or in English?", _lens, _add_lens),
-        ("report", "tables, figures and one HTML page", _report, _add_report),
-        ("compare", "how many predictions of two runs differ, such as of two batch sizes", _compare, _add_compare),
-        ("transfer", "consistency and transfer between languages, of choices", _transfer, _add_transfer),
-        ("layers", "layers, or neurons, of a steered checkpoint as CSV or JSON", _layers, _add_layers),
-        ("card", "put the scores of runs into the model card of their checkpoint", _card, _add_card),
+        ("run", "methods on tasks", commands.run, _add_run),
+        ("grid", "every combination of strengths on one task", commands.grid, _add_grid),
+        ("tune", "a strength for each language that does no harm", commands.tune, _add_tune),
+        ("vectors", "vectors towards the anchor, from the prompts of a task", commands.vectors, _add_vectors),
+        (
+            "lens",
+            "what the head reads between layers: in the native language, or in English?",
+            commands.lens,
+            _add_lens,
+        ),
+        ("report", "tables, figures and one HTML page", commands.report, _add_report),
+        (
+            "compare",
+            "how many predictions of two runs differ, such as of two batch sizes",
+            commands.compare,
+            _add_compare,
+        ),
+        ("transfer", "consistency and transfer between languages, of choices", commands.transfer, _add_transfer),
+        ("layers", "layers, or neurons, of a steered checkpoint as CSV or JSON", commands.layers, _add_layers),
+        ("card", "put the scores of runs into the model card of their checkpoint", commands.card, _add_card),
     ):
-        command = commands.add_parser(name, help=what, allow_abbrev=False)
+        command = parsers.add_parser(name, help=what, allow_abbrev=False)
         command.set_defaults(work=work)
         add_arguments(command.add_argument)
     return parser
@@ -244,107 +254,3 @@ def _run(args: argparse.Namespace) -> int:
         raise InputError(f"the package {missing} is not installed: pip install 'clas-models[eval]'") from error
     print(said)
     return 0
-
-
-def _run_methods(given: dict[str, Any]) -> str:
-    from .method_names import split_methods
-    from .progress import Progress
-    from .run_options import RunOptions
-    from .runner import run_methods
-    from .summary import summarize_run
-
-    quiet, names = given.pop("quiet"), given.pop("methods")
-    strengths = {name: value for name in ("alpha", "beta", "gamma") if (value := given.pop(name)) is not None}
-    options = RunOptions(**given)
-    names = None if names is None else split_methods(names)
-    plan, outcome = run_methods(options, names, strengths, Progress(quiet))
-    return str(options.out) if quiet else summarize_run(plan, outcome)
-
-
-def _run_grid(given: dict[str, Any]) -> str:
-    from .grid import Grid, run_grid
-    from .progress import Progress
-    from .run_options import RunOptions
-    from .summary import summarize_grid
-
-    quiet, task = given.pop("quiet"), given.pop("task")
-    grid = Grid.of(**{name: given.pop(name) for name in ("alpha", "beta", "gamma", *_VECTOR_AXES)})
-    options = RunOptions(**given, tasks=(task,))
-    plan, outcome = run_grid(options, grid, Progress(quiet))
-    return str(options.out) if quiet else summarize_grid(plan, outcome)
-
-
-def _run_tune(given: dict[str, Any]) -> str:
-    from .grid import Grid
-    from .progress import Progress
-    from .run_options import RunOptions
-    from .summary import summarize_tune
-    from .tune import run_tune
-
-    quiet, task = given.pop("quiet"), given.pop("task")
-    grid = Grid.of(**{name: given.pop(name) for name in ("alpha", *_VECTOR_AXES)})
-    write, default = given.pop("write"), given.pop("default_alpha")
-    given["out"] = given["out"] or _default_out(given["model"], "tune", task)
-    options = RunOptions(**given, tasks=(task,))
-    tuned = run_tune(options, grid, write, Progress(quiet), default)
-    return str(options.out) if quiet else summarize_tune(tuned)
-
-
-def _run_vectors(given: dict[str, Any]) -> str:
-    from .progress import Progress
-    from .run_options import RunOptions
-    from .vectors import VectorOptions, make_vectors, summarize_vectors
-
-    quiet, task = given.pop("quiet"), given.pop("task")
-    chosen = VectorOptions(**{name: given.pop(name) for name in ("file", "state", "overwrite")})
-    vectors = make_vectors(RunOptions(**given, out=chosen.file, tasks=(task,)), chosen, Progress(quiet))
-    return str(chosen.file) if quiet else summarize_vectors(vectors, chosen.file)
-
-
-def _default_out(model: str, command: str, task: str) -> Path:
-    return Path(f"{Path(model).resolve().name}-{command}-{task}")
-
-
-def _lens(given: dict[str, Any]) -> str:
-    from .analysis.lens import LensOptions, run_lens
-    from .method_names import split_methods
-    from .progress import Progress
-    from .run_options import RunOptions
-
-    quiet, task, names = given.pop("quiet"), given.pop("task"), given.pop("methods")
-    lens = LensOptions(given.pop("layers"), given.pop("raw"), given.pop("pca"))
-    given["out"] = given["out"] or _default_out(given["model"], "lens", task)
-    options = RunOptions(**given, tasks=(task,))
-    result = run_lens(options, lens, None if names is None else split_methods(names), Progress(quiet))
-    return str(options.out) if quiet else result.summary()
-
-
-def _report(given: dict[str, Any]) -> str:
-    from .report import write_report
-
-    out = given["out"] or given["runs"][0] / "report"
-    return str(write_report(given["runs"], out, overwrite=given["overwrite"])[0])
-
-
-def _compare(given: dict[str, Any]) -> str:
-    from .compare import compare_runs, summarize_agreement
-
-    return summarize_agreement(compare_runs(given["first"], given["second"]))
-
-
-def _transfer(given: dict[str, Any]) -> str:
-    from .transfer import transfer
-
-    return transfer(**given)
-
-
-def _layers(given: dict[str, Any]) -> str:
-    from .neuron_tables import neuron_table
-
-    return neuron_table(**given)
-
-
-def _card(given: dict[str, Any]) -> str:
-    from .card import write_card
-
-    return str(write_card(given["checkpoint"], given["runs"], overwrite=given["overwrite"]))
