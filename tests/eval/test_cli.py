@@ -117,7 +117,10 @@ def test_methods_with_other_strengths_are_not_compared(run: list[object], evalua
             "unknown task 'xnly': choose among xnli, xquad, belebele, mmmlu, hellaswag, xcopa, perplexity",
         ),
         (("--tasks", "xnli,xnli"), "task 'xnli' is given more than once"),
-        (("--methods", "base,magic"), "unknown method 'magic': choose among base, clas, vectors, clas+vectors, int, int-mean"),
+        (
+            ("--methods", "base,magic"),
+            "unknown method 'magic': choose among base, clas, vectors, clas+vectors, int, int-mean",
+        ),
         (("--languages", "de,fr"), "has no fr: choose among de, en, sw, zh"),
         (("--languages", "Deutsch!"), "'Deutsch!' is not a language code"),
         (("--alpha", "strong"), "'strong': write a number, or de=-2,zh=1,default=0.5"),

@@ -36,6 +36,14 @@ def test_a_new_checkpoint(begin: Path, tmp_path: Path) -> None:
     assert Experiment(main, CONVERT, arguments, begin, "out").try_all(tmp_path)
 
 
+def test_vectors_from_a_corpus(begin: Path, tmp_path: Path) -> None:
+    def arguments(work: Path) -> list[object]:
+        given = ("--vectors", work / "rows.jsonl", "--vector-layers", 1, "--detector-corpus", "none", "--quiet")
+        return [work / "plain", *given, "--out", work / "out"]
+
+    assert Experiment(main, CONVERT, arguments, begin, "out").try_all(tmp_path)
+
+
 def test_one_checkpoint_in_place_of_another(begin: Path, tmp_path: Path) -> None:
     shutil.copytree(begin / "steered", begin / "out")
 

@@ -36,6 +36,13 @@ def test_tune_with_its_alphas_written(begin: Path, tmp_path: Path) -> None:
     assert Experiment(main, EVAL, arguments, begin).try_all(tmp_path)
 
 
+def test_vectors(begin: Path, tmp_path: Path) -> None:
+    def arguments(work: Path) -> list[object]:
+        return sound.vectors_arguments(work / "vectors.safetensors")
+
+    assert Experiment(main, EVAL, arguments, begin).try_all(tmp_path)
+
+
 def test_a_report(begin: Path, tmp_path: Path) -> None:
     shutil.copytree(sound.run_folder(), begin / "run")
     assert Experiment(main, EVAL, lambda work: ["report", work / "run"], begin).try_all(tmp_path)

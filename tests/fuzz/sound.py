@@ -161,6 +161,20 @@ def run_folder() -> Path:
     return folder
 
 
+def vectors_arguments(out: Path) -> list[object]:
+    """Vectors from the prompts of a task."""
+    given = ["--task", "xnli", "--data-dir", xnli(), "--templates", templates(), "--no-chat-template", "--samples", 4]
+    return ["vectors", plain(), *given, "--out", out, "--quiet"]
+
+
+@cache
+def vectors() -> Path:
+    """What the command of `vectors_arguments` writes."""
+    file = _folder() / "vectors.safetensors"
+    _made(evaluate, *vectors_arguments(file))
+    return file
+
+
 def tune_arguments(checkpoint: Path, out: Path) -> list[object]:
     """A search on one task."""
     given = ["--task", "xnli", "--data-dir", xnli(), "--templates", templates(), "--no-chat-template", "--alpha=-2,2"]

@@ -1,0 +1,113 @@
+"""What each command of the command line calls: from the arguments that were read to what is printed.
+
+Loads what a command needs when it is called, so that `--help` and mistakes are answered at once.
+"""
+
+from pathlib import Path
+from typing import Any
+
+VECTOR_AXES = ("vector_layers", "vector_strength", "vector_positions")
+
+
+def run(given: dict[str, Any]) -> str:
+    from .method_names import split_methods
+    from .progress import Progress
+    from .run_options import RunOptions
+    from .runner import run_methods
+    from .summary import summarize_run
+
+    quiet, names = given.pop("quiet"), given.pop("methods")
+    strengths = {name: value for name in ("alpha", "beta", "gamma") if (value := given.pop(name)) is not None}
+    options = RunOptions(**given)
+    names = None if names is None else split_methods(names)
+    plan, outcome = run_methods(options, names, strengths, Progress(quiet))
+    return str(options.out) if quiet else summarize_run(plan, outcome)
+
+
+def grid(given: dict[str, Any]) -> str:
+    from .grid import Grid, run_grid
+    from .progress import Progress
+    from .run_options import RunOptions
+    from .summary import summarize_grid
+
+    quiet, task = given.pop("quiet"), given.pop("task")
+    tried = Grid.of(**{name: given.pop(name) for name in ("alpha", "beta", "gamma", *VECTOR_AXES)})
+    options = RunOptions(**given, tasks=(task,))
+    plan, outcome = run_grid(options, tried, Progress(quiet))
+    return str(options.out) if quiet else summarize_grid(plan, outcome)
+
+
+def tune(given: dict[str, Any]) -> str:
+    from .grid import Grid
+    from .progress import Progress
+    from .run_options import RunOptions
+    from .summary import summarize_tune
+    from .tune import run_tune
+
+    quiet, task = given.pop("quiet"), given.pop("task")
+    tried = Grid.of(**{name: given.pop(name) for name in ("alpha", *VECTOR_AXES)})
+    write, default = given.pop("write"), given.pop("default_alpha")
+    given["out"] = given["out"] or _default_out(given["model"], "tune", task)
+    options = RunOptions(**given, tasks=(task,))
+    tuned = run_tune(options, tried, write, Progress(quiet), default)
+    return str(options.out) if quiet else summarize_tune(tuned)
+
+
+def vectors(given: dict[str, Any]) -> str:
+    from .progress import Progress
+    from .run_options import RunOptions
+    from .vectors import VectorOptions, make_vectors, summarize_vectors
+
+    quiet, task = given.pop("quiet"), given.pop("task")
+    chosen = VectorOptions(**{name: given.pop(name) for name in ("file", "state", "overwrite")})
+    made = make_vectors(RunOptions(**given, out=chosen.file, tasks=(task,)), chosen, Progress(quiet))
+    return str(chosen.file) if quiet else summarize_vectors(made, chosen.file)
+
+
+def _default_out(model: str, command: str, task: str) -> Path:
+    return Path(f"{Path(model).resolve().name}-{command}-{task}")
+
+
+def lens(given: dict[str, Any]) -> str:
+    from .analysis.lens import LensOptions, run_lens
+    from .method_names import split_methods
+    from .progress import Progress
+    from .run_options import RunOptions
+
+    quiet, task, names = given.pop("quiet"), given.pop("task"), given.pop("methods")
+    looked = LensOptions(given.pop("layers"), given.pop("raw"), given.pop("pca"))
+    given["out"] = given["out"] or _default_out(given["model"], "lens", task)
+    options = RunOptions(**given, tasks=(task,))
+    result = run_lens(options, looked, None if names is None else split_methods(names), Progress(quiet))
+    return str(options.out) if quiet else result.summary()
+
+
+def report(given: dict[str, Any]) -> str:
+    from .report import write_report
+
+    out = given["out"] or given["runs"][0] / "report"
+    return str(write_report(given["runs"], out, overwrite=given["overwrite"])[0])
+
+
+def compare(given: dict[str, Any]) -> str:
+    from .compare import compare_runs, summarize_agreement
+
+    return summarize_agreement(compare_runs(given["first"], given["second"]))
+
+
+def transfer(given: dict[str, Any]) -> str:
+    from .transfer import transfer as told
+
+    return told(**given)
+
+
+def layers(given: dict[str, Any]) -> str:
+    from .neuron_tables import neuron_table
+
+    return neuron_table(**given)
+
+
+def card(given: dict[str, Any]) -> str:
+    from .card import write_card
+
+    return str(write_card(given["checkpoint"], given["runs"], overwrite=given["overwrite"]))
