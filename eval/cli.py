@@ -29,6 +29,7 @@ _EXAMPLES = f"""examples:
   {EVAL} vectors ./llama --task mmmlu --samples 50 --out vectors.safetensors    (convert with --vectors puts them in)
   {EVAL} grid ./llama-vectors --task mmmlu --skip 50 --vector-layers 12,16 --vector-strength 1,2,3 --out runs/vectors
   {EVAL} report runs/llama runs/grid
+  {EVAL} transfer runs/llama --out transfer.json
   {EVAL} layers ./llama-clas --table neurons --out neurons.csv
   {EVAL} card ./llama-clas runs/llama
 """
@@ -72,6 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("lens", "what the head reads between layers: in the native language, or in English?", _lens, _add_lens),
         ("report", "tables, figures and one HTML page", _report, _add_report),
         ("compare", "how many predictions of two runs differ, such as of two batch sizes", _compare, _add_compare),
+        ("transfer", "consistency and transfer between languages, of choices", _transfer, _add_transfer),
         ("layers", "layers, or neurons, of a steered checkpoint as CSV or JSON", _layers, _add_layers),
         ("card", "put the scores of runs into the model card of their checkpoint", _card, _add_card),
     ):
@@ -192,6 +194,13 @@ def _add_report(add: Add) -> None:
 def _add_compare(add: Add) -> None:
     add("first", type=user_path, metavar="RUN", help="the folder of a run")
     add("second", type=user_path, metavar="OTHER", help="the folder of another")
+
+
+def _add_transfer(add: Add) -> None:
+    add("run", type=user_path, metavar="RUN", help="the folder of a run")
+    add("--out", type=user_path, metavar="FILE", help="all numbers, as .json; or pairs of languages, as .csv (default: "
+        "tables to standard output)")  # fmt: skip
+    _add_overwrite(add, "a file that is there")
 
 
 def _add_layers(add: Add) -> None:
@@ -321,6 +330,12 @@ def _compare(given: dict[str, Any]) -> str:
     from .compare import compare_runs, summarize_agreement
 
     return summarize_agreement(compare_runs(given["first"], given["second"]))
+
+
+def _transfer(given: dict[str, Any]) -> str:
+    from .transfer import transfer
+
+    return transfer(**given)
 
 
 def _layers(given: dict[str, Any]) -> str:

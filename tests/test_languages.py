@@ -24,6 +24,7 @@ from transformers import AutoModelForCausalLM
 
 from clas_models.conversion.cli import build_parser
 from clas_models.conversion.conversion import plan
+from clas_models.conversion.fields import chosen_strength
 from clas_models.conversion.formats.options import ExportOptions
 from clas_models.conversion.formats.scaling import scaling
 from clas_models.conversion.options import ConversionOptions
@@ -188,6 +189,11 @@ def alpha_of_the_converter(world: World, text: str) -> str | None:
     return strongest(world.converted(f"--alpha={text}=7").alpha)
 
 
+def vector_strength_of_the_converter(world: World, text: str) -> str | None:
+    given = build_parser().parse_args(["m", f"--vector-strength={text}=7"]).vector_strength
+    return strongest(world.config(vector_strength=chosen_strength(given, 0.0, ["de", "zh"])).vector_strength)
+
+
 def anchor_of_the_converter(world: World, text: str) -> str | None:
     return str(world.converted(f"--anchor={text}").anchor_language)
 
@@ -252,7 +258,8 @@ OF_ROWS = [
     *(language_of_the_converter, language_of_a_request_to_vllm),
 ]
 OF_PROFILED = [
-    *(alpha_of_set_steering, vector_strength, alpha_when_loading, alpha_of_the_converter, anchor_of_the_converter),
+    *(alpha_of_set_steering, vector_strength, alpha_when_loading, alpha_of_the_converter),
+    *(vector_strength_of_the_converter, anchor_of_the_converter),
     *(anchor_of_the_configuration, languages_of_the_converter, languages_of_a_corpus, languages_of_a_profile),
     *(exports, exports_of_several, languages_of_the_evaluation, acting_as, alpha_of_a_method),
     *(alpha_of_the_evaluation, language_of_the_harness),

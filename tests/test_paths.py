@@ -23,19 +23,9 @@ from eval.cli import main as evaluate
 # Options that take text which is no path; a new option that takes text belongs here, or gets one of the two types.
 NO_PATHS = {
     *("languages", "anchor", "language", "alpha", "statistic", "bridge_layers", "dtype", "device", "format"),
-    *(
-        "push_to_hub",
-        "vector_layers",
-        "vector_strength",
-        "vector_positions",
-        "tasks",
-        "task",
-        "methods",
-        "samples",
-        "max_length",
-        "batch_size",
-    ),
-    *("beta", "gamma", "threshold", "default_alpha", "layers", "pca"),
+    *("push_to_hub", "tasks", "task", "methods", "samples", "max_length", "batch_size", "skip", "scoring", "state"),
+    *("beta", "gamma", "threshold", "default_alpha", "vector_layers", "vector_strength", "vector_positions"),
+    *("layers", "pca"),
 }
 PLACES = {"model", "checkpoint", "runs", "first", "second", "out", "data_dir", "profile", "corpus", "detector_corpus",
           "vectors"}  # fmt: skip

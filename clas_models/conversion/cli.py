@@ -34,6 +34,7 @@ _EXAMPLES = f"""examples:
   {CONVERT} ./llama-clas --vectors FILE --vector-layers 12-16 --out ./llama-both    (FILE from: clas-eval vectors)
   {CONVERT} ./llama-clas --format folded --language de --out ./llama-de    (plain, steered as German for good)
   {CONVERT} ./llama-clas --format ia3 --out ./llama-ia3    (a PEFT adapter for each language)
+  {CONVERT} ./llama-vectors --format control-vector --out ./llama-cv    (a file for llama.cpp for each language)
   {CONVERT} ./Llama-3.1-8B-Instruct --out ./llama-clas --push-to-hub me/llama-clas
   {CONVERT} --out ./llama-clas --push-to-hub me/llama-clas    (uploads what is there, or goes on with an upload)
 """
@@ -103,8 +104,8 @@ def build_parser() -> argparse.ArgumentParser:
         "checkpoint's, float32 on a CPU), float32, bfloat16 or float16")  # fmt: skip
     add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps")
     add("--format", default="steered", metavar="NAME", help="steered (default); or, from a steered MODEL: folded, a "
-        "plain checkpoint of one --language, or ia3, a PEFT adapter for each of --languages; --alpha, --beta and "
-        "--gamma are then the checkpoint's own unless given")  # fmt: skip
+        "plain checkpoint of one --language; ia3, a PEFT adapter for each of --languages; or control-vector, a GGUF "
+        "file for each; strengths are then the checkpoint's own unless given")  # fmt: skip
     add("--overwrite", action="store_true", help="replace what an earlier conversion left at --out")
     add("--push-to-hub", metavar="REPO", help="upload the result to the Hub, as owner/name; without a MODEL, "
         "upload the finished checkpoint at --out as it is")  # fmt: skip

@@ -4,7 +4,7 @@ A folded checkpoint is a plain one to everything else, and an adapter folder is 
 converter knows them, to replace them when it is told to and to refuse them as a source.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InputError
@@ -19,8 +19,9 @@ ADAPTER_CONFIG = "adapter_config.json"  # PEFT's
 class ExportRecord:
     """What an exported folder holds.
 
-    `format` is a name in the table of formats, `alpha` the strength of each language in it, `fingerprint` that of the
-    base weights (`weights.fingerprint`), `base_model` the base's Hub id where it is known.
+    `format` is a name in the table of formats, `alpha` and `vector_strength` are the strengths of each language in it
+    (the latter empty where no vectors are added), `fingerprint` is that of the base weights (`weights.fingerprint`),
+    `base_model` the base's Hub id where it is known.
     """
 
     format: str
@@ -31,6 +32,8 @@ class ExportRecord:
     fingerprint: str
     base_model: str | None = None
     clas_version: str = VERSION
+    vector_layers: tuple[int, ...] = ()
+    vector_strength: dict[str, float] = field(default_factory=dict)
 
     @property
     def languages(self) -> tuple[str, ...]:

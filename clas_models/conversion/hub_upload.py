@@ -8,7 +8,7 @@ files stays where it is.
 import glob
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,7 +21,8 @@ from ..command_line import CONVERT
 from ..errors import InputError
 from ..modeling.families import FAMILIES
 from .companions import code_files_in, companions
-from .export_record import ADAPTER_CONFIG, EXPORT_NAME, read_record
+from .export_record import ADAPTER_CONFIG, EXPORT_NAME, ExportRecord, read_record
+from .formats.control_vector import file_name
 from .model_card import CARD_NAME, CARD_TAG, with_address
 from .rescaling import FIGURE_STEM
 from .source import PROFILE_NAME, VECTORS_NAME, read_config
@@ -142,18 +143,23 @@ def checkpoint_files(folder: Path) -> list[str]:
         raise InputError(f"{folder}: no such folder; give the folder of a finished checkpoint with --out")
     record = read_record(folder)
     if record is not None and not (folder / "config.json").is_file():
-        found = _adapters(folder, record.languages)
+        found = _adapters(folder, record)
     else:
         found = [*_code(folder), *(shard.path for shard in read_shards(folder))]
     found += [*(folder / name for name in _FILES), *companions(folder)]
     return sorted({path.relative_to(folder).as_posix() for path in found if path.is_file()})
 
 
-def _adapters(folder: Path, languages: Sequence[str]) -> list[Path]:
-    for path in (folder / code / name for code in languages for name in _ADAPTER_FILES):
+def _adapters(folder: Path, record: ExportRecord) -> list[Path]:
+    languages = record.languages
+    if record.format == "control-vector":
+        needed = [folder / file_name(code) for code in languages]
+    else:
+        needed = [folder / code / name for code in languages for name in _ADAPTER_FILES]
+    for path in needed:
         if not path.is_file():
             raise InputError(f"{path}: missing, so the adapters are not whole; make them again")
-    return [folder / code / name for code in languages for name in (*_ADAPTER_FILES, CARD_NAME)]
+    return [*needed, *(folder / code / CARD_NAME for code in languages)]
 
 
 def _code(folder: Path) -> list[Path]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..modeling.language_tags import did_you_mean, matching
-from ..modeling.positions import checked_positions
+from ..modeling.positions import ALL, checked_positions
 from ..profiling.corpora.languages import normalise_codes
 
 # Alpha 0 is the base model: another one is for somebody to choose who has measured that it does good.
@@ -100,11 +100,7 @@ class ConversionOptions:
                 "--masks says which neurons of which layers are steered; leave out --bridge-layers, --statistic and "
                 "--threshold"
             )
-        if self.vector_positions is not None:
-            try:
-                checked_positions(self.vector_positions, "--vector-positions")
-            except ValueError as error:
-                raise InputError(str(error)) from error
+        check_positions(self.vector_positions)
         language = self.wanted_language()
         if language == "auto" and self.detector_corpus == "none":
             raise InputError(
@@ -116,6 +112,14 @@ class ConversionOptions:
     def target(self) -> Path:
         """Where the checkpoint goes; see `target_folder`."""
         return target_folder(self.out, self.model, "-clas")
+
+
+def check_positions(positions: str | None) -> None:
+    """Raises InputError: no name of tokens that vectors act on; None leaves it open."""
+    try:
+        checked_positions(ALL if positions is None else positions, "--vector-positions")
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def check_counts(max_length: int | None, batch_size: int, samples: int | None) -> None:

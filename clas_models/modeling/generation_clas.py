@@ -24,7 +24,7 @@ class ClasGenerationMixin:
         generation_config: GenerationConfig | None = None,
         *args: Any,
         language: Language = None,
-        positions: str | None = None,
+        positions: str | PromptEnd | None = None,
         **kwargs: Any,
     ) -> Any:
         """As in the base class, with `language` as in `ClasModelMixin.forward`, one entry for each prompt.
@@ -36,11 +36,12 @@ class ClasGenerationMixin:
         the whole generation, and for later ones that continue with its cache.
 
         `positions` names the tokens that the checkpoint's vectors are added to, "last" of the prompt, "generated" (from
-        there on) or "all"; by default `config.vector_positions`.
+        there on) or "all"; by default `config.vector_positions`.  A model that drafts for another one is given the end
+        of the other one's prompt.
         """
         prompt = inputs if inputs is not None else kwargs.get("input_ids")
         rows = prompt if prompt is not None else kwargs.get("inputs_embeds")
-        kwargs |= self._prompt_end(positions, prompt, kwargs.get("inputs_embeds"))
+        kwargs |= self._prompt_end(positions, prompt, kwargs.get("inputs_embeds"), kwargs.get("attention_mask"))
         for source in (generation_config, self.generation_config, self.config):
             language = with_default(language, getattr(source, "language", None))
         if asks_detector(language):
@@ -56,13 +57,23 @@ class ClasGenerationMixin:
             language = resolve_language(self.config, language, rows, check_values=True)
         return super().generate(inputs, generation_config, *args, language=language, **kwargs)
 
-    def _prompt_end(self, positions: str | None, prompt: Tensor | None, embeds: Tensor | None) -> dict[str, PromptEnd]:
+    def _prompt_end(
+        self,
+        positions: str | PromptEnd | None,
+        prompt: Tensor | None,
+        embeds: Tensor | None,
+        attention_mask: Tensor | None,
+    ) -> dict[str, PromptEnd]:
         """What every step needs to know of the prompt; nothing where no vector acts."""
+        if isinstance(positions, PromptEnd):
+            return {"positions": positions} if self.config.add_rule.acts else {}
         acting = checked_positions(self.config.vector_positions if positions is None else positions, "positions")
         if not self.config.add_rule.acts:
             return {}
         known = 0 if prompt is None else prompt.shape[1]
         length = known if embeds is None else embeds.shape[1]
+        if isinstance(attention_mask, Tensor) and attention_mask.dim() == 2:  # it may count tokens that a cache holds
+            length = max(length, attention_mask.shape[1])
         # Without a prompt generate() begins with the token that begins every text.
         return {"positions": PromptEnd(acting, length or 1, embedded=max(length - known, 0))}
 
@@ -78,7 +89,9 @@ class ClasGenerationMixin:
         inputs = super().prepare_inputs_for_generation(input_ids, *args, inputs_embeds=inputs_embeds, **kwargs)
         if positions is not None:
             step = next(inputs[name] for name in ("inputs_embeds", "input_ids") if inputs.get(name) is not None)
-            inputs["positions"] = positions.mask(input_ids.shape[1], *step.shape[:2], step.device)
+            cache = kwargs.get("past_key_values")
+            cached = None if cache is None else int(cache.get_seq_length())
+            inputs["positions"] = positions.mask(input_ids.shape[1], *step.shape[:2], step.device, cached)
         return inputs
 
     def _auto_language(self, prompt: Tensor | None, rows: Tensor | None, kwargs: dict[str, Any]) -> Tensor:

@@ -32,22 +32,24 @@ class PromptEnd:
 
     Attributes:
         acting: one of POSITIONS.
-        prompt_length: tokens of the prompt, padding on the left included.
-        embedded: how many of them came as embeddings, so that `generate` has no ids for them.
+        prompt_length: tokens of the prompt, padding on the left and what a cache holds of it included.
+        embedded: how many of them `generate` has no ids for: they came as embeddings, or are in a cache.
     """
 
     acting: str
     prompt_length: int
     embedded: int = 0
 
-    def mask(self, known: int, batch: int, tokens: int, device: torch.device) -> Tensor:
+    def mask(self, known: int, batch: int, tokens: int, device: torch.device, cached: int | None = None) -> Tensor:
         """bool `[batch, tokens]`: which tokens of a step the vectors act on.
 
         Args:
             known: how many ids `generate` has before the step, the step's own included.
             batch, tokens: shape of the step's input.
+            cached: how many tokens precede it in the cache; None without one.  Of a prompt that is read in chunks
+                nothing else tells.
         """
-        end = max(known + self.embedded, tokens)
+        end = max(known + self.embedded, tokens) if cached is None else cached + tokens
         places = torch.arange(end - tokens, end, device=device)
         last = self.prompt_length - 1
         acts = {LAST: places == last, GENERATED: places >= last, ALL: places >= 0}[self.acting]

@@ -24,6 +24,11 @@ def layer_weight(layer: int, module: str) -> str:
     return f"model.layers.{layer}.{module}.weight"
 
 
+def layer_bias(layer: int, module: str) -> str:
+    """Its bias, likewise."""
+    return f"model.layers.{layer}.{module}.bias"
+
+
 def mask_name(layer: int, mask: str) -> str:
     """A mask of a bridge layer; `mask` is one of MASKS."""
     return f"model.layers.{layer}.mlp.scale.{mask}"

@@ -53,8 +53,8 @@ class Answers:
 
 
 def are_choices(records: Iterable[Record]) -> bool:
-    """Whether the answers are indices of choices."""
-    return all(isinstance(value, int) for record in records for value in (record.prediction, *record.gold[:1]))
+    """Whether answers and right answers are indices of choices."""
+    return all(isinstance(value, int) for record in records for value in (record.prediction, *(record.gold[:1] or "?")))
 
 
 def parallel_answers(records: Mapping[str, Records], chance: float | None = None) -> Answers | None:

@@ -175,6 +175,6 @@ def _correlations(codes: NDArray[np.int64], held: NDArray[np.int64], weights: Ar
     placed = middles[:, np.arange(len(flat))[:, None], flat]
     weighted = placed * np.repeat(weights, codes.shape[-1], axis=1)[:, None]
     products = weighted @ placed.transpose(0, 2, 1)
-    deviations = np.sqrt(np.diagonal(products, axis1=1, axis2=2))
-    scale = deviations[:, :, None] * deviations[:, None]
+    variances = np.diagonal(products, axis1=1, axis2=2)
+    scale = np.sqrt(variances[:, :, None] * variances[:, None])
     return np.divide(products, scale, out=np.full(products.shape, np.nan), where=scale > 0).clip(-1, 1)

@@ -10,6 +10,7 @@ from .answers import Answers
 from .transfer import QUANTITIES, Measures, by_language, measure, near_chance, overall
 
 RESAMPLES = 1_000  # each is about all pairs of languages
+_CELLS = 500_000  # pairs of languages held at once, for each of three relations: 4 MB
 ALL, ABOVE_CHANCE = "all", "above chance"
 
 
@@ -40,19 +41,22 @@ def transfer_difference(
     """
     near = near_chance(first) | near_chance(other)
     above = tuple(code for code in first.languages if code not in near)
-    before, after = measure(first), measure(other)
-    change = (_numbers(after, anchor, above) - _numbers(before, anchor, above))[0]
-    parts = []
-    for counts in resampled_counts(len(first.keys), resamples, seed):
-        drawn = (_numbers(measure(answers, counts), anchor, above) for answers in (other, first))
-        parts.append(np.subtract(*drawn))
-    draws = np.concatenate(parts)
+    points = measure(first), measure(other)
+    change = (_numbers(points[1], anchor, above) - _numbers(points[0], anchor, above))[0]
+    rows = max(1, _CELLS // len(first.languages) ** 2)
+    blocks = (
+        counts[start : start + rows]
+        for counts in resampled_counts(len(first.keys), resamples, seed)
+        for start in range(0, len(counts), rows)
+    )
+    drawn = ([_numbers(measure(each, block), anchor, above) for each in (first, other)] for block in blocks)
+    draws = np.concatenate([after - before for before, after in drawn])
     intervals = {
         label: percentile_interval(float(change[column]), draws[:, column], examples=len(first.keys))
         for column, label in enumerate(_labels(first.languages))
         if not np.isnan(change[column])
     }
-    return TransferDifference(before, after, len(first.keys), above, intervals)
+    return TransferDifference(*points, len(first.keys), above, intervals)
 
 
 def _numbers(measures: Measures, anchor: str, above: tuple[str, ...]) -> Array:

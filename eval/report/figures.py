@@ -29,6 +29,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _DASHES = ("-", "--", "-.", ":")
 _COLOURED = 0.6  # of the strongest colour; above it, letters are white
+_MOST_NUMBERS = 40  # columns of a heat map with a number in each cell
 _GRID: dict[str, Any] = {"color": "#D8D8D8", "linewidth": 0.6}
 
 # Text is drawn as it is: a dollar in a model's name starts no formula.  Without the salt the identifiers in an SVG are
@@ -183,14 +184,16 @@ def _(chart: DotChart) -> Figure:
 def _(chart: HeatMap) -> Figure:
     from matplotlib import colormaps
 
-    figure, axes = _figure(max(5.5, 2.6 + 0.62 * len(chart.columns)), max(3.4, 1.6 + 0.3 * len(chart.rows)))
+    crowded = len(chart.columns) > _MOST_NUMBERS
+    width, height = (0.3, 0.2) if crowded else (0.62, 0.3)
+    figure, axes = _figure(max(5.5, 2.6 + width * len(chart.columns)), max(3.4, 1.6 + height * len(chart.rows)))
     low, high = heat_ends(chart)
     values = [[math.nan if value is None else value for value in row] for row in chart.values]
     colours = colormaps[heat_colours(chart)].with_extremes(bad="#DDDDDD")
     image = axes.imshow(values, cmap=colours, vmin=low, vmax=high, aspect="auto")
     for row, cells in enumerate(chart.values):
         for column, value in enumerate(cells):
-            if value is not None:
+            if value is not None and not crowded:
                 label = axes.text(column, row, heat_text(chart, value), ha="center", va="center", fontsize=8)
                 label.set(color="white" if is_dark(chart, (value - low) / (high - low)) else "black", in_layout=False)
     axes.set_xticks(range(len(chart.columns)), chart.columns)

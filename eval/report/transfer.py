@@ -22,12 +22,26 @@ from .words import heading, slug
 
 @dataclass(frozen=True)
 class TransferPart:
-    """What a section says about it: `tables` first, `details` last; `notes` where there is nothing to say, and why."""
+    """What a section says about it.
+
+    Attributes:
+        tables, details: first and last in the section; `pairs` is the last of the details.
+        notes: where there is nothing to say, and why.
+    """
 
     tables: tuple[Table, ...] = ()
     choices: tuple[Choice, ...] = ()
     details: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def all_tables(self) -> tuple[Table, ...]:
+        return *self.tables, *self.details
+
+    @property
+    def pairs(self) -> Table | None:
+        """A row for each method and ordered pair of languages."""
+        return self.details[-1] if self.details else None
 
 
 def transfer_part(task: TaskResults) -> TransferPart:
@@ -46,8 +60,7 @@ def transfer_part(task: TaskResults) -> TransferPart:
     table, details = methods_table(task, methods), [languages_table(task, methods), pairs_table(task, methods)]
     if task.is_grid:
         return TransferPart(details=(table, *details))
-    found = differences(task)
-    maps = pair_maps(task, methods)
+    found, maps = differences(task), pair_maps(task, methods)
     return TransferPart(
         tables=(table, *([differences_table(task, found)] if found else [])),
         choices=(maps,) if maps.charts else (),
@@ -62,13 +75,12 @@ def pair_maps(task: TaskResults, methods: Sequence[MethodTransfer]) -> Choice:
     """
     found: dict[str, Chart] = {}
     for relation, title in (("positive", "positive transfer"), ("consistency", "consistency")):
-        known = np.concatenate([each.measures.pairs(relation).ravel() for each in methods])
-        known = known[~np.isnan(known)]
-        if not known.size:
-            continue
-        low, high = float(known.min()), float(known.max())
-        ends = (low, high) if low < high else (low - 0.5, high + 0.5)
+        pairs = {each.name: each.measures.pairs(relation)[0] for each in methods}
+        known = [float(value) for values in pairs.values() for value in values.flat if not np.isnan(value)]
+        low, high = min(known, default=0.0), max(known, default=1.0)
         for place, each in enumerate(methods, start=1):
+            if np.isnan(pairs[each.name]).all():
+                continue
             order = by_script_and_family(each.answers.languages)
             values = each.measures.of(order).pairs(relation)[0]
             found[f"{title}, {each.name}"] = HeatMap(
@@ -81,7 +93,7 @@ def pair_maps(task: TaskResults, methods: Sequence[MethodTransfer]) -> Choice:
                 unit=title,
                 decimals=2,
                 higher_is_better=True,
-                ends=ends,
+                ends=(low, high) if low < high else (low - 0.5, high + 0.5),
             )
     return Choice(slug(task.run, task.task, "pairs"), found, next(iter(found), ""))
 

@@ -77,12 +77,10 @@ def _method_notes(task: TaskResults, each: MethodTransfer) -> Iterator[str]:
     if lacking := [code for code in task.languages if code not in answers.languages]:
         yield f"no predictions in {', '.join(lacking)}, so the means are about fewer languages."
     if answers.missing:
-        yield f"{answers.missing} questions are not there in all languages, and do not count."
+        yield f"questions that are not there in all languages, and do not count: {answers.missing}."
     if answers.unlike:
-        yield (
-            f"{answers.unlike} questions have another right answer, or another number of choices, in some language, "
-            "and do not count."
-        )
+        told = "questions with another right answer, or another number of choices, in some language, which do not count"
+        yield f"{told}: {answers.unlike}."
     if answers.ranks is None:
         yield "no consistency, because the predictions do not say how likely each choice was; older runs do not."
     for kind in dict.fromkeys(each.near.values()):

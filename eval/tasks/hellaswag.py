@@ -10,7 +10,7 @@ from typing import Any
 
 from clas_models.errors import InputError
 
-from .multiple_choice import CHOICE_FIELDS, LETTERS, columns_of, index_in, load_questions, question_of
+from .multiple_choice import CHOICE_FIELDS, LETTERS, columns_of, index_in, key_of, load_questions, question_of
 from .published import Published
 from .task import Example, ExampleSource, Kind, Task, score_choice
 
@@ -30,8 +30,9 @@ _ENDINGS = ("ending 0", "ending 1", "ending 2", "ending 3")
 def load_hellaswag(languages: Sequence[str] | None, source: ExampleSource) -> dict[str, list[Example]]:
     """Questions in the order of the first language; `question` is the text that is continued.
 
-    The key is made of the published `source_id` and `ind`, of which a row may lack one.  Rows of the Hub, or of Okapi's
-    own files `de_validation.json`, that are not whole in every language are left out.
+    The key is made of the published `source_id` and `ind`, or is the number of the row from 1 where there is
+    neither.  Rows of the Hub, or of Okapi's own files `de_validation.json`, that are not whole in every language are
+    left out.
 
     Raises InputError: a source or row that cannot be used, a question that a language lacks, or one whose answer is
     not the same in every language.
@@ -40,15 +41,12 @@ def load_hellaswag(languages: Sequence[str] | None, source: ExampleSource) -> di
 
 
 def _example(place: str, row: Mapping[str, Any]) -> Example:
-    known = [str(row[name]) for name in _KEYS if row.get(name) is not None]
-    if not known:
-        raise InputError(f"{place}: neither {' nor '.join(_KEYS)}; download the file again")
     endings, label = columns_of(place, row, ("endings", "label"))
     if not isinstance(endings, Sequence) or isinstance(endings, str) or len(endings) != len(_ENDINGS):
         raise InputError(f"{place}: endings is no list of {len(_ENDINGS)}; mend the row")
     right = index_in(("0", "1", "2", "3"), place, "label", label)
     texts = {"ctx": _context(place, row), **dict(zip(_ENDINGS, endings, strict=True))}
-    return question_of(place, "#".join(known), texts, {"question": "ctx"}, _ENDINGS, right)
+    return question_of(place, key_of(place, row, _KEYS), texts, {"question": "ctx"}, _ENDINGS, right)
 
 
 def _context(place: str, row: Mapping[str, Any]) -> object:

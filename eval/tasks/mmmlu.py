@@ -8,7 +8,7 @@ Sources: Hendrycks et al. 2021, Measuring Massive Multitask Language Understandi
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .multiple_choice import CHOICE_FIELDS, LETTERS, columns_of, index_in, load_questions, question_of
+from .multiple_choice import CHOICE_FIELDS, LETTERS, columns_of, index_in, key_of, load_questions, question_of
 from .published import Published
 from .task import Example, ExampleSource, Kind, Task, score_choice
 
@@ -25,7 +25,8 @@ _CHOICES = ("option_a", "option_b", "option_c", "option_d")
 
 
 def load_mmmlu(languages: Sequence[str] | None, source: ExampleSource) -> dict[str, list[Example]]:
-    """Questions in the order of the first language; the key is the published id.
+    """Questions in the order of the first language; the key is the published id, or the number of the row from 1
+    in files without ids.
 
     Rows of the Hub, or of Okapi's own files `de_val.json`, that are not whole in every language are left out.
 
@@ -36,8 +37,10 @@ def load_mmmlu(languages: Sequence[str] | None, source: ExampleSource) -> dict[s
 
 
 def _example(place: str, row: Mapping[str, Any]) -> Example:
-    key, answer, *_ = columns_of(place, row, ("id", "answer", *_TEXTS.values(), *_CHOICES))
-    return question_of(place, key, row, _TEXTS, _CHOICES, index_in(LETTERS, place, "answer", answer))
+    answer, *_ = columns_of(place, row, ("answer", *_TEXTS.values(), *_CHOICES))
+    return question_of(
+        place, key_of(place, row, ("id",)), row, _TEXTS, _CHOICES, index_in(LETTERS, place, "answer", answer)
+    )
 
 
 MMMLU = Task(

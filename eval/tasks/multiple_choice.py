@@ -20,6 +20,7 @@ from .task import Example, ExampleSource, check_same_answers, parallel_examples
 
 LETTERS = ("A", "B", "C", "D")
 CHOICE_FIELDS = ("a", "b", "c", "d")  # the places of the templates
+NUMBER = "row number"  # a column that rows get where none is missing
 _LUCK = 0.001  # below this chance, it is no accident that the right answer always stands at one place
 
 # From a row to its example. Raises InputError for a row that cannot be used; the message names the place.
@@ -39,6 +40,17 @@ def columns_of(place: str, row: Mapping[str, Any], names: Sequence[str]) -> list
     if missing := [name for name in names if name not in row]:
         raise InputError(f"{place}: no {', '.join(missing)}; download the file again")
     return [row[name] for name in names]
+
+
+def key_of(place: str, row: Mapping[str, Any], names: Sequence[str]) -> str:
+    """What identifies a row: its values in some columns, those that there are, or else its number.
+
+    Raises InputError: it has none, and its number tells nothing, because rows may be missing.
+    """
+    known = [str(row[name]) for name in names if row.get(name) not in (None, "")]
+    if not known and NUMBER not in row:
+        raise InputError(f"{place}: no {' and no '.join(names)}; download the file again")
+    return "#".join(known) or str(row[NUMBER])
 
 
 def index_in(allowed: Sequence[str], place: str, column: str, value: object) -> int:
@@ -62,6 +74,7 @@ def question_of(
         EqualChoices: choices that are equal.
         InputError: a text that is missing or empty.
     """
+    join_text([str(key)], f"{place}, the row's id")
     columns = {**texts, **dict(zip(CHOICE_FIELDS, choices, strict=False))}
     fields = {name: join_text([row[column]], f"{place}, {column}") for name, column in columns.items()}
     bare = [fields[name].strip() for name in CHOICE_FIELDS[: len(choices)]]
@@ -84,9 +97,9 @@ def load_questions(rows: Rows, read: Reader, task: str, source: ExampleSource) -
     faults: list[InputError] = []
     for language, given in rows.by_language.items():
         found[language] = []
-        for place, row in given:
+        for number, (place, row) in enumerate(given, start=1):
             try:
-                found[language].append(read(place, row))
+                found[language].append(read(place, row if rows.gaps else {NUMBER: number, **row}))
             except InputError as fault:
                 if not (rows.gaps or isinstance(fault, EqualChoices)):
                     raise
@@ -100,12 +113,14 @@ def load_questions(rows: Rows, read: Reader, task: str, source: ExampleSource) -
 def _whole(
     found: Mapping[str, list[Example]], faults: Sequence[InputError], task: str, source: ExampleSource, *, gaps: bool
 ) -> Mapping[str, list[Example]]:
-    """The examples without those that are left out."""
+    """The examples without those that are left out. Raises InputError: the first fault, where none is left."""
     equal = {fault.key for fault in faults if isinstance(fault, EqualChoices)}
     met = Counter(key for given in found.values() for key in {example.key for example in given})
     left_out = equal | {key for key, count in met.items() if count < len(found)} if gaps else equal
     if not left_out and not faults:
         return found
+    if faults and met.keys() <= left_out:
+        raise faults[0]
     first = f"; the first: {faults[0]}" if faults else ""
     source.say(
         f"{task}: of {len(equal | set(met)):,} rows {len(left_out):,} are left out in all languages, because in "

@@ -10,7 +10,7 @@ from typing import Any
 
 from clas_models.errors import InputError
 
-from .multiple_choice import CHOICE_FIELDS, LETTERS, columns_of, index_in, load_questions, question_of
+from .multiple_choice import CHOICE_FIELDS, LETTERS, columns_of, index_in, key_of, load_questions, question_of
 from .published import Published
 from .task import Example, ExampleSource, Kind, Task, score_choice
 
@@ -29,7 +29,8 @@ _RELATIONS = ("cause", "effect")
 
 
 def load_xcopa(languages: Sequence[str] | None, source: ExampleSource) -> dict[str, list[Example]]:
-    """Pairs with a premise and a `relation`, cause or effect, in the order of the first language; the key is `idx`.
+    """Pairs with a premise and a `relation`, cause or effect, in the order of the first language; the key is `idx`, or
+    the number of the row from 1 where there is none.
 
     Raises InputError: a source or row that cannot be used, a pair that a language lacks, or one whose answer is not the
     same in every language.
@@ -38,9 +39,10 @@ def load_xcopa(languages: Sequence[str] | None, source: ExampleSource) -> dict[s
 
 
 def _example(place: str, row: Mapping[str, Any]) -> Example:
-    key, label, _, relation, *_ = columns_of(place, row, ("idx", "label", *_TEXTS.values(), *_CHOICES))
+    label, _, relation, *_ = columns_of(place, row, ("label", *_TEXTS.values(), *_CHOICES))
     if relation not in _RELATIONS:
         raise InputError(f"{place}: question is {relation!r}, not {' or '.join(_RELATIONS)}; mend the row")
+    key = key_of(place, row, ("idx",))
     return question_of(place, key, row, _TEXTS, _CHOICES, index_in(("0", "1"), place, "label", label))
 
 

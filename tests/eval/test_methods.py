@@ -17,7 +17,8 @@ from clas_models.profiling.lape import lape
 from clas_models.profiling.neuron_profile import NeuronProfile
 from eval.engine.choices import choose
 from eval.loading import Checkpoint, open_checkpoint
-from eval.methods import METHODS, Group, grouped, methods_of
+from eval.method_tables import Group, grouped
+from eval.methods import METHODS, methods_of
 
 PROMPTS = [list(range(30, 70)), list(range(40, 60))]
 
@@ -51,9 +52,16 @@ def logits(model: Any, group: Group, language: str) -> Tensor:
     return parts[0][1]
 
 
+def digest(group: Group) -> str | None:
+    return group.digest(group.methods[0])
+
+
 def test_every_method_says_what_is_in_force(checkpoint: Checkpoint) -> None:
     described = {
-        method.name: method.described for method in methods_of([*METHODS, "int:site=activated"], checkpoint, {})
+        method.name: method.described
+        for method in methods_of(
+            [kind for kind in METHODS if "vectors" not in kind] + ["int:site=activated"], checkpoint, {}
+        )
     }
     mean = {"kind": "int", "select": "lape", "value": "mean", "site": "gate"}
     assert described == {
@@ -68,8 +76,8 @@ def test_strengths_that_are_given_replace_the_checkpoints(checkpoint: Checkpoint
     alpha = {"de": -2.0, "default": 0.5}
     named, plain = methods_of(["clas:alpha=3", "clas"], checkpoint, {"alpha": alpha, "gamma": 0})
     assert plain.described == {"kind": "clas", "alpha": alpha, "beta": 0.9, "gamma": 0.0}
-    assert plain.condition == {"alpha": alpha, "beta": 0.9, "gamma": 0.0}
-    assert named.condition == {"alpha": 3.0, "beta": 0.9, "gamma": 0.0}
+    assert plain.condition == {"alpha": alpha, "beta": 0.9, "gamma": 0.0, "vector_strength": 0.0}
+    assert named.condition == {"alpha": 3.0, "beta": 0.9, "gamma": 0.0, "vector_strength": 0.0}
 
 
 def test_a_method_may_act_as_for_another_language(checkpoint: Checkpoint) -> None:
@@ -108,8 +116,8 @@ def test_random_masks_have_as_many_neurons_and_leave_no_trace(checkpoint: Checkp
     assert torch.equal(found[0], found[2])
     for one, other in ((found[0], found[1]), (found[0], expected), (found[1], expected), (found[0], base)):
         assert not torch.equal(one, other)
-    assert first.digest != second.digest
-    assert first.digest == groups(checkpoint, "clas:masks=random")[0].digest
+    assert digest(first) != digest(second)
+    assert digest(first) == digest(groups(checkpoint, "clas:masks=random")[0])
 
 
 def test_own_masks_come_back_after_an_exception(checkpoint: Checkpoint) -> None:
@@ -181,12 +189,14 @@ def test_int_mean_is_what_hooks_on_a_plain_model_do(checkpoint: Checkpoint, tmp_
 
 def test_the_two_sites_differ(checkpoint: Checkpoint) -> None:
     sites = [groups(checkpoint, f"int:site={site}")[0] for site in ("gate", "activated")]
-    assert sites[0].digest != sites[1].digest
-    assert groups(checkpoint, "base")[0].digest is None
+    assert digest(sites[0]) != digest(sites[1])
+    assert digest(groups(checkpoint, "base")[0]) is None
 
 
 def test_unknown_names_and_options_are_refused(checkpoint: Checkpoint) -> None:
-    assert refused(checkpoint, "magic") == "unknown method 'magic': choose among base, clas, int, int-mean"
+    assert refused(checkpoint, "magic") == (
+        "unknown method 'magic': choose among base, clas, vectors, clas+vectors, int, int-mean"
+    )
     assert refused(checkpoint, "base", "base") == "method 'base' is given more than once: name every method once"
     assert "method 'int:value=mean' is given more than once as int-mean" in refused(
         checkpoint, "int-mean", "int:value=mean"

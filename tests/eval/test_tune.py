@@ -207,7 +207,7 @@ def test_tune_decides_for_profiled_languages_and_writes(
     arguments: list[object], checkpoint: Path, evaluation: Any, tmp_path: Path
 ) -> None:
     ended = evaluation.made(*arguments)
-    assert "left out: en, sw; only profiled languages but the anchor have an alpha" in ended.err
+    assert "left out: en, sw; only the checkpoint's languages but the anchor have a strength" in ended.err
     assert "In force is still alpha 4; with --write the checkpoint gets alpha de " in ended.out
     found = json.loads((tmp_path / "run" / "tune.json").read_text())
     assert (found["task"], list(found["languages"])) == ("xnli", ["de", "zh"])
@@ -270,7 +270,7 @@ def test_the_file_says_what_the_predictions_say(arguments: list[object], evaluat
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--languages", "en,sw"), "none of the languages en, sw can have an alpha"),
+        (("--languages", "en,sw"), "none of the languages en, sw can have a strength"),
         (("--samples", 3), "3 examples a language are too few to halve"),
         (("--alpha", "0"), "alpha: no value"),
     ],

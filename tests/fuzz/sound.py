@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from conftest import byte_tokenizer, tiny_plain
@@ -76,6 +77,46 @@ def xnli() -> Path:
         lines = [f"{one}\t{other} {row}\t{_LABELS[row % 3]}\n" for row, (one, other) in enumerate(texts)]
         (folder / f"dev-{language}.tsv").write_text("".join(lines), encoding="utf-8")
     return folder
+
+
+CHOICES: dict[str, tuple[str, list[dict[str, Any]]]] = {
+    "belebele": (
+        "belebele.*.jsonl",
+        [
+            {
+                "link": "a",
+                "question_number": row,
+                "flores_passage": "Brot.",
+                "question": "Was?",
+                "correct_answer_num": "2",
+            }
+            | {f"mc_answer{place}": f"{row}, {place}" for place in range(1, 5)}
+            for row in range(3)
+        ],
+    ),
+    "mmmlu": (
+        "m_mmlu_val.*.jsonl",
+        [
+            {"id": str(row), "instruction": "Was?", "answer": "B", **{f"option_{name}": name for name in "abcd"}}
+            for row in range(3)
+        ],
+    ),
+    "hellaswag": (
+        "m_hellaswag_val.*.jsonl",
+        [
+            {"ind": row, "source_id": "s", "ctx": "Er", "endings": ["a", "b", "c", "d"], "label": str(row)}
+            for row in range(3)
+        ],
+    ),
+    "xcopa": (
+        "val.*.jsonl",
+        [
+            {"idx": row, "premise": "Brot.", "choice1": "a", "choice2": "b", "question": "cause", "label": row % 2}
+            for row in range(3)
+        ],
+    ),
+}
+"""By task the pattern of the files' names, and what stands in one."""
 
 
 def xquad_values() -> dict[str, object]:

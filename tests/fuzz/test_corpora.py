@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from conversion.support import ROWS
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,6 +60,28 @@ def test_xquad(content: Content) -> None:
         task_of("xquad").load(None, ExampleSource(folder))
 
     in_folder("xquad.en.json", content, {"xquad.de.json": json.dumps(sound.xquad_values()).encode()}, use)
+
+
+@pytest.mark.parametrize("name", sorted(sound.CHOICES))
+@given(data=st.data())
+def test_choices(name: str, data: st.DataObject) -> None:
+    files, rows = sound.CHOICES[name]
+    others = {files.replace("*", "en"): "".join(json.dumps(row) + "\n" for row in rows).encode()}
+
+    def use(folder: Path) -> None:
+        examples = task_of(name).load(None, ExampleSource(folder))
+        texts = (text for rows in examples.values() for example in rows for text in example.fields.values())
+        assert all(text.strip() and text.encode() for text in texts)
+
+    in_folder(files.replace("*", "de"), data.draw(damaged_lines(rows)), others, use)
+
+
+@given(content=damaged_json(sound.CHOICES["mmmlu"][1]))
+def test_lists_of_choices(content: Content) -> None:
+    others = {"en_val.json": json.dumps(sound.CHOICES["mmmlu"][1]).encode()}
+    in_folder(
+        "de_val.json", content, others, lambda folder: task_of("mmmlu").load(None, ExampleSource(folder)) and None
+    )
 
 
 @given(content=damaged_bytes(b"{premise}: {hypothesis}\n"))

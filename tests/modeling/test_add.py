@@ -108,8 +108,7 @@ def test_forward_asks_where_the_prompt_ends(family: Any, tokens: Any) -> None:
     asks = r"positions: .* as positions"
     with pytest.raises(ValueError, match=asks):  # some rows may end in padding
         model(tokens, language="de")
-    with model.temporary_steering(vector_strength=0):
-        cache = model(tokens[:1], language="de", use_cache=True).past_key_values
+    cache = model(tokens[:1], language="de", use_cache=True).past_key_values
     with pytest.raises(ValueError, match=asks):  # a step may be the prompt's, or not
         model(tokens[:1, :2], language="de", past_key_values=cache)
     with pytest.raises(ValueError, match=asks):  # several texts share the row

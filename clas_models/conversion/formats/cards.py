@@ -1,9 +1,11 @@
 """What the README files of all forms have in common: valid metadata, the parameters, the limits."""
 
 import textwrap
+from collections.abc import Iterator
 from typing import Any
 
 from ...profiling.bridge_layers import format_layers
+from ..export_record import ExportRecord
 from ..in_force import format_strength
 from ..model_card import card_metadata, short_name
 from .comparison import Difference
@@ -19,7 +21,7 @@ _TEMPLATE = """---
 
 ## Use
 
-```python
+```{code}
 {usage}
 ```
 
@@ -28,9 +30,7 @@ _TEMPLATE = """---
 | | |
 |---|---|
 | base model | {base} |
-| {heading} | {alpha} |
-| beta (shared neurons), gamma (language-specific neurons) | {beta:g}, {gamma:g} |
-| scaled layers | {layers} of {num_layers} |
+{strengths}
 | checked | {difference} |
 
 ## Limits
@@ -39,13 +39,20 @@ Steering is not uniformly helpful: some languages and tasks lose, and the best s
 changes what a model says in ways that are not always predictable; test it on your own task before you rely on it, and
 say that a model is steered where others use it.
 
-Method: Pokharel, Agrawal, Nagar, *Cross-Lingual Activation Steering for Multilingual Language Models*
-(arXiv 2601.16390). `clas_export.json` holds these parameters for programs.
+{methods}
+`clas_export.json` holds these parameters for programs.
 """
 
 
 def export_card(
-    export: Export, difference: Difference, *, title: str, introduction: str, usage: list[str], **metadata: Any
+    export: Export,
+    difference: Difference,
+    *,
+    title: str,
+    introduction: str,
+    usage: list[str],
+    code: str = "python",
+    **metadata: Any,
 ) -> str:
     """The text of a README; `introduction`, one paragraph, is wrapped, `metadata` are fields of `ModelCardData` beside
     languages, licence, tags and base model.
@@ -58,11 +65,27 @@ def export_card(
         introduction=textwrap.fill(introduction, 120, break_long_words=False, break_on_hyphens=False),
         usage="\n".join(usage),
         base=f"[{base}](https://huggingface.co/{base})" if base else f"that of `{short_name(export.source)}`",
-        heading="alpha of each language" if len(record.alpha) > 1 else "alpha",
-        alpha=format_strength(record.alpha),
-        beta=record.beta,
-        gamma=record.gamma,
-        layers=format_layers(record.bridge_layers),
-        num_layers=export.source.num_layers,
+        code=code,
+        strengths="\n".join(f"| {name} | {value} |" for name, value in _strengths(record, export.source.num_layers)),
+        methods="\n".join(_methods(record)),
         difference=difference,
     )
+
+
+def _strengths(record: ExportRecord, num_layers: int) -> Iterator[tuple[str, str]]:
+    each = " of each language" if len(record.alpha) > 1 else ""
+    if record.bridge_layers:
+        yield f"alpha{each}", format_strength(record.alpha)
+        yield "beta (shared neurons), gamma (language-specific neurons)", f"{record.beta:g}, {record.gamma:g}"
+        yield "scaled layers", f"{format_layers(record.bridge_layers)} of {num_layers}"
+    if record.vector_layers:
+        yield f"vector strength{each}", format_strength(record.vector_strength)
+        yield "vectors are added behind layers", f"{format_layers(record.vector_layers)} of {num_layers}"
+
+
+def _methods(record: ExportRecord) -> Iterator[str]:
+    if record.bridge_layers:
+        yield "Method: Pokharel, Agrawal, Nagar, *Cross-Lingual Activation Steering for Multilingual Language Models*"
+        yield "(arXiv 2601.16390)."
+    if record.vector_layers:
+        yield "Vectors: Lim, Aji, Cohn, *Language-Specific Latent Process Hinders Cross-Lingual Performance*, 2.3."

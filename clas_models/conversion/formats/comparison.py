@@ -64,7 +64,9 @@ def steered_logits(source: Source, config: Any, scalings: Sequence[Scaling]) -> 
     ids = torch.tensor([language_id(code, config.languages) for code in [config.anchor_language, *codes]])
     with on_disk(source.folder, may_be_left=source.may_be_left, dtype=torch.float32) as model, torch.inference_mode():
         model.set_steering(**{name: getattr(config, name) for name in STRENGTHS})
-        logits = model(tokens.expand(len(ids), -1), language=ids, use_cache=False).logits
+        tokens = tokens.expand(len(ids), -1)
+        everywhere = torch.ones_like(tokens, dtype=torch.bool)  # no form adds vectors to some tokens alone
+        logits = model(tokens, language=ids, positions=everywhere, use_cache=False).logits
     return logits[1:], float((logits[1:] - logits[:1]).abs().max())
 
 

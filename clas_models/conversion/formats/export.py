@@ -3,11 +3,14 @@
 What a form is made of, and what it looks like on disk, is its own module's business.
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ...errors import InputError
+from ...modeling.configuration_clas import STRENGTHS
 from ...profiling.bridge_layers import format_layers
+from ...profiling.language_vectors import LanguageVectors
 from ...profiling.neuron_profile import NeuronProfile
 from ..chosen_masks import read_masks
 from ..copying import write_json, write_text
@@ -51,7 +54,7 @@ def export(options: ExportOptions, progress: Progress | None = None) -> Exported
     work = prepare(options)
     progress.tell_unused(work.source.name, work.source.unused)
     if unchanged := [each.language for each in work.scalings if each.is_identity]:
-        progress.say(f"note: alpha 0 or no neurons: as {', '.join(unchanged)} it is the base model, unsteered")
+        progress.say(f"note: strength 0 or nothing to steer: as {', '.join(unchanged)} it is the base model, unsteered")
     with staged(out, overwrite=options.overwrite) as folder:
         form.write(work, folder, progress)
         write_json(folder / EXPORT_NAME, asdict(work.record))
@@ -68,11 +71,16 @@ def prepare(options: ExportOptions) -> Export:
         raise InputError(f"{options.model}: a file, --format needs the folder or Hub id of a steered checkpoint")
     source = open_source(options.model, path)
     refuse_folded(source.folder, source.name)
-    config = steering_config(source, alpha=options.alpha, beta=options.beta, gamma=options.gamma)
-    codes = form_named(options.format).languages(options.wanted_codes(), config)
+    config = steering_config(source, **{name: getattr(options, name) for name in STRENGTHS})
+    config.vector_positions = options.vector_positions or config.vector_positions
+    form = form_named(options.format)
+    form.check(source, config)
+    codes = form.languages(options.wanted_codes(), config)
     masks = read_masks(source, config.bridge_layers)
-    # Two tags may mean one profiled language.
-    scalings = tuple({each.language: each for each in (scaling(config, masks, code) for code in codes)}.values())
+    vectors = source.carried_vectors(config.languages, config.anchor_language)
+    found = (scaling(config, masks, code, vectors) for code in codes)
+    scalings = tuple({each.language: each for each in found}.values())  # two tags may mean one profiled language
+    acts = config.add_rule.acts
     card = card_facts(source, "base_model", "license")
     base, licence = card.get("base_model"), card.get("license")
     base = base if base and is_hub_id(base) else None
@@ -84,6 +92,8 @@ def prepare(options: ExportOptions) -> Export:
         bridge_layers=tuple(config.bridge_layers),
         fingerprint=source.fingerprint,
         base_model=base,
+        vector_layers=tuple(config.vector_layers) if acts else (),
+        vector_strength={each.language: each.vector_strength for each in scalings} if acts else {},
     )
     return Export(source, config, scalings, record, base or _profiled_folder(source), licence)
 
@@ -91,10 +101,9 @@ def prepare(options: ExportOptions) -> Export:
 def summarize_export(result: Exported, seconds: float) -> str:
     """What the command line says at the end."""
     record = result.record
-    alpha, layers = format_strength(record.alpha), format_layers(record.bridge_layers)
     lines = [
         "",
-        f"In layers {layers}: alpha {alpha}; beta {record.beta:g}; gamma {record.gamma:g}",
+        *_in_force(record),
         f"Checked: {result.difference}",
         f"Done in {seconds:.0f} s: {result.out}",
         "",
@@ -104,12 +113,25 @@ def summarize_export(result: Exported, seconds: float) -> str:
     return "\n".join(lines)
 
 
+def _in_force(record: ExportRecord) -> Iterator[str]:
+    if record.bridge_layers:
+        layers, alpha = format_layers(record.bridge_layers), format_strength(record.alpha)
+        yield f"In layers {layers}: alpha {alpha}; beta {record.beta:g}; gamma {record.gamma:g}"
+    if record.vector_layers:
+        layers = format_layers(record.vector_layers)
+        yield f"Behind layers {layers}: vector strength {format_strength(record.vector_strength)}"
+
+
 def _profiled_folder(source: Source) -> str | None:
-    """The folder of the base model that was profiled, where it is still there."""
-    if source.profile_path is None:
-        return None
-    try:
-        model = NeuronProfile.load(source.profile_path).provenance.model
-    except InputError:
-        return None
-    return model if (Path(model) / "config.json").is_file() else None
+    """The folder of the base model that was profiled, or that vectors were measured on, where it is still there."""
+    carried = ((source.profile_path, NeuronProfile), (source.vectors_path, LanguageVectors))
+    for path, kind in carried:
+        if path is None:
+            continue
+        try:
+            model = kind.load(path).provenance.model
+        except InputError:
+            continue
+        if (Path(model) / "config.json").is_file():
+            return str(model)
+    return None

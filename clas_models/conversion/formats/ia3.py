@@ -21,12 +21,13 @@ from ..export_record import ADAPTER_CONFIG
 from ..loading import on_disk
 from ..model_card import PLACEHOLDER, short_name
 from ..progress import Progress
+from ..source import Source
 from ..weights import fingerprint, read_shards
 from .cards import export_card
 from .comparison import Difference, difference, sample_tokens, steered_logits
 from .folded import plain_config
 from .form import Export, Form
-from .scaling import Scaling, profiled_languages
+from .scaling import Scaling, profiled_languages, refuse_vectors
 
 WEIGHTS_NAME = "adapter_model.safetensors"
 _FINGERPRINT = "base_fingerprint"
@@ -55,7 +56,14 @@ def check_base(adapter: Path, base: Path) -> None:
         )
 
 
-def _languages(codes: tuple[str, ...], config: Any) -> tuple[str, ...]:
+def _check(source: Source, config: Any) -> None:
+    refuse_vectors(source, config)
+    if not config.bridge_layers:
+        raise InputError(f"{source.name}: has no bridge layers, so there is nothing to scale; convert it with some")
+
+
+def named_or_all(codes: tuple[str, ...], config: Any) -> tuple[str, ...]:
+    """The languages that the user names, or all that the checkpoint steers. Raises InputError: there are none."""
     codes = codes or profiled_languages(config)
     if not codes:
         raise InputError(
@@ -158,4 +166,4 @@ def _loading(export: Export, folder: str, base: str | None) -> list[str]:
     ]
 
 
-IA3 = Form(languages=_languages, write=_write, compare=_compare, card=_card, usage=_usage)
+IA3 = Form(languages=named_or_all, check=_check, write=_write, compare=_compare, card=_card, usage=_usage)

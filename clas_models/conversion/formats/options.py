@@ -8,7 +8,7 @@ from typing import Any, Self
 from ...errors import InputError
 from ...modeling.auto_language import is_auto
 from ...profiling.corpora.languages import normalise_codes
-from ..options import ConversionOptions, target_folder
+from ..options import ConversionOptions, check_positions, target_folder
 from . import form_named
 
 
@@ -27,6 +27,8 @@ class ExportOptions:
     alpha: float | Mapping[str, float] | None = None
     beta: float | None = None
     gamma: float | None = None
+    vector_strength: float | Mapping[str, float] | None = None
+    vector_positions: str | None = None
     overwrite: bool = False
 
     @classmethod
@@ -39,8 +41,8 @@ class ExportOptions:
         if others := sorted({field.name for field in fields(ConversionOptions)}.intersection(given) - own):
             names = ", ".join(f"--{name.replace('_', '-')}" for name in others)
             raise InputError(
-                f"--format {given['format']} has no use for {names}: the masks are made already; leave it out, or make "
-                "another steered checkpoint first"
+                f"--format {given['format']} has no use for {names}: masks and vectors are made already; leave it out, "
+                "or make another steered checkpoint first"
             )
         return cls(**{name: value for name, value in given.items() if name in own})
 
@@ -62,6 +64,7 @@ class ExportOptions:
     def check(self) -> None:
         """Raises InputError for a format that there is not, or languages that cannot be meant."""
         form_named(self.format)
+        check_positions(self.vector_positions)
         self.wanted_codes()
 
     def target(self) -> Path:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import byte_tokenizer, tiny_plain, tiny_steered
 
-from ..support import base_only
+from ..support import LLAMA, base_only
 
 
 def save_steered(folder: Path, family: Any, dtype: torch.dtype = torch.float32, shard: str = "1GB", **kw: Any) -> Path:
@@ -19,6 +19,17 @@ def save_steered(folder: Path, family: Any, dtype: torch.dtype = torch.float32, 
     byte_tokenizer().save_pretrained(folder)
     (folder / "README.md").write_text("---\nlicense: apache-2.0\nbase_model: owner/base\n---\n# A card\n")
     (folder / "LICENSE").write_text("A licence.")
+    return folder
+
+
+def with_vectors(folder: Path, family: Any = LLAMA, **overrides: Any) -> Path:
+    """A tiny steered checkpoint with masks and with vectors after layers 1 and 2, on all tokens."""
+    settings = {"vector_layers": [1, 2], "vector_positions": "all", "vector_strength": 1.0, **overrides}
+    model, noise = tiny_steered(family, **settings), torch.Generator().manual_seed(3)
+    for layer in model.config.vector_layers:
+        model.model.layers[layer].add.vectors[1:] = torch.randn(3, 32, generator=noise)
+    model.save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
     return folder
 
 

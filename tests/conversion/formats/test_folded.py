@@ -196,7 +196,7 @@ def test_alpha_0_is_the_base_model_and_said(
     ended = converter.made(
         steered_folder, "--format", "folded", "--language", "de", "--alpha", "0", "--out", tmp_path / "out"
     )
-    assert "note: alpha 0 or no neurons: as de it is the base model, unsteered" in ended.err
+    assert "note: strength 0 or nothing to steer: as de it is the base model, unsteered" in ended.err
     assert torch.equal(logits(tmp_path / "out", tokens), logits(steered_folder, tokens, language="en"))
 
 

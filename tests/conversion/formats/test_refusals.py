@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 import torch
 from command import Command
-from conftest import tiny_steered
 
+from clas_models import FAMILIES
 from clas_models.conversion.export_record import EXPORT_NAME
 from clas_models.conversion.formats import FORMS
 from clas_models.conversion.source import open_source
 
-from ..support import LLAMA, change_tensors, file_bytes, names, rewrite_json, save_plain
-from .conftest import save_steered
+from ..support import change_tensors, file_bytes, names, rewrite_json, save_plain
+from .conftest import with_vectors
 
-LANGUAGE = {"folded": ("--language", "de"), "ia3": ()}
+LANGUAGE = {"folded": ("--language", "de"), "ia3": ("--vector-strength", "0"), "control-vector": ("--alpha", "0")}
 
 
 @pytest.fixture(params=sorted(FORMS))
@@ -29,7 +29,8 @@ def form(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def steered(tmp_path: Path) -> Path:
-    return save_steered(tmp_path / "steered", LLAMA)
+    """With masks that act, and vectors for the form that needs them."""
+    return with_vectors(tmp_path / "steered")
 
 
 # --- languages and options --------------------------------------------------------------------------------------------
@@ -37,7 +38,7 @@ def steered(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("code", ["en", "EN", "en-us"])
 def test_anchor_language(converter: Command, steered: Path, form: str, code: str) -> None:
-    said = converter.refused(steered, "--format", form, "--language", code)
+    said = converter.refused(steered, "--format", form, *LANGUAGE[form], "--language", code)
     assert "en is the anchor language, which is never steered; use the plain base model for it" in said
 
 
@@ -87,13 +88,16 @@ def test_language_in_two_ways(converter: Command, steered: Path, form: str) -> N
 def test_options_of_a_conversion(converter: Command, steered: Path, form: str, given: tuple[str, str]) -> None:
     said = converter.refused(steered, "--format", form, *LANGUAGE[form], *given)
     assert said == (
-        f"--format {form} has no use for {given[0]}: the masks are made already; leave it out, or make another steered "
-        "checkpoint first"
+        f"--format {form} has no use for {given[0]}: masks and vectors are made already; leave it out, or make "
+        "another steered checkpoint first"
     )
 
 
 def test_format_that_there_is_not(converter: Command, steered: Path) -> None:
-    assert converter.refused(steered, "--format", "lora") == "format 'lora': choose one of steered, folded, ia3"
+    assert (
+        converter.refused(steered, "--format", "lora")
+        == "format 'lora': choose one of steered, folded, ia3, control-vector"
+    )
     said = converter.refused("--demo", "--format", "folded")
     assert said.startswith("--format is for a steered MODEL, --demo makes one of its own")
 
@@ -122,17 +126,45 @@ def test_file(converter: Command, tmp_path: Path, form: str) -> None:
     assert said.endswith("a file, --format needs the folder or Hub id of a steered checkpoint")
 
 
-def test_vectors(converter: Command, tmp_path: Path, form: str) -> None:
-    model = tiny_steered(LLAMA, vector_layers=[1, 2])
-    model.save_pretrained(tmp_path / "steered")
-    given = (tmp_path / "steered", "--format", form, "--language", "de", "--out", tmp_path / "out")
-    assert converter.refused(*given) == (
-        f"{tmp_path / 'steered'}: adds vectors after layers 1-2, which no scaling of neurons expresses; use the "
-        "steered checkpoint itself, or save it again after set_steering(vector_strength=0)"
+def test_vectors_are_no_scaling(converter: Command, tmp_path: Path) -> None:
+    steered = with_vectors(tmp_path / "steered")
+    assert converter.refused(steered, "--format", "ia3", "--out", tmp_path / "out") == (
+        f"{steered}: adds vectors after layers 1-2, which no scaling of neurons expresses; give --vector-strength 0 "
+        "for the neurons alone, or use --format control-vector, or the steered checkpoint itself"
     )
-    model.set_steering(vector_strength=0)
-    model.save_pretrained(tmp_path / "steered")
-    converter.made(*given)
+    converter.made(steered, "--format", "ia3", "--vector-strength", "0", "--out", tmp_path / "out")
+
+
+@pytest.mark.parametrize("positions", ["last", "generated"])
+@pytest.mark.parametrize("name", ["folded", "control-vector"])
+def test_vectors_on_some_tokens(converter: Command, tmp_path: Path, name: str, positions: str) -> None:
+    form = [name, *LANGUAGE[name]]
+    steered = with_vectors(tmp_path / "steered", vector_positions=positions)
+    said = converter.refused(steered, "--format", *form, "--out", tmp_path / "out")
+    assert f"its vectors act on some tokens ({positions}), and this form adds them to all" in said
+    converter.made(steered, "--format", *form, "--vector-positions", "all", "--out", tmp_path / "out")
+
+
+def test_vectors_where_the_architecture_has_no_bias(converter: Command, tmp_path: Path) -> None:
+    steered = with_vectors(tmp_path / "steered", FAMILIES["qwen2"])
+    said = converter.refused(steered, "--format", "folded", "--language", "de", "--out", tmp_path / "out")
+    assert "the MLP of qwen2 has no bias that could hold them; use --format control-vector" in said
+
+
+@pytest.mark.parametrize(
+    ("fields", "given", "said"),
+    [
+        ({"vector_layers": []}, [], "adds no vectors, or with strength 0"),
+        ({}, ["--vector-strength", "0"], "adds no vectors, or with strength 0"),
+        ({"vector_layers": [0, 2]}, ["--alpha", "0"], "adds vectors after layer 0, which a control vector cannot"),
+        ({}, [], "also rescales neurons, which a control vector cannot; give --alpha 0"),
+    ],
+)
+def test_what_no_control_vector_holds(
+    converter: Command, tmp_path: Path, fields: dict[str, Any], given: list[str], said: str
+) -> None:
+    steered = with_vectors(tmp_path / "steered", **fields)
+    assert said in converter.refused(steered, "--format", "control-vector", *given, "--out", tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +188,7 @@ def test_damaged_masks(
 
 
 def test_no_bridge_layers(converter: Command, steered: Path, form: str) -> None:
-    rewrite_json(steered / "config.json", lambda config: config.update(bridge_layers=[]))
+    rewrite_json(steered / "config.json", lambda config: config.update(bridge_layers=[], vector_layers=[]))
     assert "has no bridge layers" in converter.refused(steered, "--format", form, *LANGUAGE[form])
 
 
@@ -165,7 +197,7 @@ def test_no_bridge_layers(converter: Command, steered: Path, form: str) -> None:
 
 @pytest.fixture
 def exported(converter: Command, steered: Path, tmp_path: Path) -> Path:
-    """Both forms, beside each other."""
+    """All forms, beside each other."""
     for form, language in LANGUAGE.items():
         converter.made(steered, "--format", form, *language, "--out", tmp_path / form)
     return tmp_path
@@ -178,10 +210,10 @@ def test_exported_folders_are_no_sources(converter: Command, exported: Path, opt
         f"{exported / 'folded'}: a folded checkpoint, its weights are steered already, as de; give the steered "
         "checkpoint that it was made from, or the plain one"
     )
-    for adapter in (exported / "ia3", exported / "ia3" / "de"):
+    for adapter in (exported / "ia3", exported / "ia3" / "de", exported / "control-vector"):
         said = converter.refused(adapter, *options, "--out", exported / "out")
         assert said.startswith(f"{adapter}: an adapter, not a checkpoint; give the steered checkpoint")
-    assert names(exported) == {"steered", "folded", "ia3"}
+    assert names(exported) == {"steered", *FORMS}
 
 
 def test_folded_checkpoint_is_a_plain_one_to_others(exported: Path) -> None:
@@ -197,8 +229,10 @@ def test_names_of_its_own(converter: Command, steered: Path, tmp_path: Path, mon
     steered.rename(tmp_path / "small-clas")
     for form, language in LANGUAGE.items():
         converter.made("small-clas", "--format", form, *language)
-    converter.made("small-clas", "--format", "ia3", "--languages", "hi")
-    assert names(tmp_path) == {"small-clas", "small-folded-de", "small-ia3", "small-ia3-hi"}
+    converter.made("small-clas", "--format", "ia3", *LANGUAGE["ia3"], "--languages", "hi")
+    assert names(tmp_path) == {
+        "small-clas", "small-folded-de", "small-ia3", "small-ia3-hi", "small-control-vector",
+    }  # fmt: skip
 
 
 def test_one_form_replaces_another_only_if_told_to(converter: Command, exported: Path) -> None:
@@ -209,7 +243,7 @@ def test_one_form_replaces_another_only_if_told_to(converter: Command, exported:
         assert file_bytes(exported / "folded") == before
         converter.made(*given, "--overwrite")
         assert json.loads((exported / other / EXPORT_NAME).read_text())["format"] == form
-    assert names(exported) == {"steered", "folded", "ia3"}
+    assert names(exported) == {"steered", *FORMS}
 
 
 def test_other_folders_and_the_source_stay(converter: Command, steered: Path, tmp_path: Path, form: str) -> None:

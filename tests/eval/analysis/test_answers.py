@@ -87,3 +87,4 @@ def test_texts_and_nats_are_no_choices():
     assert are_choices(record for by_key in by_hand().values() for record in by_key.values())
     assert not are_choices([Record("0", "a text", ("gold",), {})])
     assert not are_choices([Record("0", 3.5, (), {})])
+    assert not are_choices([Record("0", 3, (), {})])

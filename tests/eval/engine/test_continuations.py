@@ -79,9 +79,9 @@ def test_vectors_act_where_the_prompt_ends_and_on_what_follows_if_on_generated_t
     family: Any, positions: str
 ) -> None:
     model, prompts = with_vectors(family, positions), mixed_prompts()
-    found = scored(model, prompts, "de", batch_size=8)
+    found = scored(model, prompts, "de", batch_size=100)
     torch.testing.assert_close(found, expected(model, prompts, "de"), rtol=1e-5, atol=1e-5)
-    others = [scored(with_vectors(family, other), prompts, "de", batch_size=8) for other in ("last", "generated")]
+    others = [scored(with_vectors(family, other), prompts, "de", batch_size=100) for other in ("last", "generated")]
     assert not torch.allclose(others[0], others[1], rtol=1e-3), "where they act makes a difference"
 
 

@@ -57,7 +57,7 @@ def forward(model: Any, prompt: list[int], language: str) -> Tensor:
 def test_vectors_act_on_the_tokens_that_generate_gives_them(family: Any, positions: str) -> None:
     model, prompts = with_vectors(family, positions), mixed_prompts()
     logits = torch.empty(len(prompts), len(CHOICES))
-    for batch, (rows,) in choose(model, prompts, CHOICES, "de", batch_size=8):
+    for batch, (rows,) in choose(model, prompts, CHOICES, "de", batch_size=100):
         logits[batch] = rows
     expected = torch.stack([forward(model, prompt, "de") for prompt in prompts])
     torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)

@@ -30,6 +30,13 @@ def settings(**metadata: Any) -> HarnessSettings:
     return HarnessSettings.of({"pretrained": "MODEL", **metadata}, "clas_xnli_de", "de")
 
 
+def test_a_language_with_a_script_is_told_as_it_is_or_not_at_all() -> None:
+    for told, task in (("zh-Hant", "zh-Hant"), ("zho_Hant", "zh-Hant"), ("zh-Hant", "zh"), ("de-AT", "de")):
+        HarnessSettings.of({"pretrained": "MODEL", "language": told}, f"clas_belebele_{task}", task)
+    with pytest.raises(InputError, match="would steer its zh-Hant prompts as zh"):
+        HarnessSettings.of({"pretrained": "MODEL", "language": "zh"}, "clas_belebele_zh-Hant", "zh-Hant")
+
+
 def tokenizer_with_bos(chat_template: str | None = None) -> PreTrainedTokenizerFast:
     """It puts a token before every text, as Llama's do."""
     tokenizer = byte_tokenizer()

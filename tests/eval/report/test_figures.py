@@ -84,6 +84,13 @@ def test_a_heat_map_of_values_has_the_colours_that_it_is_told():
     assert image.get_cmap().name != draw(HEAT).axes[0].get_images()[0].get_cmap().name
 
 
+def test_a_heat_map_of_many_languages_has_colours_and_no_numbers():
+    codes = tuple(f"l{number}" for number in range(60))
+    figure = draw(replace(HEAT, rows=codes, columns=codes, values=((0.5,) * 60,) * 60, ends=(0.0, 1.0)))
+    assert not figure.axes[0].texts
+    assert max(figure.get_size_inches()) < 25
+
+
 def test_the_name_of_the_colours_fits_beside_the_smallest_heat_map():
     figure = draw(replace(HEAT, rows=("de",), values=((1.0, 2.0),), unit=scale_of("exact_match").difference))
     figure.draw_without_rendering()

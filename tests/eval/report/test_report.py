@@ -12,7 +12,12 @@ from .support import METHODS, METRICS, answer, choices, settings, write_run, xnl
 
 LANGUAGES = ["en", "de", "ar"]
 GAINS = {"base": 0.0, "int-mean": -0.05, "clas": 0.1}
-TABLES = ("verdict", "overview", "1-xnli", "1-xnli-metrics", "1-xnli-answers", "1-xquad", "1-xquad-metrics")
+TRANSFER = ("transfer-differences-by-language", "transfer-by-language", "transfer-pairs")
+TABLES = (
+    *("verdict", "overview", "1-xnli", "1-xnli-transfer", "1-xnli-transfer-differences", "1-xnli-metrics"),
+    *("1-xnli-answers", *(f"1-xnli-{name}" for name in TRANSFER), "1-xquad", "1-xquad-metrics"),
+)
+MAPS = tuple(f"xnli-positive-{place}-{name}" for place, name in enumerate(("base", "int-mean", "clas"), start=1))
 EVIL = '<script>alert("x")</script>'
 
 
@@ -29,7 +34,11 @@ def test_every_file_is_written_and_named(tmp_path):
     assert {str(path.relative_to(out)) for path in written} == {
         *("report.html", "report.md", "report.json"),
         *(f"tables/{name}.csv" for name in TABLES),
-        *(f"figures/1-{task}-differences.{suffix}" for task in ("xnli", "xquad") for suffix in ("png", "svg")),
+        *(
+            f"figures/1-{name}.{suffix}"
+            for name in ("xnli-differences", "xquad-differences", *MAPS)
+            for suffix in ("png", "svg")
+        ),
     }
     text = (out / "report.md").read_text(encoding="utf-8")
     for name in text.split("](")[1:]:

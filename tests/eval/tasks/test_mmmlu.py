@@ -43,6 +43,8 @@ def test_published_lists_have_gaps(tmp_path: Path) -> None:
         "mmmlu: of 3 rows 2 are left out in all languages, because in one they are missing or broken, or their choices "
         f"are equal; the first: {tmp_path / 'de_val.json'}, row 2, option_a: the text is empty"
     )
+    (tmp_path / "de_val.json").write_text(json.dumps([broken]), encoding="utf-8")
+    assert "de_val.json, row 1, option_a: the text is empty" in load_error("mmmlu", tmp_path)
     (tmp_path / "de_val.json").write_text("{}", encoding="utf-8")
     assert "de_val.json: dict in place of a list of rows" in load_error("mmmlu", tmp_path)
     (tmp_path / "de_val.json").write_text("[[]]", encoding="utf-8")

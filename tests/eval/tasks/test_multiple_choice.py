@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,7 @@ def test_rows_with_equal_choices_are_left_out_everywhere(tmp_path: Path) -> None
         (row(1, option_b=3), "option_b: the text is int, not a string"),
         ({"id": "s/val/1", "answer": "A"}, "no instruction, option_a, option_b, option_c, option_d"),
         (["b"], "list in place of an object"),
+        ({**row(1), "id": "\ud800"}, "the row's id: the text holds a lone surrogate"),
         (row(1, "C"), "the answer in en is C, in de it is B"),
         (row(5), "the row (id s/val/5) is missing in de, while en has it"),
     ],
@@ -108,6 +110,23 @@ def test_bad_rows_are_named_by_file_and_line(tmp_path: Path, bad: Any, said: str
     message = load_error("mmmlu", tmp_path)
     assert f"{path}, line {3 if bad == row(5) else 2}" in message
     assert said in message
+
+
+def test_rows_without_ids_are_matched_by_their_number_where_none_is_missing(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]]
+    rows = [{name: value for name, value in row(key).items() if name != "id"} for key in range(2)]
+    rows.append({**row(2), "id": ""})
+    write(tmp_path, "en", rows)
+    write(tmp_path, "de", rows)
+    assert [example.key for example in load(tmp_path)[0]["de"]] == ["1", "2", "3"]
+    write(tmp_path, "de", rows[::-1])
+    assert "line 1: the answer in en is A, in de it is C" in load_error("mmmlu", tmp_path, ["de", "en"])
+    for language in ("en", "de"):
+        (tmp_path / f"m_mmlu_val.{language}.jsonl").unlink()
+        (tmp_path / f"{language}_val.json").write_text(json.dumps([*rows, row(3)]), encoding="utf-8")
+    examples, said = load(tmp_path)
+    assert [example.key for example in examples["de"]] == ["s/val/3"]
+    assert "row 1: no id; download the file again" in said[0]
 
 
 def test_the_same_key_twice(tmp_path: Path) -> None:
