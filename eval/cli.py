@@ -143,7 +143,7 @@ def _add_vectors(add: Add) -> None:
     add("--out", dest="file", type=user_path, required=True, metavar="FILE", help="where the vectors go, such as "
         "vectors.safetensors")  # fmt: skip
     add("--state", default="last", metavar="NAME", help="what stands for a prompt: the state of its last token (last, "
-        "the default) or the mean over its tokens (mean)")  # fmt: skip
+        "the default) or the mean over its tokens but the first (mean)")  # fmt: skip
     _add_overwrite(add, "a file that is there")
     _add_data(add)
 

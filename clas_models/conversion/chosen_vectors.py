@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..modeling.language_tags import matching
 from ..modeling.positions import ALL
 from ..profiling.bridge_layers import format_layers, parse_layers
-from ..profiling.language_vectors import LAST, LanguageVectors
+from ..profiling.language_vectors import LAST, MEAN, LanguageVectors
 from ..profiling.vector_layers import AUTO, VectorLayers, choose_vector_layers
 from .fields import chosen_strength
 from .in_force import acts
@@ -20,7 +20,7 @@ from .source import VECTORS_NAME, Source
 FIELDS = ("vector_layers", "vector_strength", "vector_positions")
 UNMEASURED = 0.0  # a strength that helps one model, language or task harms another
 _GIVE = "give some with --vectors"
-_STATES = {LAST: "the state of the last token", "mean": "the mean over the tokens"}
+_STATES = {LAST: "the state of the last token", MEAN: "the mean over the tokens but the first"}
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ FORMAT = 1
 TENSORS = ("pairs", "sum", "sum_sq")
 LAST, MEAN = "last", "mean"
 STATES = (LAST, MEAN)
-"""What stands for a text: the state of its last token, or the mean over its tokens."""
+"""What stands for a text: the state of its last token, or the mean over its tokens but the first."""
 
 
 @dataclass(frozen=True, eq=False)

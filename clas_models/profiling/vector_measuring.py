@@ -136,8 +136,15 @@ class Differences(Recorder):
         self.sum_sq[row, layer] += differences.square().sum(0)
 
     def _states(self, values: Tensor) -> Tensor:
-        """`[rows, tokens, hidden]` to `[rows, hidden]`, at least float32."""
+        """`[rows, tokens, hidden]` to `[rows, hidden]`, at least float32.
+
+        Many models attend to the first token wherever nothing else matters, and its state is hundreds of times as long
+        as any other: it would drown the mean, by an amount that tells nothing but the number of tokens.
+        """
         wide = torch.promote_types(values.dtype, torch.float32)
         if self.state == LAST:
             return self.batch.of_last_tokens(values).to(wide)
-        return values.to(wide).sum(1) / torch.tensor(self.batch.lengths, device=values.device, dtype=wide)[:, None]
+        lengths = torch.tensor(self.batch.lengths, device=values.device)
+        kept = torch.where(lengths[:, None] > 1, torch.arange(values.shape[1], device=values.device) > 0, True)
+        total = (values.to(wide) * kept[:, :, None]).sum(1)  # where there is padding, values are 0
+        return total / (lengths - 1).clamp(min=1)[:, None]

@@ -39,7 +39,7 @@ def naive_states(model: Any, text: str, state: str) -> torch.Tensor:
         model(torch.tensor([byte_tokenizer()(text, truncation=True, max_length=60)["input_ids"]]))
     for hook in hooks:
         hook.remove()
-    return torch.stack([out[-1] if state == "last" else out.mean(0) for out in seen])
+    return torch.stack([out[-1] if state == "last" else out[1:].mean(0) for out in seen])
 
 
 @pytest.mark.parametrize("state", ["last", "mean"])
@@ -69,6 +69,16 @@ def test_batches_and_windows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> 
         torch.testing.assert_close(found.sum, whole.sum, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(found.sum_sq, whole.sum_sq, rtol=1e-12, atol=1e-12)
         assert torch.equal(found.pairs, whole.pairs)
+
+
+def test_a_text_of_one_token_is_that_token() -> None:
+    rows = [{"en": "a", "de": "b"}, {"en": "c", "de": "d"}]
+    model = tiny_plain(LLAMA).double()
+    found = [
+        measure_vectors(model, byte_tokenizer(), ParallelCorpus("rows", ("en", "de"), rows), "en", state=state).mean
+        for state in ("last", "mean")
+    ]
+    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-12)
 
 
 def test_of_a_difference_that_is_always_the_same_all_is_explained() -> None:

@@ -29,6 +29,13 @@ def logits(folder: Path, **arguments: Any) -> torch.Tensor:
         return AutoModelForCausalLM.from_pretrained(folder)(TOKENS, **arguments).logits
 
 
+def test_with_strength_0_the_folded_checkpoint_is_the_base(converter: Command, tmp_path: Path) -> None:
+    steered = with_vectors(tmp_path / "steered", bridge_layers=[])
+    given = (steered, "--format", "folded", "--language", "zh", "--vector-strength", "0", "--out", tmp_path / "out")
+    assert "as zh it is the base model" in converter.made(*given).err
+    assert torch.equal(logits(tmp_path / "out"), logits(steered, language="en"))
+
+
 @pytest.mark.parametrize("masks", [True, False])
 @pytest.mark.parametrize(
     ("dtype", "close"), [(torch.float32, 1e-4), (torch.bfloat16, 0.6)], ids=["float32", "bfloat16"]
