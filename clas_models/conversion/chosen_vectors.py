@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..errors import InputError
@@ -97,8 +98,9 @@ def plan_vectors(
     spec = options.vector_layers or (format_layers(source.config.vector_layers) if kept else AUTO)
     layers = choose_vector_layers(data, spec)
     tables = data.tables(layers.layers, languages)
-    if large := [layer for layer, table in tables.items() if not bool(table.isfinite().all())]:
-        raise InputError(f"layer {large[0]}: vectors that are too large for float32; measure them again")
+    precision = source.dtype or "float32"
+    if large := [layer for layer, table in tables.items() if not table.to(getattr(torch, precision)).isfinite().all()]:
+        raise InputError(f"layer {large[0]}: vectors that are too large for {precision}; choose other layers")
     return ChosenVectors(
         layers,
         tables,

@@ -18,6 +18,7 @@ from ..modeling.configuration_clas import OLD_FIELDS, STEERING_FIELDS
 from ..modeling.families import family_of
 from ..modeling.family import Family
 from ..modeling.tensor_names import is_added, vectors_name
+from ..modeling.vectors import check_vectors
 from ..profiling.language_vectors import LanguageVectors
 from ..profiling.neuron_profile import NeuronProfile, Provenance
 from . import gguf_source
@@ -112,8 +113,10 @@ class Source:
         shape = (len(languages), config.hidden_size)
         vectors = {layer: read_tensor(self.shards, vectors_name(layer), shape=shape) for layer in config.vector_layers}
         for layer, table in vectors.items():
-            if not (table.is_floating_point() and bool(table.isfinite().all())):
-                raise InputError(f"{self.folder}: {vectors_name(layer)!r} are not finite numbers; convert it again")
+            try:
+                check_vectors(layer, table, config)
+            except ValueError as error:
+                raise InputError(f"{self.folder}: {vectors_name(layer)!r}: {error}; convert it again") from error
         return vectors
 
 

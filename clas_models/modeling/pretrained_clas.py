@@ -86,12 +86,14 @@ class ClasPreTrainedMixin(ClasMasksMixin, ClasVectorsMixin):
         Reads what version 0.1 wrote.
 
         Raises ValueError: the checkpoint has no masks for a bridge layer, no vectors or no detector, that the
-        configuration or an override asks for; or masks that overlap.
+        configuration or an override asks for; masks that overlap; or vectors that are not finite, or not 0 for the
+        anchor.
         """
         mapping = {**RENAMED, **(key_mapping or {})}
         model, info = super().from_pretrained(*args, output_loading_info=True, key_mapping=mapping, **kwargs)
         _check_missing(model.config, info["missing_keys"])
         model.check_masks()
+        model.check_vectors()
         return (model, info) if output_loading_info else model
 
     def save_pretrained(self, *args: Any, **kwargs: Any) -> Any:

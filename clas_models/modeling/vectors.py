@@ -31,6 +31,13 @@ class ClasVectorsMixin:
                 told[layer] = add.vectors.to("cpu", copy=True)
         return told
 
+    def check_vectors(self) -> None:
+        """Raises ValueError: the vectors of a layer are not finite, or would change the anchor's rows."""
+        for layer, add in zip(self.config.vector_layers, self._in_layers(AddInLayer), strict=True):
+            with in_memory(add):
+                if not add.vectors.is_meta:  # another process has read them
+                    check_vectors(layer, add.vectors, self.config)
+
     def set_vectors(
         self,
         vectors: Mapping[int, Tensor],
@@ -56,6 +63,7 @@ class ClasVectorsMixin:
         wanted = wanted.with_strengths(vector_strength=strength)
         for layer, table in vectors.items():
             check_vectors(layer, table, wanted)
+            check_vectors(layer, table.to(self.dtype), wanted)  # its largest number may be small
         with torch.inference_mode(False):  # buffers that are made in that mode could never be changed outside of it
             self._put_vectors(vectors, wanted)
 

@@ -1,8 +1,8 @@
 """Steered checkpoints in vLLM: an out-of-tree model, found through the entry point `vllm.general_plugins`.
 
 Nothing here is imported but by vLLM, in each of its processes; `modeling/` knows nothing of it.  `models.py` makes the
-steered families, `layers.py` holds the steered MLP, `languages.py` the languages of the tokens, and `requests.py` a
-language for each request.
+steered families, `layers.py` holds the steered MLP, `languages.py` the languages of the tokens and where vectors act,
+and `requests.py` a language for each request.
 
 Written for vLLM 0.32; only what it documents for plug-ins and out-of-tree models is used, and nothing is patched.
 """

@@ -1,8 +1,8 @@
-"""The steered families as models of vLLM: its own classes, with a steered MLP in the bridge layers.
+"""The steered families as models of vLLM: its own classes, with a steered MLP in the layers that have a rule.
 
-The decoder, its compilation and its graphs are vLLM's; this file adds what a steered checkpoint has more: masks, the
-language detector, and the languages of the tokens.  The classes have the names of `modeling/`'s and are made when they
-are asked for, `models.ClasLlamaForCausalLM`, from what the table of families says of vLLM's.
+The decoder, its compilation and its graphs are vLLM's; this file adds what a steered checkpoint has more: masks,
+vectors, the language detector, and the languages of the tokens.  The classes have the names of `modeling/`'s and are
+made when they are asked for, `models.ClasLlamaForCausalLM`, from what the table of families says of vLLM's.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ from vllm.config import VllmConfig
 
 from ..errors import InputError
 from ..modeling.families import FAMILIES
-from ..modeling.tensor_names import DETECTOR_PREFIX, MASKS, current_name, is_added, mask_name
+from ..modeling.tensor_names import DETECTOR_PREFIX, MASKS, current_name, is_added, mask_name, vectors_name
 from .languages import TokenLanguages
 from .layers import steer_layers
 
@@ -30,25 +30,23 @@ class SteeredForCausalLM:
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         config = vllm_config.model_config.hf_config
         config.validate_steering()
-        if config.add_rule.acts:
-            raise InputError(
-                f"vector_layers: {config.vector_layers}: vLLM adds no vectors; serve the checkpoint without them, with "
-                "--hf-overrides '{\"vector_strength\": 0}', or run it with transformers"
-            )
         super().__init__(vllm_config=vllm_config, prefix=prefix)
         self.languages = TokenLanguages(vllm_config)
         self.steered = steer_layers(self.model, config, self.languages, vllm_config.model_config.dtype)
         self.added: dict[str, Tensor] = {}
 
     def forward(self, input_ids: Tensor | None, positions: Tensor, *args: Any, **kwargs: Any) -> Any:
-        self.languages.prepare(positions.shape[-1])
+        self.languages.prepare(positions)
         return super().forward(input_ids, positions, *args, **kwargs)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
-        """As in the base class, and what steering added. Raises InputError: masks or the detector are missing."""
+        """As in the base class, and what steering added. Raises InputError: some of it is missing."""
         loaded = super().load_weights(self._base_weights(weights))
         for layer, mlp in self.steered.items():
-            mlp.fill_factors(layer, *(self._added(mask_name(layer, mask), "bridge_layers") for mask in MASKS))
+            if mlp.factors is not None:
+                mlp.fill_factors(*(self._added(mask_name(layer, mask), "bridge_layers") for mask in MASKS))
+            if mlp.added is not None:
+                mlp.fill_added(self._added(vectors_name(layer), "vector_layers"))
         if self.languages.rows is not None and self.languages.rows.detector is not None:
             for name, buffer in self.languages.rows.detector.named_buffers():
                 buffer.copy_(self._added(DETECTOR_PREFIX + name, "detector_languages"))

@@ -1,12 +1,14 @@
 """A language for each request: `--logits-processors clas_models.vllm_plugin.requests:RequestLanguages`.
 
 A logits processor is the place where vLLM tells a plug-in which request is in which row of the batch, with its
-sampling parameters and its prompt, before each step.  This one leaves the logits alone and keeps the rows' languages.
+sampling parameters and its prompt, before each step.  This one leaves the logits alone and keeps the rows' languages,
+and where their prompts end.  A request that was interrupted comes back with the prompt that it had.
 A request names its language in `SamplingParams(extra_args={"language": "de"})`, over HTTP in
 `"vllm_xargs": {"language": "de"}`; without one `config.language` holds, and "auto" asks the detector, once, with the
 whole prompt.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,13 +23,22 @@ from ..modeling.auto_language import is_auto
 from ..modeling.configuration_clas import ClasConfigMixin
 from ..modeling.language import told_language_id
 from ..modeling.language_tags import language_code
+from ..modeling.positions import ALL
 from .languages import RequestRows, default_id
 
 logger = init_logger(f"vllm.{__name__}")
 
 
+@dataclass(frozen=True)
+class _Row:
+    """What the model needs to know of a request."""
+
+    language_id: int = 0
+    prompt_length: int = 0
+
+
 class RequestLanguages(LogitsProcessor):
-    """Keeps the language of every row of the batch where the model reads it.
+    """Keeps the language and the prompt's length of every row of the batch where the model reads them.
 
     Raises InputError: the model is not steered, or the engine shares keys and values between requests.
     """
@@ -36,7 +47,7 @@ class RequestLanguages(LogitsProcessor):
         self.config = vllm_config.model_config.hf_config
         _check(vllm_config)
         self.rows = RequestRows.put(vllm_config, device)
-        self.ids = [0] * len(self.rows.language_ids)
+        self.requests = [_Row()] * len(self.rows.language_ids)
 
     @classmethod
     def validate_params(cls, sampling_params: SamplingParams) -> None:
@@ -60,14 +71,14 @@ class RequestLanguages(LogitsProcessor):
         """Follow the rows: what left, what came, what moved, in vLLM's order."""
         if batch_update is None:
             return
+        kept = self.requests
         for row, params, prompt, _ in batch_update.added:
-            self.ids[row] = self._language_id(_requested(params), prompt)
+            kept[row] = _Row(self._language_id(_requested(params), prompt), len(prompt or ()))
         for source, target, direction in batch_update.moved:
-            kept = self.ids[target]
-            self.ids[target] = self.ids[source]
-            if direction == MoveDirectionality.SWAP:
-                self.ids[source] = kept
-        self.rows.language_ids.copy_(torch.tensor(self.ids))
+            swapped = kept[target] if direction == MoveDirectionality.SWAP else kept[source]
+            kept[source], kept[target] = swapped, kept[source]
+        self.rows.language_ids.copy_(torch.tensor([request.language_id for request in kept]))
+        self.rows.prompt_lengths.copy_(torch.tensor([request.prompt_length for request in kept]))
 
     def _language_id(self, language: str | None, prompt: list[int] | None) -> int:
         language = self.config.language if language is None else language
@@ -102,3 +113,8 @@ def _check(vllm_config: VllmConfig) -> None:
         )
     if vllm_config.parallel_config.use_ubatching:
         raise InputError("RequestLanguages: a step that is split into micro-batches is not supported; no --enable-dbo")
+    if config.add_rule.acts and config.vector_positions != ALL and vllm_config.model_config.enable_prompt_embeds:
+        raise InputError(
+            f"RequestLanguages: vector_positions is {config.vector_positions!r}, and vLLM does not tell where a prompt "
+            "of embeddings ends; no --enable-prompt-embeds"
+        )

@@ -119,12 +119,13 @@ def test_a_tensor_that_the_model_has_no_use_for_is_told(plain_folder: Path) -> N
     assert open_source(str(plain_folder), plain_folder).unused == ("more",)
 
 
-def test_vectors_that_are_not_finite(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("value", "message"), [(torch.nan, "are not finite"), (1.0, "of the anchor en is not 0")])
+def test_vectors_that_cannot_be(tmp_path: Path, value: float, message: str) -> None:
     tiny_steered(LLAMA, vector_layers=[1]).save_pretrained(tmp_path)
     name = "model.layers.1.add.vectors"
-    change_tensors(tmp_path / "model.safetensors", lambda tensors: tensors[name].fill_(torch.nan))
+    change_tensors(tmp_path / "model.safetensors", lambda tensors: tensors[name].fill_(value))
     source = open_source(str(tmp_path), tmp_path)
-    with pytest.raises(InputError, match=f"'{name}' are not finite numbers"):
+    with pytest.raises(InputError, match=f"'{name}': layer 1: .*{message}"):
         source.carried_vectors(source.config.languages, "en")
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from conftest import TINY, tiny_plain, tiny_steered
+from conversion.support import change_tensors
 from transformers import AutoModelForCausalLM
 
 HIDDEN = TINY["hidden_size"]
@@ -77,6 +79,30 @@ def test_they_take_the_precision_of_the_model(family: Any, dtype: torch.dtype) -
     add = model.model.layers[1].add
     assert add.vectors.dtype == dtype
     assert add.row_strengths.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+
+
+def test_what_the_precision_of_the_model_cannot_hold_is_refused(family: Any) -> None:
+    model = tiny_steered(family).to(torch.float16)
+    with pytest.raises(ValueError, match="layer 1: vectors are not finite"):
+        model.set_vectors({1: 1e5 * table()})
+    assert model.vectors == {}
+
+
+@pytest.mark.parametrize(
+    ("row", "value", "message"),
+    [(2, math.nan, "layer 1: vectors are not finite"), (0, 1.0, "layer 1: the vector of the anchor en is not 0")],
+)
+def test_a_checkpoint_with_vectors_that_cannot_be_is_refused(
+    family: Any, tmp_path: Path, row: int, value: float, message: str
+) -> None:
+    model = tiny_steered(family)
+    model.set_vectors({1: table()})
+    model.save_pretrained(tmp_path)
+    change_tensors(
+        tmp_path / "model.safetensors", lambda tensors: tensors["model.layers.1.add.vectors"][row].fill_(value)
+    )
+    with pytest.raises(ValueError, match=message):
+        AutoModelForCausalLM.from_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,6 @@ def test_fewer_bridge_layers_than_masks(vllm: Vllm, llama: Any) -> None:
         ({"hf_overrides": {"alpha": "much"}}, "alpha: 'much' is of type str"),
         ({"hf_overrides": {"beta": None}}, "beta: None is of type NoneType"),
         ({"hf_overrides": {"bridge_layers": [1]}}, "the checkpoint has no 'model.layers.1.mlp.scale.shared_mask'"),
-        ({"hf_overrides": {"vector_layers": [2]}}, "vector_layers: [2]: vLLM adds no vectors"),
         ({"hf_overrides": {"language": "auto", "detector_languages": ["de"]}}, '"auto" is decided from the prompt'),
         ({**PER_REQUEST, "enable_prefix_caching": True}, "add --no-enable-prefix-caching"),
         (
