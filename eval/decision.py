@@ -169,31 +169,35 @@ class _Told:
         in_force, own = ruling.in_force[row], ruling.chosen[row]
         together = row in ruling.together and (in_force is not None or row in ruling.worse)
         setting = ruling.common if together else own
-        decided = self._measured(row, setting, base, DECIDE)
+        candidates = self._gains(row, (None, *self.strengths), CHOOSE)
+        decided = self._measured(base, DECIDE, self._gains(row, [setting], DECIDE)[setting])
         return Decision(
             chosen=self.strength(setting),
             kept=in_force is not None,
             together=together,
             p=ruling.common_p if together else ruling.p[row],
             reason=self._reason(row, decided, together, setting is None),
-            candidates={self.strength(each): self._gain(row, each, CHOOSE) for each in (None, *self.strengths)},
-            selection=self._measured(row, setting, base, CHOOSE),
+            candidates={self.strength(each): gain for each, gain in candidates.items()},
+            selection=self._measured(base, CHOOSE, candidates[setting]),
             decided=decided,
-            held_out=self._measured(row, in_force, base, REPORT),
+            held_out=self._measured(base, REPORT, self._gains(row, [in_force], REPORT)[in_force]),
         )
 
-    def _measured(self, row: int, setting: int | None, base: Sequence[Record], part: int) -> Measured:
+    def _measured(self, base: Sequence[Record], part: int, gain: Interval) -> Measured:
         records = [base[place] for place in self.parts.of_part(part)]
-        mean, gain = self.scale.mean(records), self._gain(row, setting, part)
+        mean = self.scale.mean(records)
         return Measured(len(records), mean, mean + self.scale.sign * gain.mean, gain)
 
-    def _gain(self, row: int, setting: int | None, part: int) -> Interval:
-        """With its paired bootstrap interval, over units."""
-        values = np.zeros_like(self.weights[row]) if setting is None else self.gains[row, setting]
-        sums = self.parts.sums(np.stack([values, self.weights[row]]), part)
-        mean = float(sums[0].sum() / sums[1].sum())
-        draws = resampled_means(sums[:1], sums[1:])[:, 0]
-        return percentile_interval(mean, draws, examples=sums.shape[1])
+    def _gains(self, row: int, settings: Sequence[int | None], part: int) -> dict[int | None, Interval]:
+        """With their paired bootstrap intervals, over units."""
+        values = [np.zeros_like(self.weights[row]) if each is None else self.gains[row, each] for each in settings]
+        *sums, weights = self.parts.sums(np.stack([*values, self.weights[row]]), part)
+        draws = resampled_means(np.stack(sums), np.stack([weights] * len(sums))).T
+        means = [float(column.sum() / weights.sum()) for column in sums]
+        return {
+            each: percentile_interval(mean, column, examples=len(weights))
+            for each, mean, column in zip(settings, means, draws, strict=True)
+        }
 
     def _reason(self, row: int, decided: Measured, together: bool, nothing: bool) -> str:
         if nothing:

@@ -61,8 +61,8 @@ def summarize_tune(tuned: Tuned) -> str:
         "",
         *_together(scale, tuned.found, dial),
         f"{kept} of {len(decisions)} of these languages are steered: those whose gain is more than chance on the "
-        f"examples that decide (sign-flip test, 5 % for all tests together). The others have {dial} 0, which is the base "
-        "model to the last bit.",
+        f"examples that decide (sign-flip test, 5 % for all tests together). The others have {dial} 0, which is the "
+        "base model to the last bit.",
         f"Any language that is not named has the default: {dial} {tuned.after['default']:g}.",
     ]
     before, after = format_strength(tuned.before), format_strength(tuned.after)

@@ -173,10 +173,11 @@ def _confirmed(task: TaskResults, tuned: Tuned, tried: Mapping[GridPoint, Differ
 
 
 def _not_kept(task: TaskResults, tuned: Tuned, tried: Mapping[GridPoint, Difference]) -> Finding:
-    """A strength that was not kept, or the first where none gained, on all examples: is there room for a gain?"""
+    """A strength that was not kept, or the best where none was chosen, on all examples: is there room for a gain?"""
     there = {point: cell for point, cell in tried.items() if dict(point.beside).get("vector_layers") == tuned.layer}
     gains = [cell.interval.times(task.scale.sign) for point, cell in there.items() if point.dial]
-    point, cell = _at(tried, tuned, tuned.chosen)
+    best = best_point(there or tried, task.scale.sign)
+    point, cell = _at(tried, tuned, tuned.chosen or best.dial)
     told = replace(_told(task, tuned.language, cell), steered=tuned.told(point.dial))
     if gains and all(gain.high < 0 for gain in gains):
         return replace(told, call=Call.LEAVE, reason=f"every {tuned.dial} loses")

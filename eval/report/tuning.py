@@ -1,6 +1,6 @@
 """What `tune` decided, read from its folder, and the table of it.
 
-How it decides is the business of `eval/decision_rule.py`; what the decision is worth to a reader is said in `findings.py`.
+How it decides is the business of `eval/decision_rule.py`; what that is worth to a reader is said in `findings.py`.
 """
 
 import math
@@ -142,9 +142,8 @@ def tuning_table(task: TaskResults, tuning: tuple[Tuned, ...]) -> Table:
         body=tuple(_cells(task, each) for each in tuning),
         notes=(
             f"{AXES[field]} is chosen on a quarter of the examples, and kept only where half of them decide that the "
-            f"gain is more than chance (p ≤ {LEVEL:g}, adjusted for all tests), else it is 0; base, tuned and gain are of "
-            "the last quarter, which had no part in either. A gain is positive where it is for the better. How that is "
-            "decided: docs/report.md.",
+            f"gain is more than chance (p ≤ {LEVEL:g}, adjusted for all tests), else it is 0; base, tuned and gain are "
+            "of the last quarter, which had no part in either. A gain is positive where it is for the better.",
         ),
         data=tuple(map(_data, tuning)),
         summary={f"gain there, by {field.replace('_', ' ')}": {each.language: _candidates(each) for each in tuning}},

@@ -248,8 +248,8 @@ def verdict_table(found: Sequence[Verdict]) -> Table:
         body=tuple(_cells(verdict, each, finding) for verdict, each, finding in rows),
         notes=(
             f"Steer: significantly better than the base (p < {LEVEL}, Holm over the languages); after a tune, on the "
-            "examples that decide, alone or together with other languages. Leave alone: the interval lies on the losing "
-            f"side of 0, or leaves no room for a gain of {worth}. Cannot tell yet: all else.",
+            "examples that decide, alone or together with other languages. Leave alone: the interval lies on the "
+            f"losing side of 0, or leaves no room for a gain of {worth}. Cannot tell yet: all else.",
             "One class only: all answers are the same, though the right ones are not. At chance: the 95 % interval of "
             "the score (Wilson) holds the accuracy of guessing. Smallest visible: half the width of the difference's "
             "interval, at least what 3 of all examples could move (rule of three); the answer to too few examples is "

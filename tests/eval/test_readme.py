@@ -53,7 +53,7 @@ def test_the_commands_of_the_readme_work_in_their_order(
     )
     tokenizer.save_pretrained(tmp_path / "plain")
     write_xnli(tmp_path / "data" / "xnli", rows=8, languages=LANGUAGES)
-    write_xquad(tmp_path / "data" / "xquad", paragraphs=3, languages=LANGUAGES)
+    write_xquad(tmp_path / "data" / "xquad", paragraphs=8, questions=1, languages=LANGUAGES)
     data = ["--data-dir", tmp_path / "data", "--templates", templates]
     converter = Command(evaluation.capture, run_converter, "convert.py")
     monkeypatch.chdir(tmp_path)
