@@ -165,7 +165,7 @@ def test_the_file_says_what_the_predictions_say(arguments: list[object], evaluat
 def test_questions_on_one_passage_stay_together(arguments: list[object], evaluation: Any, tmp_path: Path) -> None:
     """Two paragraphs with three questions each are two units, so that there are too few."""
     arguments[arguments.index("xnli")] = "xquad"
-    said = evaluation.refused(*arguments)
+    said = evaluation.refused(*arguments, "--languages", "de")
     assert "tune: 6 examples a language on 2 texts (context) are too few for three parts; give at least 4" in said
 
 
