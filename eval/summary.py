@@ -13,7 +13,7 @@ from .runner import Outcome, Plan
 from .score_scale import ScoreScale
 
 if TYPE_CHECKING:  # they import SciPy, which takes seconds
-    from .decision import Decision
+    from .decision import Decision, Decisions
     from .tune import Tuned
 
 _MISSING = "–"
@@ -44,33 +44,36 @@ def summarize_grid(plan: Plan, outcome: Outcome) -> str:
 
 
 def summarize_tune(tuned: Tuned) -> str:
-    """A line for every language: what was decided, and what it does on the examples that had no part in it; then what
-    is in force.
+    """A line for every language: what was decided, why, and what it does on the examples that had no part in it; then
+    what is in force.
     """
-    plan, decisions = tuned.plan, tuned.decisions
+    plan, decisions, layer = tuned.plan, tuned.found.languages, tuned.found.layer
     scale = plan.jobs[0].task.scale
     dial = tuned.dial.replace("_", " ")
     rows = [["language", dial, "base", "tuned", "gain", "95 % interval", "why"]]
     rows += [[language, *_decided(scale, decision)] for language, decision in decisions.items()]
     kept = sum(decision.kept for decision in decisions.values())
     lines = [
-        f"{_heading(plan.jobs[0])}, on the half of the examples that had no part in the choice",
-        *([] if tuned.layer is None else [f"vectors after layer {tuned.layer}, the best on the other half"]),
+        f"{_heading(plan.jobs[0])}: {tuned.found.examples[0]} choose, {tuned.found.examples[1]} decide, "
+        f"{tuned.found.examples[2]} only report; scores are of the last",
+        *([] if layer is None else [f"vectors after layer {layer}, the best of all languages on those that choose"]),
         aligned(rows, left=(0, 6)),
         "",
-        f"{kept} of {len(decisions)} of these languages are steered: those whose gain on the other half is more than "
-        f"chance (95 %, paired bootstrap). The others have {dial} 0, which is the base model to the last bit.",
+        *_together(scale, tuned.found, dial),
+        f"{kept} of {len(decisions)} of these languages are steered: those whose gain is more than chance on the "
+        f"examples that decide (sign-flip test, 5 % for all tests together). The others have {dial} 0, which is the "
+        "base model to the last bit.",
         f"Any language that is not named has the default: {dial} {tuned.after['default']:g}.",
     ]
     before, after = format_strength(tuned.before), format_strength(tuned.after)
     if tuned.written:
         lines.append(f"In force from now on, in {plan.checkpoint.source.folder}: {dial} {after} (before: {before})")
-    elif tuned.layer is None or [tuned.layer] == plan.checkpoint.config.vector_layers:
+    elif layer is None or [layer] == plan.checkpoint.config.vector_layers:
         lines.append(f"In force is still {dial} {before}; with --write the checkpoint gets {dial} {after}")
     else:
         strength = ",".join(f"{code}={value:g}" for code, value in tuned.after.items())
         lines.append(
-            f"A checkpoint with it: {CONVERT} {plan.checkpoint.name} --vector-layers {tuned.layer} "
+            f"A checkpoint with it: {CONVERT} {plan.checkpoint.name} --vector-layers {layer} "
             f"--vector-strength {strength} --out …"
         )
     return "\n".join([*lines, *_closing(plan, tuned.outcome)])
@@ -87,6 +90,18 @@ def _scores(plan: Plan, outcome: Outcome, job: Job) -> str:
         without = f" without {plan.checkpoint.anchor_language}" if len(others) < len(job.languages) else ""
         rows.append([f"average{without}", *means])
     return f"{_heading(job)}\n{aligned(rows)}\n"
+
+
+def _together(scale: ScoreScale, found: Decisions, dial: str) -> list[str]:
+    """What was found about languages together."""
+    if not found.together:
+        return []
+    gain = scale.formatted(scale.factor * found.common_gain, sign="+")
+    kept = any(decision.together for decision in found.languages.values())
+    return [
+        f"Together, {', '.join(found.together)} gain {gain} with {dial} {found.common:g}, p = {found.common_p:.2g}: "
+        + ("so these are steered with it." if kept else "not more than chance.")
+    ]
 
 
 def _decided(scale: ScoreScale, decision: Decision) -> list[str]:

@@ -1,8 +1,8 @@
 """A strength for each language that does no harm: a grid, a decision, and where it is written.
 
 The strength is alpha, or that of vectors; then the layer is one for all languages, that of the setting with the largest
-mean gain on the halves that decisions are made on.  A language whose gain may be chance stays unsteered
-(`decision.py`).  The paper's regressions (section 4.1, Limitations) are what this is for.
+mean gain on the examples that choose.  A language whose gain may be chance stays unsteered (`decision_rule.py`).  The
+paper's regressions (section 4.1, Limitations) are what this is for.
 """
 
 import json
@@ -17,7 +17,8 @@ from clas_models.conversion.model_card import CARD_NAME
 from clas_models.conversion.source import Source, read_config
 from clas_models.errors import InputError
 
-from .decision import FEWEST_EXAMPLES, Decision, decide
+from .decision import Decisions, decide
+from .decision_rule import FEWEST_UNITS, Parts
 from .grid import Grid, grid_methods
 from .jobs import Job
 from .loading import Checkpoint
@@ -26,7 +27,8 @@ from .progress import Progress
 from .run_folder import BASE, CLAS, CLAS_VECTORS, TUNE_NAME, Record, RunFolder
 from .run_options import RunOptions
 from .runner import Outcome, Plan, execute
-from .score_scale import ScoreScale
+
+_FEWEST_TO_FIND = 10  # one language alone needs 5 examples that decide, all of them better, for p < 0.05
 
 
 @dataclass(frozen=True)
@@ -34,20 +36,18 @@ class Tuned:
     """What a search has found.
 
     Attributes:
-        decisions: by language.
+        found: the decisions, by language and about all together.
         dial: what is tuned, a field of the configuration: "alpha" or "vector_strength".
         before, after: its value, as it was, and as the decisions make it.
-        layer: after which the vectors act that were chosen; None for alpha.
         written: whether it is in force.
     """
 
     plan: Plan
     outcome: Outcome
-    decisions: Mapping[str, Decision]
+    found: Decisions
     dial: str
     before: float | Mapping[str, float]
     after: Mapping[str, float]
-    layer: int | None
     written: bool
 
 
@@ -73,44 +73,38 @@ def run_tune(options: RunOptions, grid: Grid, write: bool, progress: Progress, d
         _check_layers(methods, checkpoint)
     plan = Plan.of("tune", options, checkpoint, methods)
     plan = replace(plan, jobs=tuple(_tunable(job, checkpoint, progress) for job in plan.jobs))
+    parts = parts_of(plan.jobs[0], progress)
     outcome = execute(plan, progress)
     job = plan.jobs[0]
-    found = {language: _records(plan, outcome.folder, language, dial) for language in job.languages}
-    layer = best_layer(job.task.scale, found)
-    decisions = {language: decide(job.task.scale, by_layer[layer]) for language, by_layer in found.items()}
+    records = {language: _records(plan, outcome.folder, language, dial) for language in job.languages}
+    found = decide(job.task.scale, records, parts)
     before = getattr(checkpoint.config, dial)
-    after = decided(before, {language: decision.alpha for language, decision in decisions.items()}, default)
-    told = {
-        "task": job.task.name,
-        "dial": dial,
-        "layer": layer,
-        "languages": {code: each.to_dict() for code, each in decisions.items()},
-        dial: after,
-    }
+    after = decided(before, {language: decision.alpha for language, decision in found.languages.items()}, default)
+    told = {"task": job.task.name, "dial": dial, **found.to_dict(), dial: after}
     with atomic_file(outcome.folder.path / TUNE_NAME) as partial:
         partial.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     if write:
         write_strength(checkpoint.source, dial, after)
-    return Tuned(plan, outcome, decisions, dial, before, after, layer, write)
+    return Tuned(plan, outcome, found, dial, before, after, write)
 
 
-def best_layer(
-    scale: ScoreScale, found: Mapping[str, Mapping[int | None, Mapping[float, Sequence[Record]]]]
-) -> int | None:
-    """The layer of the setting with the largest mean gain over languages, on the halves that decisions are made on.
+def parts_of(job: Job, progress: Progress) -> Parts:
+    """Of the examples, which are the same in every language; what shares its passage stays together.
 
-    Args:
-        found: by language, layer and strength the predictions, the base's under 0 at every layer.
+    Raises InputError: so few passages, or examples that share none, that a part would be empty.
     """
-    layers = list(next(iter(found.values())))
-    if len(layers) == 1:
-        return layers[0]
-    gains: dict[tuple[int | None, float], list[float]] = {}
-    for by_layer in found.values():
-        for layer, by_strength in by_layer.items():
-            for strength, gain in decide(scale, by_strength).candidates.items():
-                gains.setdefault((layer, strength), []).append(gain.mean)
-    return max(gains, key=lambda setting: (sum(gains[setting]), -abs(setting[1])))[0]
+    examples, shared = next(iter(job.examples.values())), job.task.shared
+    parts = Parts.of(example.fields[shared] if shared else example.key for example in examples)
+    counted = f"{len(examples)} examples a language" + (f" on {parts.units} texts ({shared})" if shared else "")
+    if parts.units < FEWEST_UNITS:
+        raise InputError(
+            f"tune: {counted} are too few for three parts; give at least {FEWEST_UNITS} that share no text"
+        )
+    if parts.units < _FEWEST_TO_FIND:
+        progress.say(
+            f"{counted}: no gain can be more than chance on fewer than {_FEWEST_TO_FIND}, so nothing is steered"
+        )
+    return parts
 
 
 def _check_layers(methods: Sequence[Method], checkpoint: Checkpoint) -> None:
@@ -147,9 +141,6 @@ def _tunable(job: Job, checkpoint: Checkpoint, progress: Progress) -> Job:
         )
     if left_out:
         progress.say(f"left out: {', '.join(left_out)}; only the checkpoint's languages but the anchor have a strength")
-    count = min(map(len, kept.values()))
-    if count < FEWEST_EXAMPLES:
-        raise InputError(f"tune: {count} examples a language are too few to halve; give at least {FEWEST_EXAMPLES}")
     return replace(job, examples=kept)
 
 
@@ -169,7 +160,7 @@ def _records(
             continue
         layer = next(iter(method.described.get("vector_layers", ())), None)
         found.setdefault(layer, {0.0: base})[float(method.described[dial])] = records
-    return found or {None: {0.0: base}}
+    return found
 
 
 def check_writable(source: Source) -> None:

@@ -1,7 +1,7 @@
 """What a comparison says about one language: steer it, leave it alone, or cannot tell yet, and why.
 
-    steer            the score is significantly better (Holm) in a plain run, or better on the half of the examples
-                     that had no part in choosing alpha; and better than guessing
+    steer            the score is significantly better, in a plain run (Holm) or on the examples that decide in `tune`;
+                     and better than guessing
     leave alone      the difference's 95 % interval lies on the wrong side of 0, or leaves no room for a gain of
                      `ScoreScale.worth`
     cannot tell yet  everything else: too few examples, answers that carry no information, a gain that was chosen on
@@ -40,6 +40,7 @@ class Call(Enum):
 # What a reader is told about a language; {} is the smallest difference that could have been seen.
 TOO_FEW = "too few examples to see less than {}"
 ONE_EXAMPLE = "a single example shows nothing"
+NOT_SURELY = "a gain, but not surely on the examples that decide"
 NO_BASE = "the unsteered base was not run; run with --methods base too"
 NO_STEERING = "no steering was run; run a steered checkpoint with --methods base,clas"
 NO_PREDICTIONS = "no predictions yet"
@@ -89,7 +90,7 @@ def grid_findings(comparison: Comparison) -> list[Finding]:
 
 
 def tune_findings(comparison: Comparison, tuning: Iterable[Tuned]) -> list[Finding]:
-    """One for each tuned language; where a strength was kept, the half that had no part in the choice decides."""
+    """One for each tuned language: steer where a strength was kept, unless the rest of the examples says otherwise."""
     cells = {row.language: row.differences for row in comparison.rows}
     points = grid_points(comparison)
     judge = {True: _confirmed, False: _not_kept}
@@ -156,7 +157,7 @@ def _best_of(task: TaskResults, language: str, tried: Mapping[GridPoint, Differe
 
 
 def _confirmed(task: TaskResults, tuned: Tuned, tried: Mapping[GridPoint, Difference]) -> Finding:
-    """A strength that was kept, on the half that had no part in choosing it."""
+    """A strength that was kept, in the numbers of the examples that only report."""
     point, cell = _at(tried, tuned, tuned.chosen)
     outputs = cell.examples
     gain = tuned.gain or _NOTHING_KNOWN
@@ -164,29 +165,27 @@ def _confirmed(task: TaskResults, tuned: Tuned, tried: Mapping[GridPoint, Differ
     cell = replace(cell, examples=tuned.held_out, base=tuned.base, score=tuned.tuned, interval=interval)
     told = replace(_told(task, tuned.language, cell), steered=tuned.told(tuned.chosen), outputs=outputs)
     if gain.high < 0:
-        return replace(told, call=Call.LEAVE, reason=f"a gain where {tuned.dial} was chosen, a loss on the other half")
+        return replace(told, call=Call.LEAVE, reason="a gain on the examples that decide, a loss on those that report")
     if reason := uninformative(task, point.method, tuned.language, cell, gains=True):
         return replace(told, reason=reason)
-    if gain.low > 0:
-        return replace(told, call=Call.STEER, reason=f"it gains on the half that had no part in choosing {tuned.dial}")
-    return replace(told, reason=f"a gain where {tuned.dial} was chosen, not surely one on the other half")
+    together = "it gains together with other languages" if tuned.together else "it gains"
+    return replace(told, call=Call.STEER, reason=f"{together} on the examples that decide")
 
 
 def _not_kept(task: TaskResults, tuned: Tuned, tried: Mapping[GridPoint, Difference]) -> Finding:
-    """The best candidate, which was not good enough, on the half that it was chosen on."""
-    gains = {alpha: gain for alpha, gain in tuned.candidates.items() if alpha} or {tuned.chosen: _NOTHING_KNOWN}
-    best = max(gains, key=lambda alpha: gains[alpha].mean)
-    point, cell = _at(tried, tuned, best)
-    outputs = cell.examples
-    interval = gains[best].times(task.scale.sign)
-    there = tuned.base_there
-    cell = replace(cell, examples=tuned.chosen_on, base=there, score=there + interval.mean, interval=interval)
-    told = replace(_told(task, tuned.language, cell), steered=tuned.told(best), outputs=outputs)
-    if all(gain.high < 0 for gain in gains.values()):
+    """A strength that was not kept, or the best where none was chosen, on all examples: is there room for a gain?"""
+    there = {point: cell for point, cell in tried.items() if dict(point.beside).get("vector_layers") == tuned.layer}
+    gains = [cell.interval.times(task.scale.sign) for point, cell in there.items() if point.dial]
+    best = best_point(there or tried, task.scale.sign)
+    point, cell = _at(tried, tuned, tuned.chosen or best.dial)
+    told = replace(_told(task, tuned.language, cell), steered=tuned.told(point.dial))
+    if gains and all(gain.high < 0 for gain in gains):
         return replace(told, call=Call.LEAVE, reason=f"every {tuned.dial} loses")
     if reason := uninformative(task, point.method, tuned.language, cell):
         return replace(told, reason=reason)
-    return _room_for_a_gain(task, told, gains.values())
+    if cell.interval.times(task.scale.sign).low > 0:
+        return replace(told, reason=NOT_SURELY)
+    return _room_for_a_gain(task, told, gains or [_NOTHING_KNOWN])
 
 
 _NOTHING_KNOWN = Interval(0.0, -math.inf, math.inf)

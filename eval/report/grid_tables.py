@@ -36,7 +36,7 @@ _KINDS = {
 }
 CAUTION = (
     "The best of many settings was chosen on the same examples that it is shown on, so its gain is too good; "
-    "tune chooses on one half and reports the other."
+    "tune chooses, decides and reports on different ones."
 )
 
 

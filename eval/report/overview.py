@@ -1,6 +1,6 @@
 """One row for every method of every run: does it help, where, and does it harm?
 
-Of a grid the row is its best setting, of a search for alpha what was chosen, on the half that had no part in it.
+Of a grid the row is its best setting, of a search for alpha what was chosen, on the examples that had no part in it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -78,7 +78,7 @@ def overview_table(
         notes.append(CAUTION)
     if any(tunings.values()):
         notes.append(
-            "tune: on the half of the examples that had no part in the choice, each language with its own strength."
+            "tune: on the examples that had no part in choosing and deciding, each language with the strength in force."
         )
     return Table(
         name="overview",

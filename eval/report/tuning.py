@@ -1,6 +1,6 @@
 """What `tune` decided, read from its folder, and the table of it.
 
-How it decides is the business of `eval/decision.py`; what the decision is worth to a reader is said in `findings.py`.
+How it decides is the business of `eval/decision_rule.py`; what that is worth to a reader is said in `findings.py`.
 """
 
 import math
@@ -11,11 +11,12 @@ from typing import Any, Self
 from clas_models.errors import InputError
 from clas_models.json_data import parse_json
 
+from ..decision_rule import LEVEL
 from ..run_folder import TUNE_NAME
 from ..statistics import Interval
 from .collect import TaskResults
 from .grid_tables import AXES
-from .table import MISSING, Cell, Table, Value, columns, count, interval_cells, interval_data, score
+from .table import MISSING, Cell, Table, Value, columns, count, interval_cells, interval_data, p_value, score
 from .words import heading, slug
 
 TUNED = {"alpha": "tuned alphas", "vector_strength": "tuned vectors"}
@@ -28,10 +29,13 @@ class Tuned:
 
     Attributes:
         field, layer: what was tuned, "alpha" or "vector_strength", and after which layer vectors act.
-        chosen: its value with the largest gain on the half that it was chosen on; `kept` says whether it is in force.
-        chosen_on, base_there, gain_there: of that half; None for what was not computed.
+        chosen: its value that was decided about; `kept` says whether it is in force, `together` whether that was
+            decided about languages together.
+        chosen_on: the number of examples that it was chosen on.
         candidates: the gain of every value there.
-        held_out, base, tuned, gain: of the other half, under the value that is in force.
+        decided_on, gain_there, p: of the examples that decide, and the adjusted p of the decision; None for a gain that
+            was not computed.
+        held_out, base, tuned, gain: of the examples that only report, under the value that is in force.
     """
 
     language: str
@@ -39,11 +43,13 @@ class Tuned:
     layer: int | None
     chosen: float
     kept: bool
+    together: bool
     reason: str
     chosen_on: int
-    base_there: float
-    gain_there: Interval | None
     candidates: Mapping[float, Interval]
+    decided_on: int
+    gain_there: Interval | None
+    p: float
     held_out: int
     base: float
     tuned: float
@@ -68,7 +74,7 @@ class Tuned:
         field, layer = told.get("dial", "alpha"), told.get("layer")
         if field not in ("alpha", "vector_strength") or not isinstance(layer, int | None):
             raise ValueError(f"dial {field!r}, layer {layer!r}")
-        there, held_out = values["selection"], values["held_out"]
+        there, held_out = values["decided"], values["held_out"]
         gains = {float(alpha): _interval(gain, factor) for alpha, gain in values["candidates"].items()}
         return cls(
             language=language,
@@ -76,11 +82,13 @@ class Tuned:
             layer=layer,
             chosen=float(values["chosen"]),
             kept=bool(values["kept"]),
+            together=bool(values["together"]),
             reason=str(values["reason"]),
-            chosen_on=int(there["n"]),
-            base_there=float(there["base"]) * factor,
-            gain_there=_interval(there["gain"], factor),
+            chosen_on=int(values["selection"]["n"]),
             candidates={alpha: gain for alpha, gain in gains.items() if gain},
+            decided_on=int(there["n"]),
+            gain_there=_interval(there["gain"], factor),
+            p=float(there["p"]),
             held_out=int(held_out["n"]),
             base=float(held_out["base"]) * factor,
             tuned=float(held_out["tuned"]) * factor,
@@ -103,6 +111,8 @@ def read_tuning(task: TaskResults) -> tuple[Tuned, ...] | None:
         decided = parse_json(file.read_text(encoding="utf-8"))
         if decided["task"] != task.task:
             return None
+        if any("decided" not in values for values in decided["languages"].values()):
+            raise InputError(f"{file}: decided by a rule of older versions; run `tune` again with the same --out")
         return tuple(
             Tuned.read(code, values, decided, task.scale.factor) for code, values in decided["languages"].items()
         )
@@ -120,10 +130,10 @@ def _interval(values: Mapping[str, float | None] | None, factor: float) -> Inter
 
 
 def tuning_table(task: TaskResults, tuning: tuple[Tuned, ...]) -> Table:
-    """One row for each language: the alpha that was chosen on one half of the data, and what it does on the other."""
+    """One row for each language: what was chosen, what decided, and what it does on examples that had no part in it."""
     field, layer = next(((each.field, each.layer) for each in tuning), ("alpha", None))
     after = "" if layer is None else f", vectors after layer {layer}"
-    titles = ["language", AXES[field], "chosen on", "gain there", "95 % interval"]
+    titles = ["language", AXES[field], "chosen on", "decided on", "gain there", "95 % interval", "p"]
     titles += ["held out", f"base ({task.scale.heading})", "tuned", "gain", "95 % interval", "reason"]
     return Table(
         name=slug(task.run, task.task, "tune"),
@@ -131,9 +141,9 @@ def tuning_table(task: TaskResults, tuning: tuple[Tuned, ...]) -> Table:
         columns=columns(*titles, words=("language", "reason")),
         body=tuple(_cells(task, each) for each in tuning),
         notes=(
-            f"{AXES[field]} is chosen on one half of the examples and kept only where the gain's interval excludes "
-            "zero, else it is 0; base, tuned and gain are of the other half, which had no part in the choice. A gain "
-            "is positive where it is for the better.",
+            f"{AXES[field]} is chosen on a quarter of the examples, and kept only where half of them decide that the "
+            f"gain is more than chance (p ≤ {LEVEL:g}, adjusted for all tests), else it is 0; base, tuned and gain are "
+            "of the last quarter, which had no part in either. A gain is positive where it is for the better.",
         ),
         data=tuple(map(_data, tuning)),
         summary={f"gain there, by {field.replace('_', ' ')}": {each.language: _candidates(each) for each in tuning}},
@@ -150,7 +160,9 @@ def _cells(task: TaskResults, each: Tuned) -> tuple[Cell, ...]:
         Cell(each.language),
         Cell(alpha if each.kept else f"{alpha} (not kept)" if each.chosen else "0", each.chosen),
         count(each.chosen_on),
+        count(each.decided_on),
         *interval_cells(each.gain_there, places),
+        p_value(each.p),
         count(each.held_out),
         *(score(each.base, places), score(each.tuned, places)),
         *interval_cells(each.gain, places),
@@ -161,11 +173,9 @@ def _cells(task: TaskResults, each: Tuned) -> tuple[Cell, ...]:
 def _data(each: Tuned) -> dict[str, Value]:
     values: dict[str, Value] = {"language": each.language, each.field: each.chosen, "kept": each.kept}
     values |= {} if each.layer is None else {"vector_layers": each.layer}
-    halves = (
-        ("selection", each.chosen_on, each.base_there, each.gain_there),
-        ("held out", each.held_out, each.base, each.gain),
-    )
-    for name, examples, base, gain in halves:
-        values |= {f"{name} examples": examples, f"{name} base": base}
+    values |= {"together": each.together, "selection examples": each.chosen_on, "p": each.p}
+    parts = (("decided", each.decided_on, each.gain_there), ("held out", each.held_out, each.gain))
+    for name, examples, gain in parts:
+        values |= {f"{name} examples": examples}
         values |= {f"{name} {end}": value for end, value in interval_data(gain, "gain").items()} if gain else {}
-    return values | {"held out tuned": each.tuned, "reason": each.reason}
+    return values | {"held out base": each.base, "held out tuned": each.tuned, "reason": each.reason}

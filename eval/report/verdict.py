@@ -247,10 +247,9 @@ def verdict_table(found: Sequence[Verdict]) -> Table:
         columns=columns(*words[:5], *titles, "setting", "run", "model", words=words),
         body=tuple(_cells(verdict, each, finding) for verdict, each, finding in rows),
         notes=(
-            f"Steer: significantly better than the base (p < {LEVEL}, Holm over the languages), or after a tune better "
-            "on the half of the examples that had no part in choosing alpha (95 % interval above 0). Leave alone: the "
-            f"interval lies on the losing side of 0, or leaves no room for a gain of {worth}. Cannot tell yet: all "
-            "else.",
+            f"Steer: significantly better than the base (p < {LEVEL}, Holm over the languages); after a tune, on the "
+            "examples that decide, alone or together with other languages. Leave alone: the interval lies on the "
+            f"losing side of 0, or leaves no room for a gain of {worth}. Cannot tell yet: all else.",
             "One class only: all answers are the same, though the right ones are not. At chance: the 95 % interval of "
             "the score (Wilson) holds the accuracy of guessing. Smallest visible: half the width of the difference's "
             "interval, at least what 3 of all examples could move (rule of three); the answer to too few examples is "

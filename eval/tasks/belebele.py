@@ -65,5 +65,6 @@ BELEBELE = Task(
     template="multiple_choice",
     choices=LETTERS,
     choice_fields=CHOICE_FIELDS,
+    shared="passage",
     cut="passage",
 )

@@ -164,6 +164,7 @@ class Task:
         template: name of the default template, a file `templates/NAME.txt` of this package; "" for a perplexity.
         choices: the strings whose first token is scored, for a choice.
         choice_fields: the fields with the texts of the choices, in the same order; none where they have no texts.
+        shared: the field that several examples may have in common, such as a passage; None where each has its own.
         cut: the field that is shortened where a prompt exceeds the maximum length; None where none may be.
         max_new_tokens: for a generation.
     """
@@ -176,6 +177,7 @@ class Task:
     template: str = ""
     choices: tuple[str, ...] = ()
     choice_fields: tuple[str, ...] = ()
+    shared: str | None = None
     cut: str | None = None
     max_new_tokens: int = 0
 

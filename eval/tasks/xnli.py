@@ -62,4 +62,5 @@ XNLI = Task(
     score=score_choice,
     template="xnli",
     choices=("0", "1", "2"),
+    shared="premise",
 )

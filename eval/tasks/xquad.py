@@ -59,6 +59,7 @@ XQUAD = Task(
     load=load_xquad,
     score=score_answer,
     template="xquad",
+    shared="context",
     cut="context",
     max_new_tokens=32,
 )

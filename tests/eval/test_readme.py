@@ -16,7 +16,15 @@ from command import Command
 from conftest import tiny_plain
 from conversion.support import file_bytes
 from conversion.support import run_main as run_converter
-from run_helpers import CHAT, evaluation_fixture, templates_fixture, write_belebele, write_xnli, write_xquad  # noqa: F401
+from run_helpers import (
+    CHAT,
+    evaluation_fixture,
+    templates_fixture,
+    write_belebele,
+    write_choices,
+    write_xnli,
+    write_xquad,
+)  # noqa: F401
 from trained_tokenizers import byte_level_tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -26,6 +34,7 @@ from clas_models.conversion.in_force import format_strength
 README = Path(__file__).parents[2] / "README.md"
 MODEL = "Qwen/Qwen2.5-7B-Instruct"
 LANGUAGES = ("en", "de", "zh")
+SMALLER = {"200": "8", "50": "8", "10,14,18": "1,3", "14": "3"}  # samples, and layers of six
 
 
 def commands() -> Iterator[list[str]]:
@@ -53,18 +62,20 @@ def test_the_commands_of_the_readme_work_in_their_order(
     )
     tokenizer.save_pretrained(tmp_path / "plain")
     write_xnli(tmp_path / "data" / "xnli", rows=8, languages=LANGUAGES)
-    write_xquad(tmp_path / "data" / "xquad", paragraphs=3, languages=LANGUAGES)
+    write_xquad(tmp_path / "data" / "xquad", paragraphs=8, questions=1, languages=LANGUAGES)
     write_belebele(tmp_path / "data" / "belebele", questions=8, languages=LANGUAGES)
+    write_choices(tmp_path / "data", rows=20, languages=LANGUAGES)
     data = ["--data-dir", tmp_path / "data", "--templates", templates]
     converter = Command(evaluation.capture, run_converter, "convert.py")
     monkeypatch.chdir(tmp_path)
     said = {}
     for program, *words in commands():
-        given = [{MODEL: str(tmp_path / "plain"), "200": "8"}.get(word, word) for word in words]
+        given = [{MODEL: str(tmp_path / "plain"), **SMALLER}.get(word, word) for word in words]
         if program == "convert":
             said[given[-1]] = converter.made(*given).out
         else:
-            said[given[0]] = evaluation.made(*given, *(data if given[0] in ("run", "grid", "tune", "lens") else ())).out
+            more = data if given[0] in ("run", "grid", "tune", "lens", "vectors") else []
+            said.setdefault(given[0], evaluation.made(*given, *more).out)
     check(Path("qwen-clas"), said)
 
 

@@ -1,5 +1,6 @@
 """Intervals and tests: values worked out by hand, SciPy's own answers, and the paper's printed tables."""
 
+import itertools
 import math
 import time
 
@@ -10,6 +11,7 @@ from scipy import stats
 from eval.statistics import (
     Interval,
     equal_variance_test,
+    gain_test,
     holm,
     mcnemar,
     paired_t_test,
@@ -245,3 +247,34 @@ def test_the_interval_of_a_share_holds_for_all_and_for_none() -> None:
     assert (found.low + found.high) / 2 == pytest.approx((0.4 + 1.96**2 / 20) / (1 + 1.96**2 / 10), abs=1e-4)
     assert share_interval(0, 10).low == 0 < share_interval(0, 10).high < 0.3
     assert share_interval(10, 10).low > 0.7
+
+
+# ---- one-sided, for a gain
+
+
+def enumerated(differences: list[float]) -> float:
+    """By the definition: the share of all signs under which the sum is as large."""
+    signs = itertools.product((-1, 1), repeat=len(differences))
+    sums = [sum(sign * abs(value) for sign, value in zip(each, differences, strict=True)) for each in signs]
+    return float(np.mean([total >= sum(differences) - 1e-9 for total in sums]))
+
+
+@pytest.mark.parametrize(
+    "differences",
+    [[1, 1, 1, -1], [3, -2, 1, 1, -1, 2], [-1, -1], [0.25, 0.5, -0.1, 0.7, 0.2], [0.1, 0.2, -0.3], [1, 1, -2], [2.5]],
+)
+def test_a_gain_is_tested_exactly(differences: list[float]) -> None:
+    assert gain_test(differences) == pytest.approx(enumerated(differences))
+    assert gain_test([*differences, 0.0, 0.0]) == gain_test(differences), "what does not differ changes nothing"
+
+
+def test_no_difference_is_no_gain() -> None:
+    assert gain_test([0.0, 0.0]) == 1.0
+
+
+def test_many_differences_are_estimated_as_they_are_enumerated() -> None:
+    differences = np.random.default_rng(3).normal(0.3, 1, 60)
+    exact = gain_test(np.round(differences * 1000))
+    assert gain_test(differences) == pytest.approx(exact, abs=3 * (exact / 10_000) ** 0.5)
+    assert gain_test(differences) == gain_test(differences), "the same seed"
+    assert gain_test(np.full(60, 0.3)) == 1e-4, "never 0"

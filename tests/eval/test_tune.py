@@ -1,4 +1,4 @@
-"""Tuning does no harm: what is kept is more than chance, and what is reported had no part in the choice."""
+"""The command `tune`: what it decides goes into `tune.json` and the checkpoint, and nothing else is changed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from run_helpers import (  # noqa: F401
@@ -24,115 +23,11 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from clas_models.conversion.in_force import format_strength
 from clas_models.conversion.source import open_source
 from clas_models.errors import InputError
-from eval.decision import Decision, decide
-from eval.run_folder import Record, RunFolder
-from eval.score_scale import NATS, scale_of
-from eval.statistics import percentile_interval, resampled_means
+from eval.decision import decide
+from eval.decision_rule import Parts
+from eval.run_folder import RunFolder
+from eval.score_scale import scale_of
 from eval.tune import check_writable, decided, write_strength
-
-ACCURACY = scale_of("accuracy")
-
-
-def right(scores: str) -> list[Record]:
-    """An example for each digit, 1 where it is answered right."""
-    return [Record(str(key), 0, (0,), {"accuracy": float(score)}) for key, score in enumerate(scores)]
-
-
-def texts(*nats: float, tokens: int = 10) -> list[Record]:
-    return [Record(str(key), value, (), {"nats": value}, tokens=tokens) for key, value in enumerate(nats)]
-
-
-def interleaved(even: str, odd: str) -> str:
-    return "".join(a + b for a, b in zip(even, odd, strict=True))
-
-
-# ---- the decision
-
-
-def test_a_clear_gain_is_kept_and_reported_on_the_other_half() -> None:
-    base = right(interleaved("0000000000", "0101010101"))
-    better = right(interleaved("1111111110", "0111010101"))
-    worse = right(interleaved("0000000000", "1111111111"))
-    decision = decide(ACCURACY, {0.0: base, -2.0: better, 4.0: worse})
-    assert (decision.chosen, decision.kept, decision.alpha) == (-2.0, True, -2.0)
-    assert (decision.examples, decision.base) == (10, 0.0)
-    assert decision.candidates[-2.0].mean == pytest.approx(0.9)
-    held_out = decision.held_out
-    assert (held_out.n, held_out.base, held_out.tuned) == (10, 0.5, 0.6)
-    assert held_out.gain.mean == pytest.approx(0.1)
-
-
-def test_intervals_are_those_of_the_paired_bootstrap() -> None:
-    base, other = right("0110100101"), right("1111100100")
-    decision = decide(ACCURACY, {0.0: base, 2.0: other})
-    gains = np.array([[1.0, 0.0, 0.0, 0.0, 0.0]])  # of the examples at even places
-    draws = resampled_means(gains, np.ones_like(gains))[:, 0]
-    assert decision.candidates[2.0] == percentile_interval(0.2, draws, examples=5)
-
-
-def test_a_gain_that_may_be_chance_is_not_kept() -> None:
-    base = right(interleaved("0000000000", "1111111111"))
-    lucky = right(interleaved("1000000000", "0000000000"))
-    decision = decide(ACCURACY, {0.0: base, 2.0: lucky})
-    assert (decision.chosen, decision.kept, decision.alpha) == (2.0, False, 0.0)
-    assert decision.reason == "2 gains most, but its interval holds 0: unsteered"
-    # what is in force is base, so there is no gain and no loss
-    assert (decision.held_out.tuned, decision.held_out.gain.mean, decision.held_out.gain.low) == (1.0, 0.0, 0.0)
-
-
-def test_nothing_gains_then_nothing_is_chosen() -> None:
-    base = right("11111111")
-    decision = decide(ACCURACY, {0.0: base, -4.0: base, 4.0: right("00000000")})
-    assert (decision.chosen, decision.kept, decision.reason) == (0.0, False, "no candidate gains: unsteered")
-
-
-def test_of_equal_gains_the_weakest_steering_is_chosen() -> None:
-    base, better = right("0" * 12), right("1" * 12)
-    assert decide(ACCURACY, {0.0: base, -8.0: better, 2.0: better, 4.0: better}).chosen == 2.0
-
-
-def test_a_perplexity_gains_when_it_falls() -> None:
-    base = texts(*[30.0] * 12)
-    decision = decide(NATS, {0.0: base, 2.0: texts(*[20.0] * 12), 4.0: texts(*[40.0] * 12)})
-    assert (decision.chosen, decision.kept) == (2.0, True)
-    assert decision.held_out.base == pytest.approx(3.0)
-    assert decision.held_out.tuned == pytest.approx(2.0)
-    assert decision.held_out.gain.mean == pytest.approx(1.0)
-    assert decision.candidates[4.0].high < 0
-
-
-def test_a_long_text_counts_by_its_length() -> None:
-    base = [*texts(10.0, 10.0, tokens=10), *texts(90.0, 90.0, tokens=90)]
-    other = [*texts(10.0, 10.0, tokens=10), *texts(0.0, 0.0, tokens=90)]
-    decision = decide(NATS, {0.0: base, 2.0: other})
-    assert decision.candidates[2.0].mean == pytest.approx(0.9)
-    assert decision.base == pytest.approx(1.0)
-
-
-def test_texts_of_a_single_token_are_refused() -> None:
-    with pytest.raises(InputError, match="single token"):
-        decide(NATS, {0.0: texts(0.0, 0.0, 0.0, 0.0, tokens=0)})
-
-
-def test_a_decision_is_written_in_the_form_that_the_report_reads() -> None:
-    decision = decide(ACCURACY, {0.0: right("0" * 12), -2.0: right("1" * 12)})
-    gain = {"mean": 1.0, "low": 1.0, "high": 1.0}
-    none = {"mean": 0.0, "low": 0.0, "high": 0.0}
-    assert decision.to_dict() == {
-        "chosen": -2.0,
-        "kept": True,
-        "reason": "-2 gains, and its interval lies above 0",
-        "candidates": {"0": none, "-2": gain},
-        "selection": {"n": 6, "base": 0.0, "gain": gain},
-        "held_out": {"n": 6, "base": 0.0, "tuned": 1.0, "gain": gain},
-    }
-
-
-def test_an_unbounded_interval_is_null_in_the_file() -> None:
-    decision = decide(ACCURACY, {0.0: right("000"), -2.0: right("111")})
-    assert decision.to_dict()["held_out"]["gain"] == {"mean": 1.0, "low": None, "high": None}
-    assert json.loads(json.dumps(decision.to_dict(), allow_nan=False)) == decision.to_dict()
-
 
 # ---- into the checkpoint
 
@@ -212,7 +107,9 @@ def test_tune_decides_for_profiled_languages_and_writes(
     found = json.loads((tmp_path / "run" / "tune.json").read_text())
     assert (found["task"], list(found["languages"])) == ("xnli", ["de", "zh"])
     assert set(found["languages"]["de"]["candidates"]) == {"0", "-8", "4"}
-    assert found["languages"]["de"]["selection"]["n"] == found["languages"]["de"]["held_out"]["n"] == 6
+    assert found["parts"] == {"units": 12, "choose": 3, "decide": 6, "report": 3}
+    assert [found["languages"]["de"][part]["n"] for part in ("selection", "decided", "held_out")] == [3, 6, 3]
+    assert "3 choose, 6 decide, 3 only report; scores are of the last" in ended.out
     before = contents(tmp_path / "run")
     ended = evaluation.made(*arguments, "--write")
     assert "goes on, 72 predictions are there already" in ended.err
@@ -255,23 +152,33 @@ def test_without_a_folder_it_is_named_after_the_model_and_the_task(
 def test_the_file_says_what_the_predictions_say(arguments: list[object], evaluation: Any, tmp_path: Path) -> None:
     evaluation.made(*arguments)
     run = RunFolder.open(tmp_path / "run")
-    found = {
-        alpha: sorted(run.records("xnli", name, "zh"), key=lambda record: int(record.key))
-        for alpha, name in (
-            (0.0, "base"),
-            (-8.0, "clas:alpha=-8,beta=0.9,gamma=0.6"),
-            (4.0, "clas:alpha=4,beta=0.9,gamma=0.6"),
-        )
-    }
-    expected: Decision = decide(ACCURACY, found)
-    assert json.loads((tmp_path / "run" / "tune.json").read_text())["languages"]["zh"] == expected.to_dict()
+    names = {0.0: "base", -8.0: "clas:alpha=-8,beta=0.9,gamma=0.6", 4.0: "clas:alpha=4,beta=0.9,gamma=0.6"}
+
+    def records(name: str, language: str) -> list[Any]:
+        return sorted(run.records("xnli", name, language), key=lambda record: int(record.key))
+
+    found = {code: {None: {alpha: records(name, code) for alpha, name in names.items()}} for code in ("de", "zh")}
+    expected = decide(scale_of("accuracy"), found, Parts.of(range(12))).to_dict()
+    assert json.loads((tmp_path / "run" / "tune.json").read_text()).items() >= expected.items()
+
+
+def test_questions_on_one_passage_stay_together(arguments: list[object], evaluation: Any, tmp_path: Path) -> None:
+    """Two paragraphs with three questions each are two units, so that there are too few."""
+    arguments[arguments.index("xnli")] = "xquad"
+    said = evaluation.refused(*arguments, "--languages", "de")
+    assert "tune: 6 examples a language on 2 texts (context) are too few for three parts; give at least 4" in said
+
+
+def test_so_few_that_nothing_can_be_found_are_told(arguments: list[object], evaluation: Any, tmp_path: Path) -> None:
+    ended = evaluation.made(*arguments, "--samples", 8)
+    assert "no gain can be more than chance on fewer than 10" in ended.err
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         (("--languages", "en,sw"), "none of the languages en, sw can have a strength"),
-        (("--samples", 3), "3 examples a language are too few to halve"),
+        (("--samples", 3), "3 examples a language on 3 texts (premise) are too few for three parts"),
         (("--alpha", "0"), "alpha: no value"),
     ],
 )

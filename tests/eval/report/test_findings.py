@@ -174,16 +174,16 @@ def test_a_grid_never_says_steer(tmp_path, counts, call, reason):
     assert found.reason.startswith(reason)
 
 
-def tuned(tmp_path, comparison, *, kept, there, gain=(0.0, 0.0, 0.0), examples=MANY // 2):
-    """The finding after `tune` chose alpha 2; `there` and `gain` are mean, low and high in per cent."""
+def tuned(tmp_path, comparison, *, kept, gain=(0.0, 0.0, 0.0), together=False, chosen=2.0):
+    """The finding after `tune` decided about alpha 2; `gain` is mean, low and high in per cent, where it reports."""
 
-    def plain_gain(values):
-        return dict(zip(("mean", "low", "high"), (value / 100 for value in values), strict=True))
+    def part(values, examples, **more):
+        means = dict(zip(("mean", "low", "high"), (value / 100 for value in values), strict=True))
+        return {"n": examples, "base": 0.5, "tuned": 0.5 + values[0] / 100, "gain": means, **more}
 
-    gains = {"0": plain_gain((0, 0, 0)), "2": plain_gain(there)}
-    decision = {"chosen": 2.0, "kept": kept, "reason": "", "candidates": gains}
-    decision["selection"] = {"n": examples, "base": 0.5, "gain": plain_gain(there)}
-    decision["held_out"] = {"n": examples, "base": 0.5, "tuned": 0.5 + gain[0] / 100, "gain": plain_gain(gain)}
+    decision = {"chosen": chosen, "kept": kept, "together": together, "reason": "", "candidates": {}}
+    decision["selection"], decision["decided"] = part((6, 2, 10), 100), part((6, 2, 10), 200, p=0.01)
+    decision["held_out"] = part(gain, 100)
     (comparison.task.path / TUNE_NAME).write_text(json.dumps({"task": "xnli", "languages": {"de": decision}}))
     (found,) = tune_findings(comparison, read_tuning(comparison.task))
     return found
@@ -192,32 +192,42 @@ def tuned(tmp_path, comparison, *, kept, there, gain=(0.0, 0.0, 0.0), examples=M
 @pytest.mark.parametrize(
     ("gain", "call", "reason"),
     [
-        ((5, 1, 9), Call.STEER, "it gains on the half that had no part in choosing alpha"),
-        ((2, -2, 6), Call.UNKNOWN, "a gain where alpha was chosen, not surely one on the other half"),
-        ((-5, -9, -1), Call.LEAVE, "a gain where alpha was chosen, a loss on the other half"),
+        ((5, 1, 9), Call.STEER, "it gains on the examples that decide"),
+        ((2, -2, 6), Call.STEER, "it gains on the examples that decide"),
+        ((-5, -9, -1), Call.LEAVE, "a gain on the examples that decide, a loss on those that report"),
     ],
 )
-def test_an_alpha_that_was_kept_is_judged_on_the_other_half(tmp_path, gain, call, reason):
-    comparison = grid_of(tmp_path, {0: 200, 2: 230}, "tune")
-    found = tuned(tmp_path, comparison, kept=True, there=(6, 2, 10), gain=gain)
+def test_an_alpha_that_was_kept_is_steered_unless_it_loses_where_it_had_no_part(tmp_path, gain, call, reason):
+    found = tuned(tmp_path, grid_of(tmp_path, {0: 200, 2: 230}, "tune"), kept=True, gain=gain)
     assert (found.call, found.reason, found.steered) == (call, reason, "α = 2")
-    assert (found.examples, found.changed, found.outputs) == (200, 30, 400)
+    assert (found.examples, found.changed, found.outputs) == (100, 30, 400)
+
+
+def test_what_was_decided_for_languages_together_is_said(tmp_path):
+    found = tuned(tmp_path, grid_of(tmp_path, {0: 200, 2: 230}, "tune"), kept=True, gain=(1, -3, 5), together=True)
+    assert (found.call, found.reason) == (
+        Call.STEER,
+        "it gains together with other languages on the examples that decide",
+    )
 
 
 @pytest.mark.parametrize(
-    ("there", "call", "reason"),
+    ("counts", "chosen", "call", "reason"),
     [
-        ((3, -3, 9), Call.UNKNOWN, "too few examples to see less than {}"),
-        ((0.2, -1, 1.5), Call.LEAVE, "no gain of 2 points or more"),
-        ((-6, -9, -2), Call.LEAVE, "every alpha loses"),
+        ({0: 200, 2: 230}, 2.0, Call.UNKNOWN, "a gain, but not surely on the examples that decide"),
+        ({0: 200, 2: 198, -2: 230}, 2.0, Call.UNKNOWN, "too few examples to see less than {}"),
+        ({0: 200, 2: 200}, 0.0, Call.LEAVE, "no gain of 2 points or more"),
+        ({0: 200, 2: 170}, 0.0, Call.LEAVE, "every alpha loses"),
     ],
 )
-def test_an_alpha_that_was_not_kept_is_left_alone_only_where_nothing_can_be_hidden(tmp_path, there, call, reason):
-    found = tuned(tmp_path, grid_of(tmp_path, {0: 200, 2: 204}, "tune"), kept=False, there=there)
-    assert (found.call, found.reason) == (call, reason)
+def test_an_alpha_that_was_not_kept_is_left_alone_only_where_nothing_can_be_hidden(
+    tmp_path, counts, chosen, call, reason
+):
+    found = tuned(tmp_path, grid_of(tmp_path, counts, "tune"), kept=False, chosen=chosen)
+    assert (found.call, found.reason, found.steered) == (call, reason, "α = 2")
 
 
 def test_what_tune_found_at_chance_tells_nothing(tmp_path):
     comparison = grid_of(tmp_path, {0: 130, 2: 135}, "tune")
-    found = tuned(tmp_path, comparison, kept=True, there=(6, 2, 10), gain=(5, 1, 9))
+    found = tuned(tmp_path, comparison, kept=True, gain=(5, 1, 9))
     assert (found.call, found.reason) == (Call.UNKNOWN, "at chance (33.3 %)")

@@ -146,7 +146,9 @@ def decision(alpha: float, kept: bool, gain: float) -> dict:
         "kept": kept,
         "reason": "because <b>",
         "candidates": {str(alpha): around},
-        "selection": {"n": 5, "base": 0.4, "gain": around},
+        "together": False,
+        "selection": {"n": 3, "base": 0.4, "tuned": 0.45, "gain": around},
+        "decided": {"n": 6, "base": 0.4, "tuned": 0.45, "gain": around, "p": 0.012},
         "held_out": {"n": 5, "base": 0.41, "tuned": 0.46, "gain": around},
     }
 
@@ -161,10 +163,20 @@ def test_what_tune_decided_is_a_table(tmp_path):
     file.write_text(json.dumps({"task": "xnli", "languages": languages}))
     table = tuning_table(comparison.task, read_tuning(comparison.task))
     de, th = table.body
-    shown = ["de", "2", "5", "+5.00", "[+4.00, +6.00]", "5", "41.00", "46.00", "+5.00", "[+4.00, +6.00]", "because <b>"]
+    shown = ["de", "2", "3", "6", "+5.00", "[+4.00, +6.00]", "0.012", "5", "41.00", "46.00", "+5.00", "[+4.00, +6.00]"]
+    shown += ["because <b>"]
     assert [cell.text for cell in de] == shown
     assert [cell.text for cell in th][1] == "0"
     assert table.data[0]["held out low"] == pytest.approx(4)
+
+
+def test_a_decision_of_an_older_rule_is_named(tmp_path):
+    comparison = grid_of(tmp_path, {"base": 4, "clas-a2-b0.4-g0.2": 5}, grid_methods([2]), command="tune")
+    older = decision(2.0, True, 0.05)
+    del older["decided"]
+    (comparison.task.path / "tune.json").write_text(json.dumps({"task": "xnli", "languages": {"de": older}}))
+    with pytest.raises(InputError, match=r"tune\.json: decided by a rule of older versions; run `tune` again"):
+        read_tuning(comparison.task)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"task": "xnli", "languages": {"de": {"chosen": 1}}}'])

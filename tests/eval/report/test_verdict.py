@@ -140,12 +140,12 @@ def test_the_overview_has_every_method_of_every_run(tmp_path):
     assert "was chosen on the same examples" in overview.notes[1]
 
 
-def test_the_overview_has_what_tune_chose_on_the_other_half(tmp_path):
+def test_the_overview_has_what_tune_chose_where_it_had_no_part(tmp_path):
     run = grid(tmp_path / "tune", {0: 200, 2: 240}, "tune")
     gain = {"mean": 0.1, "low": 0.05, "high": 0.15}
-    decision = {"chosen": 2.0, "kept": True, "reason": "", "candidates": {"2": gain}}
-    decision |= {"selection": {"n": 200, "base": 0.5, "gain": gain}}
-    decision |= {"held_out": {"n": 200, "base": 0.5, "tuned": 0.6, "gain": gain}}
+    decision = {"chosen": 2.0, "kept": True, "together": False, "reason": "", "candidates": {"2": gain}}
+    part = {"n": 100, "base": 0.5, "tuned": 0.6, "gain": gain}
+    decision |= {"selection": part, "decided": {**part, "p": 0.01}, "held_out": part}
     (run / "tune.json").write_text(json.dumps({"task": "xnli", "languages": {"de": decision}}))
     document = assemble(collect([run]))
     (row,) = document.overview.data
