@@ -64,6 +64,7 @@ def templates_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "xnli.txt").write_text("{premise}|{hypothesis}", encoding="utf-8")
     (folder / "xquad.txt").write_text("{context}|{question}", encoding="utf-8")
     (folder / "multiple_choice.txt").write_text("{passage}|{question}|{a}|{b}|{c}|{d}", encoding="utf-8")
+    (folder / "question_choice.txt").write_text("{question}|{a}|{b}|{c}|{d}", encoding="utf-8")
     return folder
 
 

@@ -16,7 +16,7 @@ from command import Command
 from conftest import tiny_plain
 from conversion.support import file_bytes
 from conversion.support import run_main as run_converter
-from run_helpers import (
+from run_helpers import (  # noqa: F401
     CHAT,
     evaluation_fixture,
     templates_fixture,
@@ -24,7 +24,7 @@ from run_helpers import (
     write_choices,
     write_xnli,
     write_xquad,
-)  # noqa: F401
+)
 from trained_tokenizers import byte_level_tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM
 
