@@ -70,7 +70,7 @@ def summarize_tune(tuned: Tuned) -> str:
         lines.append(f"In force from now on, in {plan.checkpoint.source.folder}: {dial} {after} (before: {before})")
     elif layer is None or [layer] == plan.checkpoint.config.vector_layers:
         lines.append(f"In force is still {dial} {before}; with --write the checkpoint gets {dial} {after}")
-    else:
+    elif kept:
         strength = ",".join(f"{code}={value:g}" for code, value in tuned.after.items())
         lines.append(
             f"A checkpoint with it: {CONVERT} {plan.checkpoint.name} --vector-layers {layer} "
