@@ -75,7 +75,7 @@ def simulate(world: World, runs: int, seed: int = 0) -> Found:
         can = max(1, world.gaining)
         others = steered[world.gaining :].any() if world.gaining < LANGUAGES else False
         found.append((steered.any(), steered[: world.gaining].sum() / can, others, sum(gains) / can))
-    return Found(*np.mean(found, axis=0).tolist())
+    return Found(*np.mean(np.array(found, dtype=float), axis=0).tolist())
 
 
 def main() -> None:
