@@ -16,10 +16,11 @@ from clas_models.profiling.bridge_layers import parse_layers
 
 from .loading import Checkpoint
 from .methods import Method, method_of, methods_of
+from .plan import Plan
 from .progress import Progress
 from .run_folder import BASE, CLAS, CLAS_VECTORS, VECTORS
 from .run_options import RunOptions
-from .runner import Outcome, Plan, execute
+from .runner import Outcome, execute
 
 DEFAULT_ALPHAS = (-8.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0)  # the paper's Figure 5
 DEFAULT_VECTOR_STRENGTHS = (-1.0, 1.0, 2.0, 3.0)

@@ -9,7 +9,8 @@ from clas_models.command_line import CONVERT, EVAL
 from clas_models.conversion.in_force import format_strength
 
 from .jobs import Job
-from .runner import Outcome, Plan
+from .plan import Plan
+from .runner import Outcome
 from .score_scale import ScoreScale
 
 if TYPE_CHECKING:  # they import SciPy, which takes seconds

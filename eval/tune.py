@@ -23,10 +23,11 @@ from .grid import Grid, grid_methods
 from .jobs import Job
 from .loading import Checkpoint
 from .methods import Method
+from .plan import Plan
 from .progress import Progress
 from .run_folder import BASE, CLAS, CLAS_VECTORS, TUNE_NAME, Record, RunFolder
 from .run_options import RunOptions
-from .runner import Outcome, Plan, execute
+from .runner import Outcome, execute
 
 _FEWEST_TO_FIND = 10  # one language alone needs 5 examples that decide, all of them better, for p < 0.05
 

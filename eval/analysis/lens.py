@@ -21,11 +21,11 @@ from ..engine.lens import Latent, check_layers, latent
 from ..jobs import Job, Reply, rounded
 from ..method_tables import Group
 from ..methods import methods_of
+from ..plan import Plan
 from ..progress import Meter, Progress
 from ..prompts import Prompt
 from ..run_folder import Record, RunFolder, Settings
 from ..run_options import RunOptions
-from ..runner import Plan
 from ..score_scale import Tally
 from ..tasks import TASKS, task_of
 from ..tasks.task import LETTER, language_codes
