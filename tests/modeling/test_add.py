@@ -59,6 +59,16 @@ def test_equals_the_plain_model_with_vectors_added(family: Any, tokens: Any, lan
     assert not torch.equal(found, tiny_plain(family)(tokens).logits)
 
 
+def test_in_double_precision_the_rule_is_a_naive_hook_to_1e_12(family: Any, tokens: Any) -> None:
+    model, plain = with_vectors(family).double(), tiny_plain(family).double()
+    for layer in LAYERS:
+        vector = 1.5 * model.model.layers[layer].add.vectors[2]
+        plain.model.layers[layer].register_forward_hook(lambda _, args, out, vector=vector: out + vector)
+    expected = plain(tokens).logits
+    assert (model(tokens, language="zh").logits - expected).abs().max() <= 1e-12
+    assert (model(tokens, language="de").logits - expected).abs().max() > 1e-3
+
+
 def test_each_row_by_its_language_and_the_anchor_not_at_all(family: Any, tokens: Any) -> None:
     model = with_vectors(family)
     mixed, plain = model(tokens, language=ROWS).logits, tiny_plain(family)(tokens).logits
