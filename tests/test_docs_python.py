@@ -67,6 +67,8 @@ def test_every_block_runs(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> 
         base = lab(**inputs, language="de").logits
     assert torch.equal(base, names["model"](**inputs).logits)
     assert torch.equal(base, names["logits"]) != bool(tables.masks[1].any())
+    assert not torch.equal(base, names["towards_english"])
+    assert names["vectors"].mean.shape[:2] == (2, profile.num_model_layers)
     states = names["states"].total.values()
     assert all(state.shape == (names["model"].config.hidden_size,) for state in states)
     assert -1 <= names["agreement"].kappa <= 1
