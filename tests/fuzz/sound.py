@@ -58,7 +58,8 @@ def steered() -> Path:
     folder = _folder() / "steered"
     _made(convert, plain(), "--corpus", corpus(), "--bridge-layers", "1-2", "--alpha", 4, "--out", folder, "--quiet")
     added = sorted(folder.glob("*.safetensors"))[-2]
-    change_tensors(added, lambda tensors: tensors.update({vectors_name(1): torch.ones(len(LANGUAGES), 8)}))
+    vectors = torch.tensor([[0.0], [1.0], [1.0]]).expand(len(LANGUAGES), 8).contiguous()  # none of the anchor
+    change_tensors(added, lambda tensors: tensors.update({vectors_name(1): vectors}))
     rewrite_json(folder / "config.json", lambda config: config.update(vector_layers=[1], vector_positions="all"))
     rewrite_json(
         folder / "model.safetensors.index.json",
