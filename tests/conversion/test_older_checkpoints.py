@@ -74,7 +74,7 @@ def with_vectors(steered_folder: Path, tmp_path: Path) -> Path:
     generator = torch.Generator().manual_seed(3)
     for layer in config.vector_layers:
         vectors = with_slots.model.layers[layer].add.vectors
-        vectors.copy_(torch.randn(vectors.shape, generator=generator))
+        vectors[1:] = torch.randn(vectors[1:].shape, generator=generator)
     with_slots.save_pretrained(tmp_path / "vectors")
     byte_tokenizer().save_pretrained(tmp_path / "vectors")
     shutil.copy(steered_folder / PROFILE_NAME, tmp_path / "vectors")

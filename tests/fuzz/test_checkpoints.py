@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clas_models.conversion import conversion
+from clas_models.conversion import rescaling
 from clas_models.conversion.cli import main
 from clas_models.conversion.loading import load_tokenizer
 from clas_models.conversion.source import open_source
@@ -28,7 +28,7 @@ _OTHER = ("generation_config.json", "tokenizer_config.json", "tokenizer.json")
 def _no_figure() -> Iterator[None]:
     """It takes longer than all else, and is drawn of what was checked."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conversion, "save_layer_figure", lambda *given, **more: None)
+        patch.setattr(rescaling, "save_layer_figure", lambda *given, **more: None)
         yield
 
 
