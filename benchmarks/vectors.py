@@ -2,7 +2,8 @@
 
 (sweep) layers x strengths of vectors on the last token of multiple-choice prompts, in one run / the base run alone;
 (all) the same on all tokens / what the layers above the vectors would cost alone.  Both sides run the same weights and
-take turns.  The vectors are random: they change no timing.
+take turns; with one thread (`OMP_NUM_THREADS=1`) it is the processor's seconds that count, which other work does not
+change.  The vectors are random: they change no timing.
 
 The questions are data that is not part of the project: give the folder with the files of the task `mmmlu`.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import time
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -72,7 +74,8 @@ def _measure(args: argparse.Namespace, positions: str) -> str:
             pass
 
     tasks = {"base": lambda: run([base]), "sweep": lambda: run([base, *settings])}
-    timings = interleaved(tasks, args.rounds)
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    timings = interleaved(tasks, args.rounds, clock=clock)
     above = 1 + sum(count - 1 - layer for layer in layers) * len(STRENGTHS) / count
     goal = "at most 1.6" if positions == "last" else f"the layers above: {above:.1f}"
     return (
