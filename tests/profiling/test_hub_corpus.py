@@ -70,7 +70,7 @@ def test_hub_rows_that_are_not_parallel(tmp_path):
     [
         ({"a.de": {"test": [{"text": "a"}]}, "b.de": {"test": [{"text": "a"}]}}, r"several configurations for de"),
         ({"plain": {"test": [{"text": "a"}]}}, "no configuration named by a language"),
-        ({"de": {"other": [{"text": "a"}]}}, r"no split validation, test, train among other"),
+        ({"de": {"other": [{"text": "a"}]}}, r"no split validation, val, test, train among other"),
     ],
 )
 def test_hub_layouts_that_cannot_be_used(tmp_path, tables, fault):

@@ -169,7 +169,7 @@ def test_what_differs_is_found(steered_folder: Path, tmp_path: Path) -> None:
 
 def test_half_precision_that_overflows_is_refused(family: Any, tmp_path: Path) -> None:
     steered = save_steered(tmp_path / "steered", family, FLOAT16)
-    with pytest.raises(InputError, match=r"too large for torch.float16 once folded; give a smaller --alpha"):
+    with pytest.raises(InputError, match=r"too large for torch.float16 once folded; give a smaller strength"):
         fold(steered, tmp_path / "out", alpha=1e7)
     assert names(tmp_path) == {"steered"}
 
