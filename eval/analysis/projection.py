@@ -84,7 +84,7 @@ def _(chart: ScatterPanels) -> Figure:
         axes.set_visible(True)
         _scatter(axes, chart, plane[method])
         _same_axes(axes, plane)
-        axes.set_title(f"layer {layer}" if len(methods) == 1 else f"{method}, layer {layer}", fontsize=9)
+        axes.set_title(f"layer {layer}" if len(methods) == 1 else f"{method}\nlayer {layer}", fontsize=8)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.suptitle(chart.title, fontsize=10.5)
     figure.legend(handles, labels, loc="outside right center", frameon=False, ncols=-(-len(labels) // 32), fontsize=8)

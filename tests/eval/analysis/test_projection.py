@@ -46,7 +46,7 @@ def test_a_panel_for_each_method_and_layer_with_the_anchor_marked(tmp_path: Path
     figure = draw(chart)
     shown = [axes for axes in figure.axes if axes.get_visible()]
     assert [axes.get_title() for axes in shown] == [
-        f"{method}, layer {layer}" for method in ("base", "clas") for layer in range(7)
+        f"{method}\nlayer {layer}" for method in ("base", "clas") for layer in range(7)
     ]
     assert [len(collection.get_offsets()) for collection in shown[0].collections] == [4, 4, 4]
     assert shown[0].get_legend_handles_labels()[1] == ["de", "zh", "en"]
