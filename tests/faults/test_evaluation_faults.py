@@ -40,7 +40,7 @@ def test_vectors(begin: Path, tmp_path: Path) -> None:
     def arguments(work: Path) -> list[object]:
         return sound.vectors_arguments(work / "vectors.safetensors")
 
-    assert Experiment(main, EVAL, arguments, begin).try_all(tmp_path)
+    assert Experiment(main, EVAL, arguments, begin, "vectors.safetensors").try_all(tmp_path)
 
 
 def test_a_report(begin: Path, tmp_path: Path) -> None:
