@@ -1,7 +1,7 @@
 """The evaluation's command line: `python -m eval`, or `clas-eval` once installed.
 
-Reads arguments; what becomes of a user's mistake is said in `clas_models.command_line`.  The work is in `runner.py`,
-`grid.py`, `tune.py`, `analysis` and `report`.
+Reads arguments; what becomes of a user's mistake is said in `clas_models.command_line`.  What each command then
+calls is in `commands.py`.
 """
 
 import argparse
@@ -114,13 +114,13 @@ def _add_grid(add: Add) -> None:
     add("--alpha", type=parse_numbers, metavar="-2,2,…", help="(default: -8,-6,-4,-2,0,2,4)")
     add("--beta", type=parse_numbers, metavar="0.2,…", help="(default: the checkpoint's)")
     add("--gamma", type=parse_numbers, metavar="0.1,…", help="(default: the checkpoint's)")
-    _add_vector_axes(add)
+    _add_vector_axes(add, "seven between the first and the last")
     _add_common(add)
 
 
-def _add_vector_axes(add: Add) -> None:
-    add("--vector-layers", metavar="12,14", help="try vectors after each of these layers (default, where anything is "
-        "said of vectors: seven between the first and the last); without --alpha, CLAS stays off")  # fmt: skip
+def _add_vector_axes(add: Add, layers: str) -> None:
+    add("--vector-layers", metavar="12,14", help="try vectors after each of these layers, where anything is said of "
+        f"vectors or MODEL has nothing else (default: {layers}); without --alpha, CLAS stays off")  # fmt: skip
     add("--vector-strength", type=parse_numbers, metavar="1,2,…", help="of the vectors (default: -1,1,2,3)")
     add("--vector-positions", metavar="NAME", help="the tokens that they act on: last of the prompt, generated (from "
         "there on) or all (default: the checkpoint's)")  # fmt: skip
@@ -130,7 +130,7 @@ def _add_tune(add: Add) -> None:
     add("model", type=path_or_name, metavar="MODEL", help="a folder or a Hub id of a steered checkpoint")
     add("--task", required=True, metavar="NAME", help=f"{_TASKS} or perplexity")
     add("--alpha", type=parse_numbers, metavar="-2,2,…", help="the candidates (default: -8,-6,-4,-2,0,2,4)")
-    _add_vector_axes(add)
+    _add_vector_axes(add, "MODEL's")
     add("--write", action="store_true", help="put what was decided into the checkpoint, its config.json and its card")
     add("--default-alpha", type=float, default=0.0, metavar="A", help="of all languages that nothing was decided about "
         "(default: 0, the base model)")  # fmt: skip

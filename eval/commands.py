@@ -31,7 +31,7 @@ def grid(given: dict[str, Any]) -> str:
     from .summary import summarize_grid
 
     quiet, task = given.pop("quiet"), given.pop("task")
-    tried = Grid.of(**{name: given.pop(name) for name in ("alpha", "beta", "gamma", *VECTOR_AXES)})
+    tried = Grid(**{name: given.pop(name) for name in ("alpha", "beta", "gamma", *VECTOR_AXES)})
     options = RunOptions(**given, tasks=(task,))
     plan, outcome = run_grid(options, tried, Progress(quiet))
     return str(options.out) if quiet else summarize_grid(plan, outcome)
@@ -45,7 +45,7 @@ def tune(given: dict[str, Any]) -> str:
     from .tune import run_tune
 
     quiet, task = given.pop("quiet"), given.pop("task")
-    tried = Grid.of(**{name: given.pop(name) for name in ("alpha", *VECTOR_AXES)})
+    tried = Grid(**{name: given.pop(name) for name in ("alpha", *VECTOR_AXES)})
     write, default = given.pop("write"), given.pop("default_alpha")
     given["out"] = given["out"] or _default_out(given["model"], "tune", task)
     options = RunOptions(**given, tasks=(task,))

@@ -7,7 +7,7 @@ parted yet, and, for vectors on the last token of a prompt, the tokens before it
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -15,7 +15,7 @@ from clas_models.errors import InputError
 from clas_models.profiling.bridge_layers import parse_layers
 
 from .loading import Checkpoint
-from .methods import Method, method_of, methods_of
+from .methods import Method, method_of, methods_of, own_steering
 from .plan import Plan
 from .progress import Progress
 from .run_folder import BASE, CLAS, CLAS_VECTORS, VECTORS
@@ -29,45 +29,45 @@ _LAYERS_TRIED = 7  # where nobody names them
 
 @dataclass(frozen=True)
 class Grid:
-    """The values of each strength; None is the checkpoint's own.
+    """The values of each strength, as a user named them; None is what was not named.
 
     Attributes:
-        alpha: None, also, where vectors are tried and alpha is not: then it is 0.
-        vector_layers: as `12,14` or `12-18`, each tried alone; None where vectors are not tried.
-        vector_strength: of the vectors; None where they are not tried.
-        vector_positions: on which tokens they act.
+        alpha, beta, gamma: of the scaling.
+        vector_layers: as `12,14` or `12-18`, each tried alone.
+        vector_strength: of the vectors.
+        vector_positions: on which tokens the vectors act.
     """
 
-    alpha: tuple[float, ...] | None = DEFAULT_ALPHAS
+    alpha: tuple[float, ...] | None = None
     beta: tuple[float, ...] | None = None
     gamma: tuple[float, ...] | None = None
     vector_layers: str | None = None
     vector_strength: tuple[float, ...] | None = None
     vector_positions: str | None = None
 
-    @classmethod
-    def of(
-        cls,
-        alpha: tuple[float, ...] | None,
-        beta: tuple[float, ...] | None = None,
-        gamma: tuple[float, ...] | None = None,
-        vector_layers: str | None = None,
-        vector_strength: tuple[float, ...] | None = None,
-        vector_positions: str | None = None,
-    ) -> "Grid":
-        """What a user wrote, None being what was not: vectors are tried where anything is said of them, and alpha where
-        it is named, or nothing is said of vectors.
+    def completed(self, checkpoint: Checkpoint, layers: Sequence[int] = ()) -> "Grid":
+        """With values for what is tried and was not named.
+
+        Vectors are tried where anything is said of them, scaling where anything is said of it; where nothing is said
+        of either, vectors if the checkpoint steers with nothing else, and else scaling.
+
+        Args:
+            layers: of the vectors; without any, some that lie evenly between first and last.
         """
-        vectors = (vector_layers, vector_strength, vector_positions) != (None, None, None)
-        scaling = alpha or beta or gamma
-        return cls(
-            alpha or (None if vectors and not scaling else DEFAULT_ALPHAS),
-            beta,
-            gamma,
-            vector_layers if not vectors or vector_layers else "auto",
-            vector_strength or (DEFAULT_VECTOR_STRENGTHS if vectors else None),
-            vector_positions,
-        )
+        scaling = (self.alpha, self.beta, self.gamma) != (None, None, None)
+        vectors = (self.vector_layers, self.vector_strength, self.vector_positions) != (None, None, None)
+        if not scaling and not vectors:
+            vectors = own_steering(checkpoint) == VECTORS
+            scaling = not vectors
+        found = self
+        if scaling and self.alpha is None:
+            found = replace(found, alpha=DEFAULT_ALPHAS)
+        if vectors and self.vector_strength is None:
+            found = replace(found, vector_strength=DEFAULT_VECTOR_STRENGTHS)
+        if vectors and self.vector_layers is None:
+            tried = layers or _spread(int(checkpoint.config.num_hidden_layers))
+            found = replace(found, vector_layers=",".join(map(str, tried)))
+        return found
 
     def check(self) -> None:
         """Raises InputError: a list without a value, one that is not finite, or one that stands there twice."""
@@ -85,7 +85,7 @@ class Grid:
 
     @property
     def kind(self) -> str:
-        """Of the methods."""
+        """Of the methods of one that is completed."""
         if self.vector_strength is None:
             return CLAS
         return VECTORS if self.alpha is None else CLAS_VECTORS
@@ -97,23 +97,22 @@ def grid_methods(grid: Grid, checkpoint: Checkpoint) -> list[Method]:
     Raises InputError: the checkpoint is a plain one, a value cannot be used, or there are no vectors to try.
     """
     grid.check()
+    grid = grid.completed(checkpoint)
     base = methods_of([BASE], checkpoint, {})
     axes: dict[str, Sequence[Any]] = {}
     if grid.alpha is not None:
         axes = {"alpha": grid.alpha, "beta": _own(grid.beta, checkpoint, "beta")}
         axes["gamma"] = _own(grid.gamma, checkpoint, "gamma")
-    if grid.vector_strength is not None:
-        axes |= {"layer": [(layer,) for layer in tried_layers(grid, checkpoint)], "strength": grid.vector_strength}
+    if grid.vector_layers is not None and grid.vector_strength is not None:
+        layers = parse_layers(grid.vector_layers, int(checkpoint.config.num_hidden_layers))
+        axes |= {"layer": [(layer,) for layer in layers], "strength": grid.vector_strength}
     fixed = {"positions": grid.vector_positions} if grid.vector_positions else {}
     settings: list[Mapping[str, Any]] = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
     return base + [method_of(grid.kind, {**setting, **fixed}, checkpoint) for setting in settings]
 
 
-def tried_layers(grid: Grid, checkpoint: Checkpoint) -> list[int]:
-    """The layers whose vectors are tried: those that are named, else some that lie evenly between first and last."""
-    count = int(checkpoint.config.num_hidden_layers)
-    if grid.vector_layers not in (None, "auto"):
-        return list(parse_layers(grid.vector_layers, count))
+def _spread(count: int) -> list[int]:
+    """Of `count` layers some that lie evenly between first and last."""
     tried = min(_LAYERS_TRIED, count)
     return sorted({round((place + 1) * count / (tried + 1)) for place in range(tried)})
 

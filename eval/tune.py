@@ -56,7 +56,8 @@ def run_tune(options: RunOptions, grid: Grid, write: bool, progress: Progress, d
     """The command `tune`, with the checkpoint's own beta and gamma.
 
     Args:
-        grid: the candidates; a strength of 0 is one of them, named or not.
+        grid: the candidates; a strength of 0 is one of them, named or not.  Layers that nobody names are the
+            checkpoint's own, which are those that can be written.
         write: put what was decided into the checkpoint's configuration and card.
         default: the strength in the languages that nothing was decided about, now or earlier.
 
@@ -64,6 +65,7 @@ def run_tune(options: RunOptions, grid: Grid, write: bool, progress: Progress, d
     layers than the checkpoint's are to be written.
     """
     checkpoint = options.open()
+    grid = grid.completed(checkpoint, getattr(checkpoint.config, "vector_layers", ()))
     if grid.kind == CLAS_VECTORS:
         raise InputError("tune: alpha or vectors, one after the other; leave out --alpha, or what is said of vectors")
     dial = "alpha" if grid.kind == CLAS else "vector_strength"
@@ -115,8 +117,8 @@ def _check_layers(methods: Sequence[Method], checkpoint: Checkpoint) -> None:
     if tried != {tuple(own)} or positions != {checkpoint.config.vector_positions}:
         raise InputError(
             f"--write changes strengths, and {checkpoint.name} has vectors after layers {own} on "
-            f"{checkpoint.config.vector_positions} tokens; try these, or leave --write out and convert it with the "
-            "layer that tune finds"
+            f"{checkpoint.config.vector_positions} tokens; "
+            f"{'try these, or ' if len(own) == 1 else ''}leave --write out and convert it with tune's layer"
         )
 
 

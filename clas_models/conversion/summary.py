@@ -29,7 +29,9 @@ def summarize(result: Result, seconds: float) -> str:
 
 
 def _advice(result: Result) -> list[str]:
-    decide = f"decide with: {EVAL} tune {result.out} --task … --write"
+    decide = f"decide with: {EVAL} tune {result.out} --task …"
+    one_layer = len(result.checkpoint.fields.get("vector_layers", ())) < 2
+    decide += " --write" if one_layer else ""
     if result.plain_text is not None:
         return [f"{result.plain_text.verdict}; {decide}", ""]
     if result.vectors is not None and not result.vectors.act:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+_ROUNDING = 1e-12  # values that agree to this are the same
 _MARKS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 
 
@@ -36,7 +37,7 @@ def correlation(one: Mapping[str, float], other: Mapping[str, float]) -> Correla
     """
     shared = [code for code in one if code in other and math.isfinite(one[code]) and math.isfinite(other[code])]
     first, second = (np.array([values[code] for code in shared], dtype=np.float64) for values in (one, other))
-    if len(shared) < 3 or not np.ptp(first) or not np.ptp(second):
+    if len(shared) < 3 or min(np.ptp(first), np.ptp(second)) <= _ROUNDING:
         return Correlation(len(shared))
     found = stats.pearsonr(first, second)
     return Correlation(len(shared), float(found.statistic), float(found.pvalue))

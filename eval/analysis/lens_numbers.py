@@ -7,21 +7,20 @@ language or by its letter (`native`, `anchor`, `letters`).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
-from scipy import stats
 
 from ..run_folder import Record
 from ..statistics import Array, Interval, percentile_interval, resampled_means
 from . import transfer
 from .answers import parallel_answers
+from .correlations import Correlation, correlation
 from .lens_parts import Part
 
 LOG_RATIO = "log_ratio"
 ACCURACIES = ("native", "anchor", "letters")
 QUANTITIES = (LOG_RATIO, *ACCURACIES)
-_ROUNDING = 1e-12  # values that agree to this are the same
 
 Numbers: TypeAlias = Mapping[str, Array]
 """By one of QUANTITIES `[layers]`; accuracies are shares, the ratio is in nats a token."""
@@ -47,21 +46,22 @@ def across(by_language: Mapping[str, Numbers], quantity: str) -> list[Interval]:
 
 
 @dataclass(frozen=True)
-class Correlation:
-    """Pearson's r of the log ratio and a measure over languages, and its p; None where it is undefined.
+class LensCorrelation:
+    """The log ratio and a measure, correlated over languages.
 
     Attributes:
         measure: one of MEASURES.
         layer: of the log ratio, None for its mean over all layers; the measure is one of the model's answers.
-        languages: how many.
     """
 
     method: str
     layer: int | None
     measure: str
-    r: float | None
-    p: float | None
-    languages: int
+    found: Correlation
+
+    def to_dict(self) -> dict[str, Any]:
+        told = {"method": self.method, "layer": self.layer, "measure": self.measure}
+        return {**told, "r": self.found.r, "p": self.found.p, "languages": self.found.languages}
 
 
 MEASURES = {"accuracy": "accuracy", "consistency": "consistency", "positive transfer": "positive"}
@@ -74,26 +74,18 @@ def correlations(
     by_language: Mapping[str, Numbers],
     records: Mapping[str, Sequence[Record]],
     anchor: str,
-) -> list[Correlation]:
+) -> list[LensCorrelation]:
     """Of one method, over `by_language`, which is without the anchor; its records are among the others'."""
     answers = parallel_answers({code: {each.key: each for each in given} for code, given in records.items()})
     if answers is None:
         return []
     measured = transfer.by_language(transfer.measure(answers), anchor)
-    rows = [answers.languages.index(code) for code in by_language]
     ratios = np.stack([numbers[LOG_RATIO] for numbers in by_language.values()], axis=1)
     rated = [*zip(layers, ratios, strict=True), (None, ratios.mean(axis=0))]
-    return [
-        Correlation(method, layer, measure, *pearson(ratio, measured[name][0, rows]), len(rows))
-        for measure, name in MEASURES.items()
-        for layer, ratio in rated
-    ]
-
-
-def pearson(one: Array, other: Array) -> tuple[float | None, float | None]:
-    """r and its two-sided p; None for fewer than three languages, and where a side does not vary or is undefined."""
-    both = np.stack([one, other])
-    if both.shape[1] < 3 or not np.isfinite(both).all() or min(np.ptp(both, axis=1)) <= _ROUNDING:
-        return None, None
-    result = stats.pearsonr(one, other)
-    return float(result.statistic), float(result.pvalue)
+    found = []
+    for measure, name in MEASURES.items():
+        values = dict(zip(answers.languages, measured[name][0], strict=True))
+        for layer, ratio in rated:
+            of_languages = dict(zip(by_language, ratio, strict=True))
+            found.append(LensCorrelation(method, layer, measure, correlation(of_languages, values)))
+    return found

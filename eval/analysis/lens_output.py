@@ -15,11 +15,11 @@ from ..report.charts import Line, LineChart
 from ..report.figures import save_chart
 from ..run_folder import RunFolder
 from ..summary import aligned
-from .lens_numbers import ACCURACIES, LOG_RATIO, MEASURES, QUANTITIES, Correlation, Numbers, across
+from .correlations import Correlation
+from .lens_numbers import ACCURACIES, LOG_RATIO, MEASURES, QUANTITIES, LensCorrelation, Numbers, across
 from .projection import ScatterPanels
 
 JSON_NAME, CSV_NAME, CORRELATIONS_NAME = "lens.json", "lens.csv", "lens-correlations.csv"
-LEVELS = (0.05, 0.01, 0.001)
 MISSING = "–"
 
 
@@ -36,7 +36,7 @@ class LensResult:
     task: str
     layers: tuple[int, ...]
     numbers: Mapping[str, Mapping[str, Numbers]]
-    correlations: Sequence[Correlation]
+    correlations: Sequence[LensCorrelation]
     chance: float
     points: ScatterPanels | None
 
@@ -53,7 +53,7 @@ class LensResult:
         path = self.folder.path
         _write(path / JSON_NAME, json.dumps(self._as_json(), indent=1, ensure_ascii=False) + "\n")
         _write(path / CSV_NAME, _csv(self._rows()))
-        _write(path / CORRELATIONS_NAME, _csv(asdict(each) for each in self.correlations))
+        _write(path / CORRELATIONS_NAME, _csv(each.to_dict() for each in self.correlations))
         for chart in (*self._charts(), self.points):
             if chart is not None:
                 save_chart(chart, path)
@@ -73,7 +73,7 @@ class LensResult:
                 method: {name: [asdict(mean) for mean in across(self.others(method), name)] for name in QUANTITIES}
                 for method in self.numbers
             },
-            "correlations": [asdict(each) for each in self.correlations],
+            "correlations": [each.to_dict() for each in self.correlations],
         }
 
     def _rows(self) -> Iterable[dict[str, Any]]:
@@ -136,15 +136,13 @@ class LensResult:
 
     def _starred(self, method: str, layer: int | None) -> list[str]:
         found = [each for each in self.correlations if (each.method, each.layer) == (method, layer)]
-        by_measure = {each.measure: starred(each.r, each.p) for each in found}
+        by_measure = {each.measure: starred(each.found) for each in found}
         return [by_measure.get(measure, MISSING) for measure in MEASURES]
 
 
-def starred(r: float | None, p: float | None) -> str:
-    """A correlation as in Table 2: with a star for each of the levels that its p is below."""
-    if r is None or p is None:
-        return MISSING
-    return f"{r:+.2f}" + "*" * sum(p < level for level in LEVELS)
+def starred(found: Correlation) -> str:
+    """As in Table 2 of the paper."""
+    return MISSING if found.r is None else f"{found.r:+.2f}{found.mark}"
 
 
 def _csv(rows: Iterable[Mapping[str, Any]]) -> str:

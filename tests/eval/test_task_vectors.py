@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from clas_models.errors import InputError
 from clas_models.profiling.language_vectors import LanguageVectors
-from eval.grid import Grid, grid_methods, tried_layers
+from eval.grid import Grid, grid_methods
 from eval.jobs import Job
 from eval.loading import open_checkpoint
 from eval.method_tables import grouped
@@ -228,17 +228,16 @@ def test_a_grid_of_layers_and_strengths(world: Path, evaluation: Any, tmp_path: 
     assert (tmp_path / "grid" / "report" / "figures").is_dir()
 
 
-def test_which_layers_are_tried_where_nobody_names_them(world: Path) -> None:
+def test_what_is_tried_where_nobody_names_it(world: Path) -> None:
     checkpoint = open_checkpoint(str(world / "steered"))
-    assert tried_layers(Grid.of(None, vector_strength=(1.0,)), checkpoint) == [1, 2, 3, 4, 5]
-    kinds = {grid.kind for grid in (Grid.of(None), Grid.of((1.0,)))}
-    assert kinds == {"clas"}
-    assert Grid.of(None, vector_positions="all").kind == "vectors"
-    assert Grid.of((1.0,), vector_layers="2").kind == "clas+vectors"
-    names = [
-        method.name for method in grid_methods(Grid.of((2.0,), vector_layers="2", vector_strength=(1.0,)), checkpoint)
-    ]
-    assert names == ["base", "clas+vectors:alpha=2,beta=0.4,gamma=0.2,layer=2,strength=1"]
+    nothing_said = Grid().completed(checkpoint)
+    assert (nothing_said.kind, nothing_said.vector_layers) == ("vectors", "1,2,3,4,5"), "it has vectors alone"
+    assert nothing_said.vector_strength == (-1.0, 1.0, 2.0, 3.0)
+    assert Grid(vector_positions="all").completed(checkpoint, layers=(2,)).vector_layers == "2"
+    assert Grid(alpha=(1.0,)).completed(checkpoint).kind == "clas"
+    assert Grid(alpha=(1.0,), vector_layers="2").completed(checkpoint).kind == "clas+vectors"
+    both = grid_methods(Grid((2.0,), vector_layers="2", vector_strength=(1.0,)), checkpoint)
+    assert [each.name for each in both] == ["base", "clas+vectors:alpha=2,beta=0.4,gamma=0.2,layer=2,strength=1"]
 
 
 def test_tune_chooses_a_layer_for_all_and_a_strength_for_each(world: Path, evaluation: Any, tmp_path: Path) -> None:
@@ -262,7 +261,7 @@ def test_tune_writes_the_strengths_of_the_layer_that_there_is(world: Path, evalu
     folder = Path(shutil.copytree(world / "steered", tmp_path / "checkpoint"))
     arguments = common(world)
     arguments[0] = folder
-    tune = ("tune", *arguments, "--task", "mmmlu", "--vector-layers", 2, "--vector-strength=-9,9", "--write")
+    tune = ("tune", *arguments, "--task", "mmmlu", "--vector-strength=-9,9", "--write")
     ended = evaluation.made(*tune, "--out", tmp_path / "tune")
     strength = json.loads((tmp_path / "tune" / "tune.json").read_text())["vector_strength"]
     assert json.loads((folder / "config.json").read_text())["vector_strength"] == strength

@@ -24,7 +24,13 @@ def test_only_languages_with_both_numbers_count():
     assert correlation(ONE, other).languages == 3
 
 
-@pytest.mark.parametrize("other", [{}, {"en": 1.0, "de": 5.0}, dict.fromkeys(ONE, 2.0), dict.fromkeys(ONE, math.inf)])
+SAME_BUT_FOR_ROUNDING = {"en": 0.1 + 0.2, "de": 0.3, "sw": 0.3, "th": 0.3}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{}, {"en": 1.0, "de": 5.0}, dict.fromkeys(ONE, 2.0), dict.fromkeys(ONE, math.inf), SAME_BUT_FOR_ROUNDING],
+)
 def test_what_is_undefined_has_no_number(other):
     found = correlation(ONE, other)
     assert (found.r, found.p, found.mark) == (None, None, "")

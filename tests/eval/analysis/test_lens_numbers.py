@@ -10,7 +10,8 @@ import torch
 from scipy import stats
 
 from clas_models.errors import InputError
-from eval.analysis.lens_numbers import MEASURES, Numbers, across, correlations, numbers_of, pearson
+from eval.analysis.correlations import Correlation
+from eval.analysis.lens_numbers import MEASURES, Numbers, across, correlations, numbers_of
 from eval.analysis.lens_output import starred
 from eval.analysis.lens_parts import Part
 from eval.run_folder import Record
@@ -82,25 +83,24 @@ def test_the_log_ratio_is_correlated_with_what_the_answers_say() -> None:
     right = {code: np.array([record.prediction == 0 for record in given]) for code, given in answers.items()}
     accuracy = [right[code].mean() for code in ratios]
     expected = stats.pearsonr(list(ratios.values()), accuracy)
-    assert (found[0].r, found[0].p) == pytest.approx((expected.statistic, expected.pvalue))
-    assert found[1].r == pytest.approx(-found[0].r), "the other layer has the opposite ratios"
-    assert (found[2].r, found[2].languages) == (None, 4), "whose mean is 0 in every language"
+    assert (found[0].found.r, found[0].found.p) == pytest.approx((expected.statistic, expected.pvalue))
+    assert found[1].found.r == pytest.approx(-found[0].found.r), "the other layer has the opposite ratios"
+    assert (found[2].found.r, found[2].found.languages) == (None, 4), "whose mean is 0 in every language"
     incoming = [
         np.mean([(right[other] & right[code]).sum() / right[other].sum() for other in "abcde" if other != code])
         for code in ratios
     ]
-    assert found[6].r == pytest.approx(stats.pearsonr(list(ratios.values()), incoming).statistic)
-
-
-@pytest.mark.parametrize("other", [[1.0, 1, 1], [0.1, float("nan"), 2]])
-def test_a_correlation_may_be_undefined(other: list[float]) -> None:
-    assert pearson(np.array([0.0, 1, 2]), np.array(other)) == (None, None)
-    assert pearson(np.array([0.0, 1]), np.array([0.0, 1])) == (None, None)
+    assert found[6].found.r == pytest.approx(stats.pearsonr(list(ratios.values()), incoming).statistic)
 
 
 def test_stars_are_those_of_the_paper() -> None:
-    assert [starred(-0.5, p) for p in (0.2, 0.04, 0.009, 0.0001)] == ["-0.50", "-0.50*", "-0.50**", "-0.50***"]
-    assert starred(None, None) == "–"
+    assert [starred(Correlation(4, -0.5, p)) for p in (0.2, 0.04, 0.009, 0.0001)] == [
+        "-0.50",
+        "-0.50*",
+        "-0.50**",
+        "-0.50***",
+    ]
+    assert starred(Correlation(2)) == "–"
 
 
 def test_a_part_is_checked_when_it_is_read(tmp_path: Path) -> None:

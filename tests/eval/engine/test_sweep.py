@@ -115,35 +115,32 @@ def test_sliding_windows() -> None:
         torch.testing.assert_close(logits, straightforward(model, prompts, "de", condition), rtol=1e-5, atol=1e-5)
 
 
-def test_a_sweep_runs_the_tokens_before_the_last_once(family: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, prompts = with_vectors(family), question_prompts()
-    ran: list[int] = []
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What each run of layers cost: tokens times layers."""
+    costs: list[int] = []
     run = SplitDecoder._run
 
     def counted(self: Any, state: Any, layers: range, **steering: Any) -> Tensor:
-        ran.append(state.hidden.shape[1] * len(layers))
+        costs.append(state.hidden.shape[1] * len(layers))
         return run(self, state, layers, **steering)
 
     monkeypatch.setattr(SplitDecoder, "_run", counted)
+    return costs
+
+
+def test_a_sweep_runs_the_tokens_before_the_last_once(family: Any, ran: list[int]) -> None:
+    model, prompts = with_vectors(family), question_prompts()
     together(model, prompts, "de", [{"alpha": 0.0}])
-    base, ran = sum(ran), []
-    monkeypatch.setattr(SplitDecoder, "_run", lambda *args, **kwargs: counted(*args, **kwargs))
+    base = sum(ran)
     ran.clear()
     together(model, prompts, "de", [{"alpha": 0.0}, *SWEEP])
     layers_above = sum(len(STRENGTHS) * (5 - layer) for layer in LAYERS)
     assert sum(ran) == base + len(prompts) * layers_above
 
 
-def test_vectors_on_all_tokens_cost_the_layers_above_them(family: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vectors_on_all_tokens_cost_the_layers_above_them(family: Any, ran: list[int]) -> None:
     model, prompts = with_vectors(family, "all"), question_prompts()
-    ran: list[int] = []
-    run = SplitDecoder._run
-
-    def counted(self: Any, state: Any, layers: range, **steering: Any) -> Tensor:
-        ran.append(state.hidden.shape[1] * len(layers))
-        return run(self, state, layers, **steering)
-
-    monkeypatch.setattr(SplitDecoder, "_run", counted)
     together(model, prompts, "de", [{"alpha": 0.0}])
     base = sum(ran)
     ran.clear()
