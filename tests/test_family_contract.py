@@ -133,9 +133,13 @@ def test_the_sites_of_a_pass_are_what_hooks_see(family: Any) -> None:
     assert all(torch.equal(values, recorder.seen[key]) for key, values in seen.items())
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_every_form_of_export(family: Any, form: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("form", "fitted"), [*((form, False) for form in FORMS), ("folded", True), ("ia3", True)])
+def test_every_form_of_export(family: Any, form: str, fitted: bool, tmp_path: Path) -> None:
     model = tiny_steered(family, bridge_layers=[2, 3] if form != "control-vector" else [])
+    if fitted:
+        strengths = torch.linspace(-0.9, 0.9, 20).view(5, 4)
+        strengths[0] = 0
+        model.set_fitted({1: strengths}, {1: torch.arange(48, dtype=torch.uint8) % 4})
     if form == "control-vector":
         table = torch.randn(4, 32, generator=torch.Generator().manual_seed(0))
         table[0] = 0
@@ -145,6 +149,31 @@ def test_every_form_of_export(family: Any, form: str, tmp_path: Path) -> None:
     made = export(ExportOptions(str(tmp_path / "steered"), form, tmp_path / "out", language="de"))
     assert made.difference.relative < 1e-4
     assert made.difference.effect > 100 * made.difference.absolute
+
+
+@every_shape
+def test_fitted_strengths(name: str, shape: Any, tokens: Any, tmp_path: Path) -> None:
+    """By hand on the plain model, and after they were saved and loaded, also in half precision."""
+    plain, steered = pair(name, shape)
+    noise = torch.Generator().manual_seed(4)
+    strengths, categories = torch.randn(5, 4, generator=noise), torch.arange(48, dtype=torch.uint8) % 4
+    strengths[0] = 0
+    steered.set_fitted({1: strengths}, {1: categories})
+    steered.set_steering(alpha=0.5)
+    factors = (1 + 0.5 * strengths.double()[[0, 1, 0, 4]][:, categories.long()]).float()
+    unsteered = plain(tokens).logits
+    plain.model.layers[1].mlp.down_proj.register_forward_pre_hook(lambda _, args: args[0] * factors[:, None])
+    with torch.inference_mode():
+        found = steered(tokens, language=MIXED).logits
+        assert torch.equal(found, plain(tokens).logits)
+        assert [torch.equal(a, b) for a, b in zip(found, unsteered, strict=True)] == [True, False, True, False]
+    steered.save_pretrained(tmp_path)
+    again, report = AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
+    assert not report["missing_keys"] | report["unexpected_keys"]
+    with torch.inference_mode():
+        assert torch.equal(again(tokens, language=MIXED).logits, found)
+    half = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    assert torch.equal(half.fitted_strengths[1], strengths)
 
 
 def test_save_and_reload(family: Any, tokens: Any, tmp_path: Path) -> None:

@@ -175,6 +175,16 @@ PRIVATE_NAMES = (
         ("fn", "recurse"),
     ),
     PrivateName(
+        "torch.nn:Module._load_from_state_dict",
+        "factors that are made from fitted strengths must follow those that a state dict brings",
+        "that a loaded state dict is in force (tests/modeling/test_fitted.py)",
+    ),
+    PrivateName(
+        "transformers:PreTrainedModel._keep_in_fp32_modules_strict",
+        "fitted strengths stay float32 in a model of half precision",
+        "that loading in half precision keeps every bit of a table (tests/modeling/test_fitted.py)",
+    ),
+    PrivateName(
         "torch:Tensor._version",
         "a table derived from buffers is made again when one of them was written to",
         "that no table is stale (tests/modeling/test_scale.py)",

@@ -32,16 +32,15 @@ _NEURONS = """### Neurons
 | bridge layers | of {num_layers} layers, {reason} |
 | steered there | {shared:.1%} of the neurons as shared, {specific:.1%} as language-specific |
 {alpha}
-{beta}
-{gamma}
-| profiled languages | {languages} |
+{times}
+{fitted}| profiled languages | {languages} |
 | profiled on | {corpus}, {samples} samples in each language, {tokens:,} tokens in all, at most {max_length} a sample |
 | active means | {active_means} |
 | masks | {masks} |
 | stability | {stability} |
 
 A neuron that is active in none of the profiled languages is dead; in one, language-specific; in some, partial-shared;
-in all, all-shared. Partial-shared neurons are multiplied by 1 + alpha beta, language-specific ones by 1 - alpha gamma.
+in all, all-shared. {rule}
 `neuron_profile.safetensors` holds the statistics behind the masks; with it, masks for other layers or thresholds can be
 made without running the model. Method: Pokharel, Agrawal, Nagar, *Cross-Lingual Activation Steering for Multilingual
 Language Models* (arXiv 2601.16390).
@@ -50,6 +49,9 @@ Language Models* (arXiv 2601.16390).
 
 ![Neurons by category in each layer]({figure}.png)
 """
+_RULE = "Partial-shared neurons are multiplied by 1 + alpha beta, language-specific ones by 1 - alpha gamma."
+_FITTED_RULE = """A neuron is multiplied by 1 + alpha s, where s is a number for its layer, its category and the
+language; `fitted_strengths.safetensors` holds these numbers and what they were fitted on."""
 _NEURON_LIMITS = """\
 - In the paper on CLAS Hindi and Greek are among the languages that lose. It tested two instruction-tuned models of 7
   and 8 billion parameters on question answering and inference, and measured everything against English. Little is known
@@ -88,8 +90,14 @@ def card_sections(
         does = (
             f"in layers {layers} the neurons of the MLP are rescaled for every language but `{anchor}`, as far as its "
         )
-        text = _NEURONS.format(**lines, **rescaling.card_rows(source))
-        sections.append(CardSection("CLAS", f"{does}alpha says", ("alpha", "beta", "gamma"), text, _NEURON_LIMITS))
+        fitted = rescaling.fitted is not None
+        times = (
+            "| beta, gamma | not used: the strengths are fitted |" if fitted else f"{lines['beta']}\n{lines['gamma']}"
+        )
+        rule = _FITTED_RULE if fitted else _RULE
+        text = _NEURONS.format(**lines, **rescaling.card_rows(source), times=times, rule=rule)
+        strengths = ("alpha",) if fitted else ("alpha", "beta", "gamma")
+        sections.append(CardSection("CLAS", f"{does}alpha says", strengths, text, _NEURON_LIMITS))
     if vectors is not None:
         where = name_layers(vectors.layers.layers)
         does = f"behind {where} a vector of the input's language is added, as far as its vector strength says"

@@ -16,15 +16,24 @@ from transformers.dynamic_module_utils import get_relative_import_files
 
 from ..errors import InputError
 from ..modeling.family import Family
+from ..modeling.fitted import masks_of_categories
 from ..modeling.language_detector import LanguageDetector
 from ..modeling.masks import check_masks
-from ..modeling.tensor_names import DETECTOR_PREFIX, MASKS, mask_name, vectors_name
+from ..modeling.tensor_names import (
+    ALL_SHARED_MASK,
+    DETECTOR_PREFIX,
+    FITTED_STRENGTHS,
+    MASKS,
+    mask_name,
+    vectors_name,
+)
 from ..modeling.version import VERSION
+from ..profiling.fitted_strengths import FittedStrengths
 from ..profiling.language_vectors import LanguageVectors
 from ..profiling.neuron_profile import NeuronProfile
 from .copying import copy_companions, place, write_json, write_text, write_weights
 from .reading import keep_reading
-from .source import PROFILE_NAME, VECTORS_NAME, Source
+from .source import PROFILE_NAME, STRENGTHS_NAME, VECTORS_NAME, Source
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,7 @@ class SteeredCheckpoint:
         profile: what the masks are made from; None where no neurons are rescaled.
         vectors: what is added behind layers, floating `[languages, hidden]`.
         vector_data: the vectors of all layers, so that others can be chosen later.
+        fitted: strengths in place of beta and gamma, of the layers of the masks.
     """
 
     source: Source
@@ -47,6 +57,7 @@ class SteeredCheckpoint:
     detector: LanguageDetector | None = None
     vectors: Mapping[int, Tensor] = field(default_factory=dict)
     vector_data: LanguageVectors | None = None
+    fitted: FittedStrengths | None = None
 
     def __post_init__(self) -> None:
         for layer, pair in self.masks.items():
@@ -62,6 +73,11 @@ class SteeredCheckpoint:
         tensors = {f"{DETECTOR_PREFIX}{name}": table for name, table in tables}
         for layer, pair in self.masks.items():
             tensors |= {mask_name(layer, name): mask for name, mask in zip(MASKS, pair, strict=True)}
+        if self.fitted is not None:
+            categories = self.fitted.categories_by_layer()
+            for layer, table in self.fitted.tables().items():
+                tensors[mask_name(layer, ALL_SHARED_MASK)] = masks_of_categories(categories[layer])[2]
+                tensors[mask_name(layer, FITTED_STRENGTHS)] = table
         return tensors | {vectors_name(layer): vectors for layer, vectors in self.vectors.items()}
 
     def write(self, folder: Path, progress: Callable[[int], Any] | None = None) -> None:
@@ -72,7 +88,8 @@ class SteeredCheckpoint:
         write_json(folder / "config.json", steered_config(self.source, self.fields))
         source, added = self.source, self.added_tensors()
         write_weights(folder, source.shards, link=source.from_hub, added=added, done=progress)
-        for name, data in ((PROFILE_NAME, self.profile), (VECTORS_NAME, self.vector_data)):
+        carried = {PROFILE_NAME: self.profile, VECTORS_NAME: self.vector_data, STRENGTHS_NAME: self.fitted}
+        for name, data in carried.items():
             if data is None:
                 (folder / name).unlink(missing_ok=True)  # of another attempt
             elif not (folder / name).is_file():

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..modeling.fitted import check_fitted
 from ..modeling.masks import check_masks
-from ..modeling.tensor_names import MASKS, mask_name
+from ..modeling.tensor_names import ALL_SHARED_MASK, FITTED_STRENGTHS, MASKS, mask_name
 from ..profiling.agreement import Agreement, split_half_agreement
 from ..profiling.bridge_layers import format_layers
 from ..profiling.categories import DEFAULT_THRESHOLDS, NeuronCategories
@@ -35,6 +36,7 @@ class ChosenMasks:
         agreement: of the categories from two halves of the samples; None where that is not known, or masks are own.
         own: where masks come from that were not made from the profile.
         taken_over: whether they are a steered source's, which does not say how they were made.
+        of_strengths: whether they are those that strengths were fitted to, which may rescale all neurons.
     """
 
     by_layer: Masks
@@ -42,6 +44,7 @@ class ChosenMasks:
     agreement: Agreement | None = None
     own: MaskRecord | None = None
     taken_over: bool = False
+    of_strengths: bool = False
 
     @property
     def origin(self) -> str:
@@ -50,6 +53,8 @@ class ChosenMasks:
             return str(self.own)
         if self.taken_over:
             return "those of the source, as they are"
+        if self.of_strengths:
+            return "those that the strengths were fitted to"
         return "the partial-shared and the language-specific neurons of the profile"
 
     @property
@@ -66,13 +71,15 @@ class ChosenMasks:
             return "not known: the masks are the user's own"
         if self.taken_over:
             return "not known: the masks are the source's, as they are"
+        if self.of_strengths:
+            return "not known: the masks are those of the strengths"
         if self.agreement is None:
             return "not known: the profile does not tell two halves of its samples apart"
         return f"two halves of the samples give the same category to {self.agreement}"
 
     def warnings(self) -> Iterator[str]:
         """What speaks against the masks, a line each."""
-        if (steered := sum(self.shares)) < FEW:
+        if (steered := sum(self.shares)) < FEW and not self.of_strengths:
             yield f"only {steered:.1%} of the bridge layers' neurons are steered ({self.active_means})"
         if self.agreement is not None and self.agreement.is_low:
             yield f"much of the masks is chance: {self.stability}; profile more --samples, or longer ones"
@@ -124,3 +131,22 @@ def read_masks(source: Source, layers: list[int]) -> Masks:
         except ValueError as error:
             raise InputError(f"{source.name}: {error}, or convert the model again") from error
     return masks
+
+
+def read_fitted(source: Source, masks: Masks) -> dict[int, tuple[Tensor, Tensor]]:
+    """Of a source whose strengths are fitted, by layer the mask of all-shared neurons and float32 `[languages + 1, 4]`.
+
+    Raises InputError: one is missing, of another shape, not finite, or for the anchor, or a mask overlaps with `masks`,
+    the others of the layers.
+    """
+    found = {}
+    for layer, pair in masks.items():
+        mask = read_tensor(source.shards, mask_name(layer, ALL_SHARED_MASK), torch.bool, (source.num_neurons,))
+        table = read_tensor(source.shards, mask_name(layer, FITTED_STRENGTHS), torch.float32)
+        try:
+            check_masks(layer, *pair, source.num_neurons, mask)
+            check_fitted(layer, table, source.config)
+        except ValueError as error:
+            raise InputError(f"{source.name}: {error}, or convert the model again") from error
+        found[layer] = (mask, table)
+    return found

@@ -32,6 +32,7 @@ _EXAMPLES = f"""examples:
   {CONVERT} ./llama-clas --detector-corpus builtin --out ./llama-auto    (adds a language detector; no forward pass)
   {CONVERT} ./Llama-3.1-8B-Instruct --vectors builtin --vector-strength 1 --out ./llama-vectors    (vectors alone)
   {CONVERT} ./llama-clas --vectors FILE --vector-layers 12-16 --out ./llama-both    (FILE from: clas-eval vectors)
+  {CONVERT} ./llama-clas --strengths FILE --out ./llama-fitted    (FILE from: clas-eval fit)
   {CONVERT} ./llama-clas --format folded --language de --out ./llama-de    (plain, steered as German for good)
   {CONVERT} ./llama-clas --format ia3 --out ./llama-ia3    (a PEFT adapter for each language)
   {CONVERT} ./llama-vectors --format control-vector --out ./llama-cv    (a file for llama.cpp for each language)
@@ -100,6 +101,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--profile", type=user_path, metavar="FILE", help="use this finished profile instead of a corpus")
     add("--masks", type=user_path, metavar="FILE", help="use these masks instead of the profile's: safetensors with "
         "the names that masks have in a checkpoint")  # fmt: skip
+    add("--strengths", type=user_path, metavar="FILE", help="strengths that were fitted to a task, from clas-eval fit, "
+        "in place of --beta and --gamma; MODEL is the steered checkpoint that they were fitted on")  # fmt: skip
     add("--dtype", default="auto", metavar="NAME", help="precision of the profiling pass: auto (the "
         "checkpoint's, float32 on a CPU), float32, bfloat16 or float16")  # fmt: skip
     add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps")

@@ -33,7 +33,7 @@ from .plain_text import PlainText, measure_checkpoint
 from .profile_step import DEFAULT_CORPUS, PROFILES, finished_profile, obtain_profile
 from .progress import Progress
 from .ranks import Ranks
-from .rescaling import Rescaling, keeps_masks, plan_rescaling, rescales
+from .rescaling import Rescaling, fitted_of, keeps_masks, plan_rescaling, rescales
 from .source import Source, open_source
 from .staging import check_target, staged
 from .vector_step import MEASURED, obtain_vectors, open_vectors
@@ -161,6 +161,7 @@ def _check_early(
     if options.statistic not in STATISTICS:
         raise InputError(f"statistic {options.statistic!r}: choose one of {', '.join(STATISTICS)}")
     explicit = () if options.bridge_layers == "auto" else parse_layers(options.bridge_layers, source.num_layers)
+    fitted_of(options, source)
     check_detector(options, source, languages, _read_corpus(options, source, opened))
     fields = steering_fields(options, source, languages, explicit, None)
     fields |= early_fields(options, source, opened, [code for code in languages if code != anchor])
@@ -190,12 +191,13 @@ def plan(
         raise InputError(f"{source.name}: nothing to steer; give --corpus, --profile, --masks or --vectors")
     masks, bridge_layers = ({}, ()) if rescaling is None else (rescaling.masks.by_layer, rescaling.bridge.layers)
     tables, vector_fields, kept = ({}, {}, None) if vectors is None else (vectors.tables, vectors.fields, vectors.data)
-    fields = {**steering_fields(options, source, languages, bridge_layers, detector), **vector_fields}
+    fitted = None if rescaling is None else rescaling.fitted
+    fields = {**steering_fields(options, source, languages, bridge_layers, detector, fitted), **vector_fields}
     config = steered_config(source, fields)
     fields = {name: config[name] for name in fields}
     card = model_card(source, fields, rescaling, vectors, detector)
     language_tables = detector.detector if detector is not None else None
-    checkpoint = SteeredCheckpoint(source, masks, fields, profile, card, language_tables, tables, kept)
+    checkpoint = SteeredCheckpoint(source, masks, fields, profile, card, language_tables, tables, kept, fitted)
     return Plan(checkpoint, rescaling, vectors)
 
 
@@ -205,7 +207,9 @@ def _notes(options: ConversionOptions, source: Source, made: Plan) -> Iterator[s
         yield "the neurons that this checkpoint overwrites (set_overwrite) are not taken over"
     if source.has_vectors and made.vectors is None:
         yield "its vectors are not taken over, they are for other languages or another anchor"
-    kept = made.rescaling is not None and made.rescaling.masks.own is not None
+    if source.is_steered and source.config.fitted and made.checkpoint.fitted is None:
+        yield "its fitted strengths are not taken over, others are asked for; give them again with --strengths"
+    kept = made.checkpoint.fitted is not None or (made.rescaling is not None and made.rescaling.masks.own is not None)
     if source.is_steered and MaskRecord.is_in(source.folder) and not kept:
         yield "the masks that it was given are not taken over; give them again with --masks"
 
@@ -214,8 +218,10 @@ def _warnings(made: Plan) -> Iterator[str]:
     """What a user may not have meant."""
     checkpoint = made.checkpoint
     config: Any = checkpoint.source.family.config.from_dict(steered_config(checkpoint.source, checkpoint.fields))
-    if config.bridge_layers and (negative := negative_factors(config.scale_rule.strengths, config.languages)):
-        yield negative
+    tables = [None] if checkpoint.fitted is None else checkpoint.fitted.tables().values()
+    negative = [negative_factors(config.scale_rule.strengths, config.languages, table) for table in tables]
+    if config.bridge_layers and any(negative):
+        yield next(filter(None, negative))
     language = config.language
     if language not in (None, AUTO) and language_id(language, config.languages) == len(config.languages):
         yield not_profiled(language, config.languages)

@@ -34,6 +34,7 @@ class ExportRecord:
     clas_version: str = VERSION
     vector_layers: tuple[int, ...] = ()
     vector_strength: dict[str, float] = field(default_factory=dict)
+    fitted: bool = False
 
     @property
     def languages(self) -> tuple[str, ...]:

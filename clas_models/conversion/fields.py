@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 from ..modeling.auto_language import AUTO
 from ..modeling.language_detector import LanguageDetector
+from ..profiling.fitted_strengths import FittedStrengths
 from .detector import NONE, MadeDetector
 from .options import STRENGTHS, ConversionOptions
 from .source import Source
@@ -19,14 +20,20 @@ def steering_fields(
     languages: Sequence[str],
     bridge_layers: Sequence[int],
     detector: MadeDetector | None,
+    fitted: FittedStrengths | None = None,
 ) -> dict[str, Any]:
-    """All but those of vectors, which are `vector_step.py`'s."""
+    """All but those of vectors, which are `vector_step.py`'s.
+
+    Args:
+        fitted: the strengths in place of beta and gamma; those that the user gives bring an alpha along.
+    """
     language = options.wanted_language() or (AUTO if detector is not None and detector.is_trusted else None)
     return {
         "languages": list(languages),
         "anchor_language": options.anchor_among(languages),
         "bridge_layers": list(bridge_layers),
-        **_strengths(options, source, languages),
+        **_strengths(options, source, languages, fitted),
+        "fitted": fitted is not None,
         "language": None if language == NONE else language,
         **(_detector_fields(detector.detector) if detector is not None else {"detector_languages": None}),
     }
@@ -49,11 +56,19 @@ def chosen_strength(given: Strength | None, before: Strength, others: Sequence[s
     return {**chosen, "default": chosen.get("default", own)}
 
 
-def _strengths(options: ConversionOptions, source: Source, languages: Sequence[str]) -> dict[str, Any]:
-    """Those of a steered source hold where its profile is used."""
+def _strengths(
+    options: ConversionOptions, source: Source, languages: Sequence[str], fitted: FittedStrengths | None
+) -> dict[str, Any]:
+    """Those of a steered source hold where its profile is used, but for an alpha of other strengths."""
     before: dict[str, Any] = dict(STRENGTHS)
     if source.is_steered and options.corpus is None and options.profile is None:
         before = {name: getattr(source.config, name) for name in STRENGTHS}
+    if fitted is not None and options.strengths is not None:
+        named = dict(fitted.alpha)
+        default = named.pop("default", 0.0)
+        before["alpha"] = {**named, "default": default}
+    elif fitted is None and source.is_steered and source.config.fitted:  # an alpha of 1 was meant for those
+        before["alpha"] = STRENGTHS["alpha"]
     others = [code for code in languages if code != options.anchor_among(languages)]
     return {name: chosen_strength(getattr(options, name), value, others) for name, value in before.items()}
 

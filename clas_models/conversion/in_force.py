@@ -65,7 +65,8 @@ def _told(name: str, value: Strength, fields: Fields) -> str:
     others = "every other language" if named else f"every language but {fields['anchor_language']}"
     listed = "".join(f"{code} {each:g}, " for code, each in named.items())
     unsteered = "" if default else ", the base model"
-    also = f"; beta {fields['beta']:g}, gamma {fields['gamma']:g}" if name == "alpha" else ""
+    times = "fitted strengths" if fields.get("fitted") else f"beta {fields['beta']:g}, gamma {fields['gamma']:g}"
+    also = f"; {times}" if name == "alpha" else ""
     return f"{name} {listed}{default:g} for {others}{unsteered}{also}"
 
 

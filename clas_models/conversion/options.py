@@ -22,10 +22,13 @@ class ConversionOptions:
 
     `corpus` None is the profile that a steered MODEL carries, or else the built-in corpus; `languages` None is all that
     the corpus or the profile has; `samples` None is 100, or all where a corpus has fewer.  `threshold` None is the
-    statistic's own (`DEFAULT_THRESHOLDS`); `masks` is a file of `mask_file.py` in place of masks from the profile.
+    statistic's own (`DEFAULT_THRESHOLDS`); `masks` is a file of `mask_file.py` in place of masks from the profile,
+    `strengths` one of `FittedStrengths`, which says layers, masks and strengths; None are those that a steered MODEL
+    has.
     `detector_corpus` None is the profiled corpus, several corpora have commas between them, "none" is no detector;
     `language` None is "auto" where there is a detector, "none" an unnamed language.  Strengths that are None are those
-    of a steered MODEL whose profile is used, or else `STRENGTHS`.  `vectors` is a file of `LanguageVectors` or a
+    of a steered MODEL whose profile is used, or else `STRENGTHS`.  `in_place` is for a folder that takes its own
+    place once it is whole.  `vectors` is a file of `LanguageVectors` or a
     corpus to measure them on; None are those that a steered MODEL has, whose `vector_*` hold where they are None.
     """
 
@@ -46,6 +49,7 @@ class ConversionOptions:
     gamma: float | None = None
     profile: Path | None = None
     masks: Path | None = None
+    strengths: Path | None = None
     vectors: str | None = None
     vector_layers: str | None = None
     vector_strength: float | Mapping[str, float] | None = None
@@ -55,6 +59,7 @@ class ConversionOptions:
     dtype: str = "auto"
     device: str = "auto"
     overwrite: bool = False
+    in_place: bool = False
 
     @property
     def says_how_vectors_act(self) -> bool:
@@ -100,6 +105,8 @@ class ConversionOptions:
                 "--masks says which neurons of which layers are steered; leave out --bridge-layers, --statistic and "
                 "--threshold"
             )
+        if self.strengths is not None:
+            self._check_alone()
         check_positions(self.vector_positions)
         language = self.wanted_language()
         if language == "auto" and self.detector_corpus == "none":
@@ -109,8 +116,20 @@ class ConversionOptions:
         self.wanted_languages()
         self.wanted_anchor()
 
+    def _check_alone(self) -> None:
+        for name in ("corpus", "profile", "masks", "languages", "threshold", "beta", "gamma"):
+            if getattr(self, name) is not None:
+                raise InputError(
+                    f"--strengths says which neurons are steered, in which layers and languages, and how; leave out "
+                    f"--{name}"
+                )
+        if (self.bridge_layers, self.statistic) != ("auto", "mean"):
+            raise InputError("--strengths says which layers are steered; leave out --bridge-layers and --statistic")
+
     def target(self) -> Path:
         """Where the checkpoint goes; see `target_folder`."""
+        if self.in_place:
+            return Path(self.model).expanduser()
         return target_folder(self.out, self.model, "-clas")
 
 

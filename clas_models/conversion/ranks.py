@@ -137,7 +137,7 @@ def on_all_ranks(lead: Callable[[Ranks | None], int]) -> int:
     """
     if not is_launched(os.environ):
         return lead(None)
-    with _joined() as ranks:
+    with connected_ranks() as ranks:
         if ranks.rank > 0:
             return ranks.follow()
         status = 1
@@ -157,7 +157,7 @@ def is_launched(environment: Mapping[str, str]) -> bool:
 
 
 @contextmanager
-def _joined() -> Iterator[Ranks]:
+def connected_ranks() -> Iterator[Ranks]:
     """A process group of all ranks, for the length of the block."""
     store, rank, size = next(distributed.rendezvous("env://"))
     store = distributed.PrefixStore("clas", store)

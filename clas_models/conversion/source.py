@@ -19,6 +19,7 @@ from ..modeling.families import family_of
 from ..modeling.family import Family
 from ..modeling.tensor_names import is_added, vectors_name
 from ..modeling.vectors import check_vectors
+from ..profiling.fitted_strengths import FittedStrengths
 from ..profiling.language_vectors import LanguageVectors
 from ..profiling.neuron_profile import NeuronProfile, Provenance
 from . import gguf_source
@@ -29,6 +30,7 @@ from .weights import Shard, fingerprint, read_shards, read_tensor
 
 PROFILE_NAME = "neuron_profile.safetensors"
 VECTORS_NAME = "steering_vectors.safetensors"
+STRENGTHS_NAME = "fitted_strengths.safetensors"
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,11 @@ class Source:
     def vectors_path(self) -> Path | None:
         """The vectors of all layers that a steered checkpoint carries, whichever of them it adds."""
         return self._carried(VECTORS_NAME)
+
+    @property
+    def strengths_path(self) -> Path | None:
+        """The fitted strengths that a steered checkpoint carries, with how they were fitted."""
+        return self._carried(STRENGTHS_NAME)
 
     def _carried(self, name: str) -> Path | None:
         path = self.folder / name
@@ -198,6 +205,27 @@ def check_profile_fits(profile: NeuronProfile, source: Source, place: Path) -> N
         ("number of neurons in a layer", profile.num_neurons, source.num_neurons),
         remedy="convert it again, with --corpus",
     )
+
+
+def check_strengths_fit(strengths: FittedStrengths, source: Source, place: Path) -> None:
+    """Raises InputError: the strengths, whose file is `place`, are of another model than the source, or for other
+    languages.
+    """
+    _check_fits(
+        source,
+        f"{place}: strengths",
+        strengths.provenance,
+        ("number of layers", strengths.num_model_layers, source.num_layers),
+        ("number of neurons in a layer", strengths.num_neurons, source.num_neurons),
+        remedy="fit them again, on this model",
+    )
+    if source.is_steered:
+        own = (tuple(source.config.languages), source.config.anchor_language)
+        if own != (strengths.languages, strengths.anchor):
+            raise InputError(
+                f"{place}: strengths for {', '.join(strengths.languages)} (anchor {strengths.anchor}), and "
+                f"{source.name} has {', '.join(own[0])} (anchor {own[1]}); fit them again, on this checkpoint"
+            )
 
 
 def check_vectors_fit(vectors: LanguageVectors, source: Source, place: Path) -> None:

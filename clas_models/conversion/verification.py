@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from ..errors import InputError, VerificationError
+from ..modeling.tensor_names import FITTED_STRENGTHS
 from .checkpoint import SteeredCheckpoint
 from .loading import on_disk
 from .reading import check_reading
@@ -38,8 +39,9 @@ def verify(folder: Path, checkpoint: SteeredCheckpoint) -> None:
 def _check_added(folder: Path, model: Any, checkpoint: SteeredCheckpoint) -> None:
     found = dict(model.named_buffers())
     for name, meant in checkpoint.added_tensors().items():
-        # Masks and tables of the detector keep their dtype; vectors are loaded in that of the model.
-        wanted = meant.to(found[name].dtype) if meant.is_floating_point() else meant
+        # Masks, tables of the detector and strengths keep their dtype; vectors are loaded in that of the model.
+        cast = meant.is_floating_point() and not name.endswith(FITTED_STRENGTHS)
+        wanted = meant.to(found[name].dtype) if cast else meant
         if found[name].dtype != wanted.dtype or not torch.equal(found[name].cpu(), wanted.cpu()):
             raise VerificationError(f"{folder}: the tensor {name!r} came back changed")
 
@@ -71,7 +73,7 @@ def _check_forward(folder: Path, model: Any, name: str) -> None:
         raise InputError(f"{name}: steered logits that are not finite; {_remedy(steering)}")
     if not torch.equal(steered[0], plain[0]):
         raise VerificationError(f"{folder}: the anchor language {steering.anchor_language!r} is not left alone")
-    rescales = any(
+    rescales = not steering.fitted and any(
         steering.beta * shared or steering.gamma * specific for shared, specific in steering.neurons.values()
     )
     if rescales and torch.equal(steered[1], plain[1]):

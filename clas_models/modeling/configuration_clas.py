@@ -57,6 +57,8 @@ class ClasConfigMixin:
             where strengths are changed it stays as it was.
         beta: how much a shared neuron is boosted.
         gamma: how much a language-specific neuron is damped.
+        fitted: whether every bridge layer has a table with a strength for each language and category of neurons, in
+            place of beta and gamma; alpha multiplies it.
         vector_layers: indices of the layers after which a vector of the row's language is added.
         vector_strength: by what the vectors are multiplied, in the form of `alpha`.
         vector_positions: the tokens that they are added to: "last" of the prompt, "generated" (from there on), "all".
@@ -78,6 +80,7 @@ class ClasConfigMixin:
     alpha: float | dict[str, float] = _DEFAULT_STRENGTH
     beta: float = 0.4
     gamma: float = 0.2
+    fitted: bool = False
     vector_layers: list[int] = field(default_factory=list)
     vector_strength: float | dict[str, float] = _DEFAULT_STRENGTH
     vector_positions: str = LAST
@@ -106,6 +109,8 @@ class ClasConfigMixin:
             )
         config_dict = {name: value for name, value in config_dict.items() if name not in _DROPPED}
         kwargs = {name: _completed(name, value, config_dict.get(name)) for name, value in kwargs.items()}
+        if kwargs.get("fitted", config_dict.get("fitted")):
+            _check_unused(kwargs, config_dict)
         result = super().from_dict(config_dict, **kwargs)
         config = result[0] if isinstance(result, tuple) else result
         config.validate_steering()
@@ -161,11 +166,15 @@ class ClasConfigMixin:
         self.alpha = _by_language(self.alpha, "alpha", self.languages, self.anchor_language)
         self.beta = _strength(self.beta, "beta")
         self.gamma = _strength(self.gamma, "gamma")
+        if not isinstance(self.fitted, bool):
+            raise TypeError(
+                f"fitted: {self.fitted!r} is of type {type(self.fitted).__name__}; allowed is true or false"
+            )
         self.vector_strength = _by_language(
             self.vector_strength, "vector_strength", self.languages, self.anchor_language
         )
         self._validate_language()
-        if self.bridge_layers:
+        if self.bridge_layers and not self.fitted:
             warn_of_negative_factors(self.scale_rule.strengths, self.languages)
 
     def _validate_language(self) -> None:
@@ -206,6 +215,8 @@ class ClasConfigMixin:
         """
         if unknown := sorted(set(strengths) - set(STRENGTHS)):
             raise TypeError(f"{', '.join(unknown)}: no strength; allowed are {', '.join(STRENGTHS)}")
+        if self.fitted:
+            _check_unused(strengths, vars(self))
         config = deepcopy(self)
         for name, value in strengths.items():
             if value is not None:
@@ -218,7 +229,7 @@ class ClasConfigMixin:
         """CLAS, as these fields say."""
         alpha = by_language_id(self.alpha, self.languages, self.anchor_language)
         strengths = Strengths(alpha, float(self.beta), float(self.gamma))
-        return Scale(tuple(self.bridge_layers), strengths, self.intermediate_size)
+        return Scale(tuple(self.bridge_layers), strengths, self.intermediate_size, self.fitted)
 
     @property
     def add_rule(self) -> Add:
@@ -289,6 +300,16 @@ def _by_language(value: object, name: str, languages: list[str], anchor: str) ->
     if by_code.get(anchor):
         raise ValueError(f"{name}: the anchor language {anchor!r} is never steered; allowed is 0, or leave it out")
     return by_code
+
+
+def _check_unused(given: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+    """Raises ValueError: other strengths are asked for than those that are fitted."""
+    for name in ("beta", "gamma"):
+        if given.get(name) is not None and given[name] != before.get(name, given[name]):
+            raise ValueError(
+                f"{name}: {given[name]!r}, but the checkpoint's strengths are fitted, which {name} is no part of; "
+                "change alpha, which multiplies them all"
+            )
 
 
 def _named(key: object, name: str, languages: list[str]) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers.cache_utils import Cache
 
 from .add import AddInLayer
-from .offloading import device_of
+from .offloading import device_of, moved
 from .scale import ScaleInLayer
 from .write import WriteInLayer
 
@@ -134,9 +134,9 @@ def put_write(layer: ClasDecoderLayerMixin, write: nn.Module | None) -> None:
     layer.mlp.write = None if write is None else _placed(layer, write)
 
 
-def put_scale(layer: ClasDecoderLayerMixin, scale: nn.Module) -> None:
-    """Fill the slot `scale` of a layer, likewise: it becomes a bridge layer."""
-    layer.mlp.scale = _placed(layer, scale)
+def put_scale(layer: ClasDecoderLayerMixin, scale: nn.Module | None) -> None:
+    """Fill the slot `scale` of a layer, likewise, which makes it a bridge layer; or empty it."""
+    layer.mlp.scale = None if scale is None else _placed(layer, scale)
 
 
 def put_add(layer: ClasDecoderLayerMixin, add: nn.Module | None) -> None:
@@ -146,4 +146,4 @@ def put_add(layer: ClasDecoderLayerMixin, add: nn.Module | None) -> None:
 
 def _placed(layer: ClasDecoderLayerMixin, rule: nn.Module) -> Any:
     down_proj = layer.mlp.down_proj
-    return rule.to(device_of(down_proj, down_proj.weight)).train(layer.training)
+    return moved(rule, device_of(down_proj, down_proj.weight)).train(layer.training)

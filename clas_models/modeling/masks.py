@@ -29,7 +29,8 @@ class ClasMasksMixin:
         for index, scale in zip(self.config.bridge_layers, self._in_layers(ScaleInLayer), strict=True):
             with in_memory(scale):
                 if not scale.shared_mask.is_meta:  # another process has read them
-                    check_masks(index, scale.shared_mask, scale.specific_mask, self.config.intermediate_size)
+                    third = getattr(scale, "all_shared_mask", None)
+                    check_masks(index, scale.shared_mask, scale.specific_mask, self.config.intermediate_size, third)
 
     def set_masks(self, masks: Mapping[int, tuple[Tensor, Tensor]]) -> None:
         """Put masks in force, at once; `save_pretrained` saves them.  Layers that are not named stay as they are.
@@ -38,9 +39,11 @@ class ClasMasksMixin:
             masks: by layer the shared and the specific mask, bool `[intermediate_size]`, on any device.  A layer that
                 was no bridge layer becomes one.
 
-        Raises TypeError, ValueError: there is no such layer, a mask has another dtype or shape, or the two of a layer
-        overlap; then nothing has changed.
+        Raises TypeError, ValueError: there is no such layer, a mask has another dtype or shape, the two of a layer
+        overlap, or strengths are fitted to the categories that there are; then nothing has changed.
         """
+        if self.config.fitted:
+            raise ValueError("masks: the strengths are fitted to categories of neurons; change both with set_fitted")
         wanted = deepcopy(self.config)
         wanted.bridge_layers = [*wanted.bridge_layers, *(layer for layer in masks if layer not in wanted.bridge_layers)]
         wanted.validate_steering()
@@ -64,8 +67,12 @@ class ClasMasksMixin:
         return [module for module in self.base_model.layers.modules() if isinstance(module, kind)]
 
 
-def check_masks(layer: int, shared_mask: Tensor, specific_mask: Tensor, neurons: int) -> None:
-    """Raises ValueError: a mask of a layer is no bool tensor `[neurons]`, or the two overlap."""
+def check_masks(
+    layer: int, shared_mask: Tensor, specific_mask: Tensor, neurons: int, all_shared_mask: Tensor | None = None
+) -> None:
+    """Raises ValueError: a mask of a layer is no bool tensor `[neurons]`, or two overlap."""
+    if all_shared_mask is not None:
+        check_masks(layer, shared_mask | specific_mask, all_shared_mask, neurons)
     for name, mask in (("shared_mask", shared_mask), ("specific_mask", specific_mask)):
         found = f"{mask.dtype} {list(mask.shape)}" if isinstance(mask, Tensor) else f"a {type(mask).__name__}"
         if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != (neurons,):

@@ -39,5 +39,10 @@ def device_of(module: nn.Module, weight: torch.Tensor) -> torch.device:
     return weight.device if device is None else torch.device(device)
 
 
+def moved(module: nn.Module, device: torch.device) -> nn.Module:
+    """A module on a device; one that accelerate has placed, which comes back into its layer, stays where it is."""
+    return module.to(device) if _hook(module) is None else module
+
+
 def _hook(module: nn.Module) -> Any:
     return getattr(module, "_hf_hook", None)

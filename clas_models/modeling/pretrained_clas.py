@@ -4,6 +4,7 @@ languages, and run with neurons that are written over.
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,12 +14,13 @@ from transformers import initialization as init
 from .add import AddInLayer
 from .auto_language import DetectedLanguage, detect
 from .configuration_clas import STRENGTHS
+from .fitted import ClasFittedMixin
 from .language_detector import LanguageDetector
 from .layers_clas import put_write
 from .masks import ClasMasksMixin
 from .rule import Rule
-from .scale import ScaleInLayer
-from .tensor_names import DETECTOR_PREFIX, MASKS, OVERWRITE_TABLES, RENAMED
+from .scale import FittedScaleInLayer, ScaleInLayer
+from .tensor_names import ALL_SHARED_MASK, DETECTOR_PREFIX, FITTED_STRENGTHS, MASKS, OVERWRITE_TABLES, RENAMED
 from .vectors import ClasVectorsMixin
 from .write import Write
 
@@ -28,7 +30,8 @@ class Steering:
     """What is in force on a loaded model.
 
     `alpha` and `vector_strength` hold a number for every profiled language and for "default", all others; `neurons` the
-    shared and the specific ones of each bridge layer that are rescaled, of `intermediate_size`.
+    shared and the specific ones of each bridge layer that are rescaled, of `intermediate_size`.  Where strengths are
+    `fitted`, beta and gamma say nothing, and all neurons of those layers may be rescaled.
     """
 
     languages: tuple[str, ...]
@@ -42,6 +45,7 @@ class Steering:
     vector_layers: tuple[int, ...] = ()
     vector_strength: dict[str, float] | None = None
     vector_positions: str | None = None
+    fitted: bool = False
 
     @property
     def bridge_layers(self) -> tuple[int, ...]:
@@ -49,8 +53,9 @@ class Steering:
 
     def __str__(self) -> str:
         share = ", ".join(f"layer {i}: {s} shared, {p} specific" for i, (s, p) in self.neurons.items())
+        times = "fitted strengths" if self.fitted else f"beta {self.beta:g}; gamma {self.gamma:g}"
         scaled = (
-            f"alpha {_listed(self.alpha)}; beta {self.beta:g}; gamma {self.gamma:g}; default language {self.language}; "
+            f"alpha {_listed(self.alpha)}; {times}; default language {self.language}; "
             f"of {self.intermediate_size} neurons {share or 'none (no bridge layers)'}"
         )
         if self.vector_strength is None:
@@ -59,17 +64,21 @@ class Steering:
         return f"{scaled}; vectors in layers {layers} ({self.vector_positions}): {_listed(self.vector_strength)}"
 
 
-class ClasPreTrainedMixin(ClasMasksMixin, ClasVectorsMixin):
+class ClasPreTrainedMixin(ClasMasksMixin, ClasFittedMixin, ClasVectorsMixin):
     """Before any class of a family: how strengths are read and changed, and how the buffers come to life."""
 
     _keys_to_ignore_on_load_unexpected = [OVERWRITE_TABLES]
+    _keep_in_fp32_modules_strict = {FITTED_STRENGTHS}
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, ScaleInLayer):
             init.zeros_(module.shared_mask)
             init.zeros_(module.specific_mask)
-            init.copy_(module.row_scales, module.strengths.scales())
+            if isinstance(module, FittedScaleInLayer):
+                init.zeros_(module.all_shared_mask)
+                init.zeros_(module.fitted_strengths)
+            init.copy_(module.row_scales, module.scales())
         elif isinstance(module, AddInLayer):
             init.zeros_(module.vectors)
             init.copy_(module.row_strengths, module.row_strengths.new_tensor(module.strengths, device="cpu"))
@@ -85,14 +94,15 @@ class ClasPreTrainedMixin(ClasMasksMixin, ClasVectorsMixin):
 
         Reads what version 0.1 wrote.
 
-        Raises ValueError: the checkpoint has no masks for a bridge layer, no vectors or no detector, that the
-        configuration or an override asks for; masks that overlap; or vectors that are not finite, or not 0 for the
-        anchor.
+        Raises ValueError: the checkpoint has no masks or strengths for a bridge layer, no vectors or no detector, that
+        the configuration or an override asks for; masks that overlap; or strengths or vectors that are not finite, or
+        not 0 for the anchor.
         """
         mapping = {**RENAMED, **(key_mapping or {})}
         model, info = super().from_pretrained(*args, output_loading_info=True, key_mapping=mapping, **kwargs)
         _check_missing(model.config, info["missing_keys"])
         model.check_masks()
+        model.check_fitted()
         model.check_vectors()
         return (model, info) if output_loading_info else model
 
@@ -139,6 +149,7 @@ class ClasPreTrainedMixin(ClasMasksMixin, ClasVectorsMixin):
             vector_layers=tuple(config.vector_layers),
             vector_strength=dict(zip(codes, adds[0].strengths, strict=True)) if adds else None,
             vector_positions=config.vector_positions if adds else None,
+            fitted=config.fitted,
         )
 
     def set_steering(
@@ -156,22 +167,16 @@ class ClasPreTrainedMixin(ClasMasksMixin, ClasVectorsMixin):
 
         Raises TypeError, ValueError: a value is not allowed; then nothing has changed.
         """
-        wanted = self.config.with_strengths(alpha=alpha, beta=beta, gamma=gamma, vector_strength=vector_strength)
-        for module in self.modules():
-            if isinstance(module, ClasPreTrainedMixin):
-                for name in STRENGTHS:
-                    setattr(module.config, name, getattr(wanted, name))
-            elif isinstance(module, ScaleInLayer):
-                module.set_strengths(wanted.scale_rule.strengths)
-            elif isinstance(module, AddInLayer):
-                module.set_strengths(wanted.add_rule.strengths)
+        self._put_strengths(
+            self.config.with_strengths(alpha=alpha, beta=beta, gamma=gamma, vector_strength=vector_strength)
+        )
 
     def reset_steering(self) -> None:
         """Put the strengths back that the model was loaded or built with, overrides in `from_pretrained` included.
 
         Masks stay as they are, those of `set_masks`, too.
         """
-        self.set_steering(**self.base_model.loaded_strengths)
+        self._restore_strengths(self.base_model.loaded_strengths)
 
     @contextmanager
     def temporary_steering(
@@ -188,7 +193,25 @@ class ClasPreTrainedMixin(ClasMasksMixin, ClasVectorsMixin):
         try:
             yield
         finally:
-            self.set_steering(**before)
+            self._restore_strengths(before)
+
+    def _restore_strengths(self, strengths: Mapping[str, Any]) -> None:
+        """Those that were in force before, a beta and a gamma, too, that say nothing where strengths are fitted now."""
+        wanted = deepcopy(self.config)
+        for name, value in strengths.items():
+            setattr(wanted, name, deepcopy(value))
+        wanted.validate_steering()
+        self._put_strengths(wanted)
+
+    def _put_strengths(self, wanted: Any) -> None:
+        for module in self.modules():
+            if isinstance(module, ClasPreTrainedMixin):
+                for name in STRENGTHS:
+                    setattr(module.config, name, getattr(wanted, name))
+            elif isinstance(module, ScaleInLayer):
+                module.set_strengths(wanted.scale_rule.strengths)
+            elif isinstance(module, AddInLayer):
+                module.set_strengths(wanted.add_rule.strengths)
 
     @contextmanager
     def intervening(self, write: Write) -> Iterator[None]:
@@ -246,12 +269,17 @@ def _listed(values: Mapping[str, float]) -> str:
 def _check_missing(config: Any, missing_keys: Iterable[str]) -> None:
     """Raises ValueError where a checkpoint lacks what its configuration, or an override, promises."""
     detector = tuple(f"{DETECTOR_PREFIX.partition('.')[2]}{name}" for name in ("evidence", "kinds", "limits"))
-    masks = tuple(f".scale.{mask}" for mask in MASKS)
+    masks = tuple(f".scale.{mask}" for mask in (*MASKS, ALL_SHARED_MASK))
     for endings, promise, remedy in (
         (
             detector,
             f"detector_languages: {config.detector_languages}",
             "clas-convert adds a detector to a steered checkpoint",
+        ),
+        (
+            (f".scale.{FITTED_STRENGTHS}",),
+            f"fitted: {config.fitted}",
+            "allowed are layers with fitted strengths, which clas-convert --strengths puts into a checkpoint",
         ),
         ((".add.vectors",), f"vector_layers: {config.vector_layers}", "allowed are layers with vectors"),
         (

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .derived import DerivedTable
 from .offloading import in_memory, keep_in_memory
 from .rule import NEURONS
-from .steering import Strengths, neuron_factors
+from .steering import CATEGORIES, Strengths, neuron_factors
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Scale:
         layers: the bridge layers, ascending.
         strengths: what is in force, by language id.
         neurons: neurons a layer.
+        fitted: whether each layer has a table of strengths in place of beta and gamma.
     """
 
     name: ClassVar[str] = "scale"
@@ -34,10 +35,11 @@ class Scale:
     layers: tuple[int, ...]
     strengths: Strengths
     neurons: int
+    fitted: bool = False
 
     def in_layer(self, layer: int, languages: Sequence[str]) -> nn.Module:
-        """The rule in a bridge layer, with empty masks."""
-        return ScaleInLayer(self.strengths, self.neurons)
+        """The rule in a bridge layer, with empty masks, and strengths of 0 where they are fitted."""
+        return (FittedScaleInLayer if self.fitted else ScaleInLayer)(self.strengths, self.neurons)
 
 
 class ScaleInLayer(nn.Module):
@@ -46,7 +48,7 @@ class ScaleInLayer(nn.Module):
     Buffers:
         shared_mask, specific_mask: bool `[neurons]`, saved with the weights; the neurons of the categories
             partial-shared and language-specific.
-        row_scales: `[languages + 1, 2]`, made from the strengths, not saved; float32, or float64 in a float64 model.
+        row_scales: `[languages + 1, 4]`, made from the strengths, not saved; float32, or float64 in a float64 model.
     """
 
     shared_mask: Tensor
@@ -58,7 +60,7 @@ class ScaleInLayer(nn.Module):
         self.strengths = strengths
         self.register_buffer("shared_mask", torch.zeros(neurons, dtype=torch.bool))
         self.register_buffer("specific_mask", torch.zeros(neurons, dtype=torch.bool))
-        scales = wide(strengths.scales(), torch.get_default_dtype()).to(self.shared_mask.device)
+        scales = wide(strengths.scales(), torch.get_default_dtype()).to(self.shared_mask.device)  # also if fitted: at 0
         self.register_buffer("row_scales", scales, persistent=False)
         self._factors = DerivedTable()
 
@@ -84,8 +86,9 @@ class ScaleInLayer(nn.Module):
         buffers: tuple[Any, ...] = tuple(self._buffers.values())
 
         def make() -> Tensor:
-            shared, specific, scales = buffers
-            return neuron_factors(shared[everything], specific[everything], scales.to(dtype))
+            shared, specific, scales = buffers[:3]
+            others = [mask[everything] for mask in buffers[3:] if mask.dtype == torch.bool]
+            return neuron_factors(shared[everything], specific[everything], scales.to(dtype), *others)
 
         form = dtype if part is None else (dtype, part.start, part.stop)
         return self._factors.get(buffers, form, make)
@@ -106,16 +109,75 @@ class ScaleInLayer(nn.Module):
         self.shared_mask.copy_(shared_mask)
         self.specific_mask.copy_(specific_mask)
 
+    def scales(self) -> Tensor:
+        """The factors of the categories, float64 `[languages + 1, 4]` on the CPU."""
+        return self.strengths.scales()
+
     def set_strengths(self, strengths: Strengths) -> None:
         """Put other strengths in force.  In place: a compiled graph stays valid."""
         self.strengths = strengths
-        self.row_scales.copy_(strengths.scales())
+        self.row_scales.copy_(self.scales())
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         # Module.to(dtype) would round the strengths to a half-precision format for good, so they are made anew.
         super()._apply(fn, recurse)
-        self.row_scales = wide(self.strengths.scales(), self.row_scales.dtype).to(self.row_scales.device)
+        self.row_scales = wide(self.scales(), self.row_scales.dtype).to(self.row_scales.device)
         return self
+
+
+class FittedScaleInLayer(ScaleInLayer):
+    """The rule in one layer with a strength for every language and category.
+
+    Buffers, beside those of `ScaleInLayer`:
+        all_shared_mask: bool `[neurons]`, saved; neurons that are in no mask are dead.
+        fitted_strengths: float32 `[languages + 1, 4]`, saved; the columns as in CATEGORIES, the last row is that of
+            languages that were not profiled.
+    """
+
+    all_shared_mask: Tensor
+    fitted_strengths: Tensor
+
+    def __init__(self, strengths: Strengths, neurons: int) -> None:
+        super().__init__(strengths, neurons)
+        self.register_buffer("all_shared_mask", torch.zeros(neurons, dtype=torch.bool))
+        self.register_buffer(
+            "fitted_strengths", torch.zeros(len(strengths.alpha), len(CATEGORIES), dtype=torch.float32)
+        )
+
+    def scales(self) -> Tensor:
+        if self.fitted_strengths.is_meta:
+            return torch.ones(self.fitted_strengths.shape, dtype=torch.float64, device="cpu")
+        return self.strengths.scales(self.fitted_strengths)
+
+    def set_strengths(self, strengths: Strengths) -> None:
+        with in_memory(self):
+            super().set_strengths(strengths)
+
+    def set_fitted(self, fitted_strengths: Tensor, all_shared_mask: Tensor) -> None:
+        """Put another table in force, floating `[languages + 1, 4]`, and its third mask, bool `[neurons]`; both checked
+        before.  In place.
+        """
+        keep_in_memory(self)
+        self.fitted_strengths.copy_(fitted_strengths)
+        self.all_shared_mask.copy_(all_shared_mask)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Make what is derived from the table anew, after somebody has loaded it."""
+        self.row_scales.copy_(self.scales())
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        exact = self.fitted_strengths
+        super()._apply(fn, recurse)
+        if self.fitted_strengths.dtype != torch.float32:
+            self.fitted_strengths = exact.to(self.fitted_strengths.device)
+            self.refresh()
+        return self
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        if not self.fitted_strengths.is_meta:
+            self.refresh()
 
 
 def wide(values: Tensor, dtype: torch.dtype) -> Tensor:

@@ -1,7 +1,10 @@
 """The arithmetic of CLAS: which strength a language has, and by what it multiplies a neuron.
 
-Plain tensors and numbers; no model code.  The masks come from profiling, the strengths from the configuration, and
-the ids of the languages from `language.py`.
+Plain tensors and numbers; no model code.  The categories of neurons come from profiling, the strengths from the
+configuration or from a table that was fitted, and the ids of the languages from `language.py`.
+
+A neuron of category c in layer l is multiplied by 1 + alpha * s[language, l, c].  In the paper s is beta for
+partial-shared neurons and -gamma for language-specific ones, in every language and bridge layer, and 0 for the others.
 
 Source: "Cross-Lingual Activation Steering for Multilingual Language Models", sections 2.4 and 2.5.
 """
@@ -14,6 +17,10 @@ from torch import Tensor
 from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
+
+# The columns of a table of strengths, in the order of `Category`.
+_TOLD = ("dead", "specific", "shared", "all-shared")
+CATEGORIES = ("dead", "language-specific", "partial-shared", "all-shared")
 
 
 def by_language_id(
@@ -40,31 +47,44 @@ class Strengths:
     beta: float
     gamma: float
 
-    def scales(self) -> Tensor:
-        """float64 `[ids, 2]`: the factor of a shared neuron, 1 + alpha beta, and of a specific one, 1 - alpha gamma."""
+    def scales(self, fitted: Tensor | None = None) -> Tensor:
+        """The factor of a neuron by language id and category, float64 `[ids, 4]` on the CPU.
+
+        Args:
+            fitted: s of one layer, floating `[ids, 4]`; None is the paper's, of beta and gamma.
+        """
         alpha = torch.tensor(self.alpha, dtype=torch.float64, device="cpu")
-        return torch.stack((1 + alpha * self.beta, 1 - alpha * self.gamma), dim=1)
+        if fitted is None:
+            strengths = torch.tensor([[0.0, -self.gamma, self.beta, 0.0]], dtype=torch.float64, device="cpu")
+        else:
+            strengths = fitted.to("cpu", torch.float64)
+        return 1 + alpha[:, None] * strengths
 
 
-def negative_factors(strengths: Strengths, languages: Sequence[str]) -> str:
-    """What to warn of: the languages in which a factor is below 0, so that neurons change their sign; "" if none."""
+def negative_factors(strengths: Strengths, languages: Sequence[str], fitted: Tensor | None = None) -> str:
+    """What to warn of: the languages in which a factor is below 0, so that neurons change their sign; "" if none.
+
+    `fitted` as for `Strengths.scales`.
+    """
     codes = (*languages, "default")
     told = [
         f"{code} (alpha {alpha:g}): {factor:g} for {which} neurons"
-        for code, alpha, factors in zip(codes, strengths.alpha, strengths.scales().tolist(), strict=True)
-        for which, factor in zip(("shared", "specific"), factors, strict=True)
+        for code, alpha, factors in zip(codes, strengths.alpha, strengths.scales(fitted).tolist(), strict=True)
+        for which, factor in zip(_TOLD, factors, strict=True)
         if factor < 0
     ]
     return f"strengths turn the sign of neurons, with factors below 0: {'; '.join(told)}" if told else ""
 
 
-def warn_of_negative_factors(strengths: Strengths, languages: Sequence[str]) -> None:
+def warn_of_negative_factors(strengths: Strengths, languages: Sequence[str], fitted: Tensor | None = None) -> None:
     """Says it once for the same strengths."""
-    if negative := negative_factors(strengths, languages):
+    if negative := negative_factors(strengths, languages, fitted):
         logger.warning_once(negative)
 
 
-def neuron_factors(shared_mask: Tensor, specific_mask: Tensor, scales: Tensor) -> Tensor:
+def neuron_factors(
+    shared_mask: Tensor, specific_mask: Tensor, scales: Tensor, all_shared_mask: Tensor | None = None
+) -> Tensor:
     """The factor of every neuron: CLAS, section 2.4, with the three steps multiplied out.
 
         h1 = h * (1 + beta * M_shared);  h2 = h1 * (1 - gamma * M_specific);  h_final = (1 - alpha) * h + alpha * h2
@@ -74,11 +94,13 @@ def neuron_factors(shared_mask: Tensor, specific_mask: Tensor, scales: Tensor) -
     bit.
 
     Args:
-        shared_mask, specific_mask: bool `[neurons]`, disjoint.
-        scales: floating `[…, 2]`, rows of `Strengths.scales`, in the dtype that the factors shall have.
+        shared_mask, specific_mask, all_shared_mask: bool `[neurons]`, disjoint: the neurons of three categories; all
+            others have the factor of dead ones, which is 1 in the paper's rule, as is that of all-shared ones.
+        scales: floating `[…, 4]`, rows of `Strengths.scales`, in the dtype that the factors shall have.
 
     Returns:
         `[…, neurons]` in the dtype of `scales`.
     """
-    shared, specific = scales[..., None].unbind(-2)
-    return torch.where(shared_mask, shared, torch.where(specific_mask, specific, 1.0))
+    dead, specific, shared, all_shared = scales[..., None].unbind(-2)
+    others = dead if all_shared_mask is None else torch.where(all_shared_mask, all_shared, dead)
+    return torch.where(shared_mask, shared, torch.where(specific_mask, specific, others))

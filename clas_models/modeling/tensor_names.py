@@ -7,6 +7,7 @@ names for what steering adds; `current_name` translates them.
 import re
 
 MASKS = ("shared_mask", "specific_mask")
+ALL_SHARED_MASK, FITTED_STRENGTHS = "all_shared_mask", "fitted_strengths"  # where strengths are fitted
 DETECTOR_PREFIX = "model.language_detector."
 
 # How version 0.1 called the tensors: patterns for `from_pretrained(key_mapping=…)`, and what they are now.
@@ -30,7 +31,7 @@ def layer_bias(layer: int, module: str) -> str:
 
 
 def mask_name(layer: int, mask: str) -> str:
-    """A mask of a bridge layer; `mask` is one of MASKS."""
+    """A mask of a bridge layer, or its fitted strengths; `mask` is one of MASKS, or of the two names beside them."""
     return f"model.layers.{layer}.mlp.scale.{mask}"
 
 
@@ -48,17 +49,19 @@ def current_name(name: str) -> str:
 
 def is_mask(name: str) -> bool:
     """Whether a tensor says which neurons are steered."""
-    return current_name(name).endswith(tuple(f".mlp.scale.{mask}" for mask in MASKS))
+    names = (*MASKS, ALL_SHARED_MASK)
+    return current_name(name).endswith(tuple(f".mlp.scale.{mask}" for mask in names))
 
 
 def is_added(name: str) -> bool:
-    """Whether a tensor is one that steering added: a mask, vectors, or a table of the language detector.
+    """Whether a tensor is one that steering added: a mask, strengths, vectors, or a table of the language
+    detector.
 
     Version 0.1's tables of overwritten neurons count, too.
     """
     return (
         is_mask(name)
-        or name.endswith(".add.vectors")
+        or name.endswith((f".mlp.scale.{FITTED_STRENGTHS}", ".add.vectors"))
         or current_name(name).startswith(DETECTOR_PREFIX)
         or re.search(OVERWRITE_TABLES, name) is not None
     )

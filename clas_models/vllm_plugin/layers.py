@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..modeling.add import AddInLayer
+from ..modeling.fitted import check_fitted
 from ..modeling.masks import check_masks
 from ..modeling.steering import neuron_factors
 from ..modeling.vectors import check_vectors
@@ -66,23 +67,37 @@ class SteeredMLP(nn.Module):
             out = out + self.added.index_select(0, self.languages.vector_ids[: out.shape[0]])
         return out
 
-    def fill_factors(self, shared_mask: Tensor, specific_mask: Tensor) -> None:
-        """Make the table from the shared and the specific mask, bool `[neurons]`; in place, so that graphs stay valid.
+    def fill_factors(
+        self,
+        shared_mask: Tensor,
+        specific_mask: Tensor,
+        all_shared_mask: Tensor | None = None,
+        fitted_strengths: Tensor | None = None,
+    ) -> None:
+        """Make the table from the masks, bool `[neurons]`; in place, so that graphs stay valid.
 
-        Raises InputError: a mask has another dtype or shape, or the two overlap.
+        Args:
+            all_shared_mask, fitted_strengths: where strengths are fitted; floating `[languages + 1, 4]`.
+
+        Raises InputError: a mask has another dtype or shape, two overlap, or strengths do not fit.
         """
         assert self.factors is not None
         part = self.factors.shape[1]
         try:
-            check_masks(self.layer, shared_mask, specific_mask, self.down_proj.input_size)
+            check_masks(self.layer, shared_mask, specific_mask, self.down_proj.input_size, all_shared_mask)
+            if fitted_strengths is not None:
+                check_fitted(self.layer, fitted_strengths, self.config)
         except ValueError as error:
             raise InputError(f"{error}; or convert the model again") from error
-        shared, specific = (
-            mask.cpu().narrow(0, self.down_proj.tp_rank * part, part) for mask in (shared_mask, specific_mask)
+        shared, specific, all_shared = (
+            None if mask is None else mask.cpu().narrow(0, self.down_proj.tp_rank * part, part)
+            for mask in (shared_mask, specific_mask, all_shared_mask)
         )
+        assert shared is not None
+        assert specific is not None
         # Rounded as on a model of transformers: through float32, whatever the dtype of the activations.
-        scales = self.config.scale_rule.strengths.scales().to(torch.float32).to(self.factors.dtype)
-        self.factors.copy_(neuron_factors(shared, specific, scales))
+        scales = self.config.scale_rule.strengths.scales(fitted_strengths).to(torch.float32).to(self.factors.dtype)
+        self.factors.copy_(neuron_factors(shared, specific, scales, all_shared))
 
     def fill_added(self, vectors: Tensor) -> None:
         """Make the table from the vectors, floating `[languages, hidden]`, likewise.

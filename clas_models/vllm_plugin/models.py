@@ -14,7 +14,16 @@ from vllm.config import VllmConfig
 
 from ..errors import InputError
 from ..modeling.families import FAMILIES
-from ..modeling.tensor_names import DETECTOR_PREFIX, MASKS, current_name, is_added, mask_name, vectors_name
+from ..modeling.tensor_names import (
+    ALL_SHARED_MASK,
+    DETECTOR_PREFIX,
+    FITTED_STRENGTHS,
+    MASKS,
+    current_name,
+    is_added,
+    mask_name,
+    vectors_name,
+)
 from .languages import TokenLanguages
 from .layers import steer_layers
 
@@ -44,7 +53,8 @@ class SteeredForCausalLM:
         loaded = super().load_weights(self._base_weights(weights))
         for layer, mlp in self.steered.items():
             if mlp.factors is not None:
-                mlp.fill_factors(*(self._added(mask_name(layer, mask), "bridge_layers") for mask in MASKS))
+                tables = (*MASKS, ALL_SHARED_MASK, FITTED_STRENGTHS) if self.config.fitted else MASKS
+                mlp.fill_factors(*(self._added(mask_name(layer, table), "bridge_layers") for table in tables))
             if mlp.added is not None:
                 mlp.fill_added(self._added(vectors_name(layer), "vector_layers"))
         if self.languages.rows is not None and self.languages.rows.detector is not None:

@@ -48,6 +48,7 @@ _CODE = {
     "configuration_clas.py",
     "derived.py",
     "family.py",
+    "fitted.py",
     "generation_clas.py",
     "heads_clas.py",
     "language.py",

@@ -137,6 +137,7 @@ def test_config_is_the_base_model_s_with_the_steering_fields(converted: Converte
         "alpha": {"de": -2.0, "default": 1.5},
         "beta": 0.4,
         "gamma": 0.3,
+        "fitted": False,
         "language": None,
         "detector_languages": None,
         "auto_map": converted.family.config.code_map(),

@@ -15,6 +15,8 @@ import pytest
 from huggingface_hub import ModelCard
 from huggingface_hub import __version__ as hub_version
 
+from clas_models.conversion.source import STRENGTHS_NAME
+
 from .hub_server import upload_hub
 from .hub_state import LARGE
 from .hub_world import (  # noqa: F401
@@ -74,6 +76,12 @@ def test_large_files_go_in_parts_where_the_hub_wants_it(world: World, checkpoint
     world.pushed("--out", checkpoint, "--push-to-hub", REPO, "--quiet")
     assert max(map(len, world.hub.parts.values())) > 2
     assert world.hub.repositories[REPO].files == file_bytes(checkpoint)
+
+
+def test_fitted_strengths_are_uploaded_with_what_says_how_they_were_fitted(world: World, checkpoint: Path) -> None:
+    (checkpoint / STRENGTHS_NAME).write_bytes(b"strengths")
+    world.pushed("--out", checkpoint, "--push-to-hub", REPO, "--quiet")
+    assert world.hub.repositories[REPO].files[STRENGTHS_NAME] == b"strengths"
 
 
 def test_nothing_else_in_the_folder_is_uploaded(world: World, checkpoint: Path) -> None:

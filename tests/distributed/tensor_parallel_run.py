@@ -33,7 +33,7 @@ def some_neurons_written(config: Any) -> Write:
 
 
 def _after_set_steering(model: Any) -> Tensor:
-    model.set_steering(alpha=-3.0, beta=0.7)
+    model.set_steering(alpha=-3.0, **({} if model.config.fitted else {"beta": 0.7}))
     return model(TOKENS, language=CODES).logits
 
 

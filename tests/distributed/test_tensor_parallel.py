@@ -29,9 +29,11 @@ pytestmark = pytest.mark.slow
 PROGRAM = Path(__file__).with_name("tensor_parallel_run.py")
 # transformers 5.15 knows one spelling only, and saves only what is split evenly.
 EARLY = Version(transformers.__version__) < Version("5.23")
+UNEVEN = 48 if EARLY else 49
 CASES = {
     "llama": (48, "distributed_config" if EARLY else "tp_plan"),
-    "qwen2": (48 if EARLY else 49, "distributed_config"),
+    "qwen2": (UNEVEN, "distributed_config"),
+    "mistral-fitted": (UNEVEN, "distributed_config"),
 }
 
 
@@ -45,6 +47,19 @@ def with_detector(family: Any, **overrides: Any) -> Any:
     limits = DetectorLimits(word_gain=9, name_gain=9, word_loss=9, threshold=6, threshold_growth=0)
     none = ~all_tokens
     detector.fill(evidence, starts_word=all_tokens, name_like=none, shouts=none, invisible=none, limits=limits)
+    return model
+
+
+def steered(case: str, neurons: int) -> Any:
+    """The model of a case; strengths are fitted where its name says so."""
+    family, _, rule = case.partition("-")
+    model = with_detector(FAMILIES[family], intermediate_size=neurons)
+    if rule == "fitted":
+        noise = torch.Generator().manual_seed(11)
+        strengths = {layer: torch.randn(5, 4, generator=noise) for layer in (1, 4)}
+        for table in strengths.values():
+            table[0] = 0
+        model.set_fitted(strengths, {layer: torch.arange(neurons, dtype=torch.uint8) % 4 for layer in strengths})
     return model
 
 
@@ -65,8 +80,8 @@ def run_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for each case, with what two ranks were seen to do: most of a launch is importing."""
     folder = tmp_path_factory.mktemp("parallel")
     for name, (neurons, _) in CASES.items():
-        with_detector(FAMILIES[name], intermediate_size=neurons).save_pretrained(folder / name / "steered")
-        tiny_plain(FAMILIES[name], intermediate_size=neurons).save_pretrained(folder / name / "plain")
+        steered(name, neurons).save_pretrained(folder / name / "steered")
+        tiny_plain(FAMILIES[name.partition("-")[0]], intermediate_size=neurons).save_pretrained(folder / name / "plain")
     cases = [f"{folder / name}:{spelling}" for name, (_, spelling) in CASES.items()]
     ended = torchrun(2, PROGRAM, *cases, "--", *OBSERVATIONS)
     assert ended.status == 0, ended.err

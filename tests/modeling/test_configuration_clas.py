@@ -161,6 +161,7 @@ def test_defaults_steer_nothing(family: Any) -> None:
         "alpha": 1.0,
         "beta": 0.4,
         "gamma": 0.2,
+        "fitted": False,
         "language": None,
         "detector_languages": None,
         "detector_floor": 0.0,

@@ -110,5 +110,6 @@ def test_scales_are_exact_and_on_the_cpu_wherever_tensors_are_made() -> None:
         row_scales = Strengths((0.0, 1.5, -2.0), beta=0.4, gamma=0.2).scales()
     assert row_scales.device.type == "cpu"
     assert row_scales.dtype == torch.float64
-    expected = [[1.0, 1.0], [1 + 1.5 * 0.4, 1 - 1.5 * 0.2], [1 - 2.0 * 0.4, 1 + 2.0 * 0.2]]
+    columns = [(1.0, 1.0), (1 - 1.5 * 0.2, 1 + 1.5 * 0.4), (1 + 2.0 * 0.2, 1 - 2.0 * 0.4)]
+    expected = [[1.0, specific, shared, 1.0] for specific, shared in columns]
     assert row_scales.tolist() == expected

@@ -134,6 +134,51 @@ def test_auto_is_decided_from_the_whole_prompt(vllm: Vllm, model: Any) -> None:
     assert expected(model, [german], language="de") != expected(model, [german], language="en")
 
 
+def fitted(family: Any, folder: Path, **overrides: Any) -> Any:
+    """A tiny model whose strengths are fitted: those of four categories in layers 1 and 4."""
+    model, noise = tiny_steered(family, **{**HEADS, "alpha": 1.0, **overrides}), torch.Generator().manual_seed(6)
+    strengths = {layer: torch.randn(5, 4, generator=noise) for layer in (1, 4)}
+    for table in strengths.values():
+        table[0] = 0
+    model.set_fitted(strengths, {layer: torch.arange(48, dtype=torch.uint8) % 4 for layer in strengths})
+    return saved(model, folder)
+
+
+def test_fitted_strengths(vllm: Vllm, family: Any, tmp_path: Path) -> None:
+    model, batch = fitted(family, tmp_path), requests(LANGUAGES * 2)
+    answer = vllm.run(model.folder, batch, **PER_REQUEST, max_num_batched_tokens=32, max_num_seqs=5)
+    assert answer["tokens"] == [expected(model, batch)]
+    unsteered = expected(model, batch, language="en")
+    changed = {
+        request.get("language")
+        for request, one, other in zip(batch, answer["tokens"][0], unsteered, strict=True)
+        if one != other
+    }
+    assert changed >= {"de", "hi", "zh", "fr"}
+    assert "en" not in changed
+
+
+def test_alpha_is_the_dial_of_fitted_strengths(vllm: Vllm, tmp_path: Path) -> None:
+    model, batch = fitted(FAMILIES["llama"], tmp_path), requests(["de"] * 4)
+    alpha = {"de": -0.5, "default": 0.0}
+    answer = vllm.run(model.folder, batch, **PER_REQUEST, hf_overrides={"alpha": alpha})
+    assert answer["tokens"] != [expected(model, batch)]
+    model.set_steering(alpha=alpha)
+    assert answer["tokens"] == [expected(model, batch)]
+
+
+def test_an_engine_whose_fitted_strengths_cannot_be_does_not_start(vllm: Vllm, tmp_path: Path) -> None:
+    model = fitted(FAMILIES["llama"], tmp_path)
+    table = "model.layers.4.mlp.scale.fitted_strengths"
+    change_tensors(tmp_path / "model.safetensors", lambda tensors: tensors[table].fill_(0.5))
+    with pytest.raises(VllmError, match="layer 4: the strengths of the anchor en are not 0") as refusal:
+        vllm.run(model.folder, requests([None]))
+    assert "\n" not in str(refusal.value)
+    change_tensors(tmp_path / "model.safetensors", lambda tensors: tensors.pop(table))
+    with pytest.raises(VllmError, match=f"the checkpoint has no '{table}'"):
+        vllm.run(model.folder, requests([None]))
+
+
 def test_one_language_for_the_engine(vllm: Vllm, model: Any) -> None:
     batch = requests([None] * 4)
     alpha = {"de": 3.0, "default": 0.5}
@@ -227,4 +272,5 @@ def test_a_request_with_a_language_that_is_none_is_refused(vllm: Vllm, llama: An
 def test_two_ranks_hold_half_of_the_neurons_each(llama: Any, tmp_path: Path) -> None:
     batch = requests(LANGUAGES)
     with Vllm(tmp_path / "log", workers=2) as vllm:
-        assert vllm.run(llama.folder, batch, **PER_REQUEST)["tokens"] == [expected(llama, batch)]
+        for model in (llama, fitted(FAMILIES["llama"], tmp_path / "fitted")):
+            assert vllm.run(model.folder, batch, **PER_REQUEST)["tokens"] == [expected(model, batch)]

@@ -76,7 +76,10 @@ def _strengths(record: ExportRecord, num_layers: int) -> Iterator[tuple[str, str
     each = " of each language" if len(record.alpha) > 1 else ""
     if record.bridge_layers:
         yield f"alpha{each}", format_strength(record.alpha)
-        yield "beta (shared neurons), gamma (language-specific neurons)", f"{record.beta:g}, {record.gamma:g}"
+        if record.fitted:
+            yield "beta, gamma", "not used: the strengths are fitted"
+        else:
+            yield "beta (shared neurons), gamma (language-specific neurons)", f"{record.beta:g}, {record.gamma:g}"
         yield "scaled layers", f"{format_layers(record.bridge_layers)} of {num_layers}"
     if record.vector_layers:
         yield f"vector strength{each}", format_strength(record.vector_strength)

@@ -60,7 +60,7 @@ def _check(source: Source, config: Any) -> None:
             "--vector-layers, or use the steered checkpoint"
         )
     strengths = config.scale_rule.strengths
-    if config.bridge_layers and any(strengths.alpha) and (strengths.beta or strengths.gamma):
+    if config.bridge_layers and any(strengths.alpha) and (strengths.beta or strengths.gamma or config.fitted):
         raise InputError(
             f"{source.name}: also rescales neurons, which a control vector cannot; give --alpha 0 for the vectors "
             "alone, or use the steered checkpoint"

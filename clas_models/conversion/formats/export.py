@@ -12,7 +12,7 @@ from ...modeling.configuration_clas import STRENGTHS
 from ...profiling.bridge_layers import format_layers
 from ...profiling.language_vectors import LanguageVectors
 from ...profiling.neuron_profile import NeuronProfile
-from ..chosen_masks import read_masks
+from ..chosen_masks import read_fitted, read_masks
 from ..copying import write_json, write_text
 from ..export_record import EXPORT_NAME, ExportRecord, refuse_folded
 from ..hub_models import is_hub_id
@@ -78,7 +78,8 @@ def prepare(options: ExportOptions) -> Export:
     codes = form.languages(options.wanted_codes(), config)
     masks = read_masks(source, config.bridge_layers)
     vectors = source.carried_vectors(config.languages, config.anchor_language)
-    found = (scaling(config, masks, code, vectors) for code in codes)
+    fitted = read_fitted(source, masks) if config.fitted else None
+    found = (scaling(config, masks, code, vectors, fitted) for code in codes)
     scalings = tuple({each.language: each for each in found}.values())  # two tags may mean one profiled language
     acts = config.add_rule.acts
     card = card_facts(source, "base_model", "license")
@@ -90,6 +91,7 @@ def prepare(options: ExportOptions) -> Export:
         beta=config.beta,
         gamma=config.gamma,
         bridge_layers=tuple(config.bridge_layers),
+        fitted=config.fitted,
         fingerprint=source.fingerprint,
         base_model=base,
         vector_layers=tuple(config.vector_layers) if acts else (),
@@ -116,7 +118,8 @@ def summarize_export(result: Exported, seconds: float) -> str:
 def _in_force(record: ExportRecord) -> Iterator[str]:
     if record.bridge_layers:
         layers, alpha = format_layers(record.bridge_layers), format_strength(record.alpha)
-        yield f"In layers {layers}: alpha {alpha}; beta {record.beta:g}; gamma {record.gamma:g}"
+        times = "fitted strengths" if record.fitted else f"beta {record.beta:g}; gamma {record.gamma:g}"
+        yield f"In layers {layers}: alpha {alpha}; {times}"
     if record.vector_layers:
         layers = format_layers(record.vector_layers)
         yield f"Behind layers {layers}: vector strength {format_strength(record.vector_strength)}"

@@ -88,13 +88,20 @@ def profiled_languages(config: Any) -> tuple[str, ...]:
     return tuple(code for code in config.languages if code != config.anchor_language)
 
 
-def scaling(config: Any, masks: Masks, language: str, vectors: Mapping[int, Tensor] | None = None) -> Scaling:
+def scaling(
+    config: Any,
+    masks: Masks,
+    language: str,
+    vectors: Mapping[int, Tensor] | None = None,
+    fitted: Mapping[int, tuple[Tensor, Tensor]] | None = None,
+) -> Scaling:
     """What is done in a language, by its code, with a configuration as `steering_config` gives it.
 
     It is computed in float64 and rounded once, as on a steered model; see `neuron_factors`.
 
     Args:
         vectors: of the source by layer, floating `[languages, hidden]`.
+        fitted: where strengths are, by layer the third mask, bool `[neurons]`, and floating `[languages + 1, 4]`.
 
     Raises InputError: it is no language, one that was not profiled, or the anchor language.
     """
@@ -114,8 +121,10 @@ def scaling(config: Any, masks: Masks, language: str, vectors: Mapping[int, Tens
             f"plain base model for it, or name another one, such as {', '.join(profiled_languages(config)[:3])}"
         )
     strengths, vector_strength = config.scale_rule.strengths, config.add_rule.strengths[index]
-    scales = strengths.scales()[index]
-    factors = {layer: neuron_factors(*pair, scales).to(torch.float32) for layer, pair in masks.items()}
+    factors = {}
+    for layer, pair in masks.items():
+        all_shared, table = (fitted or {}).get(layer, (None, None))
+        factors[layer] = neuron_factors(*pair, strengths.scales(table)[index], all_shared).to(torch.float32)
     products = {layer: vector_strength * table[index].double() for layer, table in (vectors or {}).items()}
     added = {layer: product.to(torch.float32) for layer, product in products.items() if bool(product.any())}
     return Scaling(code, strengths.alpha[index], factors, vector_strength, added)
