@@ -164,7 +164,7 @@ def section(
         longest = known.get("max_length", "?")
         longest = longest.get(task.task, "?") if isinstance(longest, dict) else longest
         how = f"{known.get('dtype', 'unknown precision')}, prompts of at most {longest} tokens"
-        how += f", choices ranked by {known['scoring']}" if "scoring" in known else ""
+        how += f", scoring {known['scoring']}" if "scoring" in known else ""
         rows = [["language", "examples", "base", "steered", "difference", "95 % interval"]]
         rows += [["---", *["---:"] * 5]]
         rows += [_cells(score, task.scale.digits) for score in scores[task.task]]

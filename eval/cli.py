@@ -25,6 +25,7 @@ _EXAMPLES = f"""examples:
   {EVAL} run ./llama-clas --tasks xnli --methods base,clas:alpha=-2,int:value=zero --out runs/methods
   {EVAL} grid ./llama-clas --task xnli --alpha=-4,-2,2,4 --beta 0.2,0.4 --samples 200 --out runs/grid
   {EVAL} tune ./llama-clas --task xquad --samples 200 --out runs/tune --write
+  {EVAL} fit ./llama-clas --task xquad --samples 200 --out runs/fit --write
   {EVAL} lens ./llama-clas --task belebele --methods base,clas --out runs/lens
   {EVAL} vectors ./llama --task mmmlu --samples 50 --out vectors.safetensors    (convert with --vectors puts them in)
   {EVAL} grid ./llama-vectors --task mmmlu --skip 50 --vector-layers 12,16 --vector-strength 1,2,3 --out runs/vectors
@@ -48,6 +49,14 @@ def parse_numbers(text: str) -> tuple[float, ...]:
         raise argparse.ArgumentTypeError(f"{text!r}: write numbers, such as -4,-2,0.5") from None
 
 
+def parse_counts(text: str) -> tuple[int, ...]:
+    """`2,1,1`."""
+    found = tuple(int(part) if part.isdecimal() else 0 for part in text.split(","))
+    if len(found) != 3 or not all(found):
+        raise argparse.ArgumentTypeError(f"{text!r}: write three numbers above 0, such as 2,1,1")
+    return found
+
+
 def parse_layers(text: str) -> tuple[int, ...]:
     """`2,6,10`."""
     try:
@@ -69,6 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("run", "methods on tasks", commands.run, _add_run),
         ("grid", "every combination of strengths on one task", commands.grid, _add_grid),
         ("tune", "a strength for each language that does no harm", commands.tune, _add_tune),
+        ("fit", "strengths for each language, layer and category, by gradient", commands.fit, _add_fit),
         ("vectors", "vectors towards the anchor, from the prompts of a task", commands.vectors, _add_vectors),
         (
             "lens",
@@ -137,6 +147,35 @@ def _add_tune(add: Add) -> None:
     _add_common(add, default_out="./MODEL-tune-TASK")
 
 
+def _add_fit(add: Add) -> None:
+    add("model", type=path_or_name, metavar="MODEL", help="a folder or a Hub id of a steered checkpoint")
+    add("--task", required=True, metavar="NAME", help=f"{_TASKS} or perplexity")
+    add("--objective", default="gold", metavar="NAME", help="what is lowered: gold (default), nats of right answers; "
+        "anchor, the distance of choices to those in the anchor language, without labels; text, nats of the text "
+        "itself; or a sum such as gold+text=0.1")  # fmt: skip
+    add("--end", type=float, default=0.0, metavar="W", help="of gold: the weight of the token that ends a generated "
+        "answer (default: 0); it makes answers shorter, and too large a one empties them")  # fmt: skip
+    add("--layers", metavar="SPEC", help="the fitted ones, as 12-23 (default: the upper half)")
+    add("--sharing", default="shrunk", metavar="NAME", help="shrunk (default), a common table and a deviation of each "
+        "language that is shrunk to it; one table for all languages; or each its own")  # fmt: skip
+    add("--split", type=parse_counts, default=(2, 1, 1), metavar="2,1,1", help="how many texts of a turn are fitted "
+        "on, decided on, and only reported (default: 2,1,1)")  # fmt: skip
+    add("--penalty", type=parse_numbers, metavar="0.03,…", help="weights of the squared strengths, from strong to "
+        "weak; the best is chosen by inner validation (default: 0.03,0.003)")  # fmt: skip
+    add("--epochs", type=int, metavar="N", help="the most passes over the examples under each of them (default: 6)")
+    add("--rate", type=float, metavar="X", help="the step of the search (default: 0.03)")
+    add("--seed", type=int, metavar="N", help="of the order of the examples (default: 0)")
+    add("--groups", default="profile", metavar="NAME", help="neurons that share a strength: profile (default), those "
+        "of a category; or random, as many that are drawn at random, for comparison")  # fmt: skip
+    add("--memory", type=float, default=4.0, metavar="GB", help="what may be kept of the layers below the fitted ones; "
+        "more is computed again (default: %(default)s)")  # fmt: skip
+    add("--checkpointing", action="store_true", help="less memory for more time: layers are computed again for the "
+        "gradient")  # fmt: skip
+    add("--write", action="store_true", help="put the strengths into the checkpoint, for the languages in which they "
+        "hold")  # fmt: skip
+    _add_common(add, default_out="./MODEL-fit-TASK")
+
+
 def _add_vectors(add: Add) -> None:
     add("model", type=path_or_name, metavar="MODEL", help="a folder or a Hub id of a checkpoint, steered or plain")
     add("--task", required=True, metavar="NAME", help=f"{_TASKS} or perplexity")
@@ -176,8 +215,9 @@ def _add_data(add: Add) -> None:
     add("--data-dir", type=user_path, metavar="DIR", help="folder with the published files (default: from the Hub)")
     add("--corpus", type=path_or_name, metavar="SOURCE", help="of perplexity: builtin (default), xquad, xnli, "
         "FILE.jsonl or a Hub data set")  # fmt: skip
-    add("--scoring", default="letter", metavar="NAME", help="of choices: letter (default), the logits of their "
-        "letters, or continuation, the mean log-likelihood a token of their texts after the prompt")  # fmt: skip
+    add("--scoring", default="letter", metavar="NAME", help="letter (default), choices by the logits of their letters; "
+        "continuation, choices by the mean log-likelihood a token of their texts after the prompt; likelihood, choices "
+        "and answers by how unlikely the right one is, in nats a token, and nothing is generated")  # fmt: skip
     add("--templates", type=user_path, metavar="PATH", help="a file or a folder in place of the default templates")
     add("--no-chat-template", dest="chat_template", action="store_false", help="prompts without the tokenizer's chat "
         "template")  # fmt: skip
@@ -252,5 +292,6 @@ def _run(args: argparse.Namespace) -> int:
         if missing not in _EXTRA:
             raise
         raise InputError(f"the package {missing} is not installed: pip install 'clas-models[eval]'") from error
-    print(said)
+    if said:
+        print(said)
     return 0

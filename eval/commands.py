@@ -53,6 +53,31 @@ def tune(given: dict[str, Any]) -> str:
     return str(options.out) if quiet else summarize_tune(tuned)
 
 
+def fit(given: dict[str, Any]) -> str:
+    """Nothing to say on ranks beside the first."""
+    from .fit import run_fit
+    from .fit_summary import summarize_fit
+    from .fitting.options import FitOptions
+    from .fitting.ranks import fitting_ranks, own_device
+    from .fitting.search import SearchOptions
+    from .progress import Progress
+    from .run_options import RunOptions
+
+    quiet, task = given.pop("quiet"), given.pop("task")
+    names = {"penalty": "penalties", "epochs": "epochs", "rate": "rate", "seed": "seed"}
+    asked = {field: given.pop(name) for name, field in names.items()}
+    search = SearchOptions(**{name: value for name, value in asked.items() if value is not None})
+    others = ("objective", "end", "layers", "sharing", "split", "groups", "memory", "checkpointing", "write")
+    chosen = FitOptions(**{name: given.pop(name) for name in others}, search=search)
+    given["out"] = given["out"] or _default_out(given["model"], "fit", task)
+    options = RunOptions(**given, tasks=(task,))
+    with fitting_ranks() as rank:
+        fitted = run_fit(own_device(options), chosen, Progress(quiet or rank > 0), rank)
+    if fitted is None:
+        return ""
+    return str(options.out) if quiet else summarize_fit(fitted)
+
+
 def vectors(given: dict[str, Any]) -> str:
     from .progress import Progress
     from .run_options import RunOptions

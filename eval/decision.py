@@ -30,7 +30,7 @@ class Measured:
     gain: Interval
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "gain": _plain(self.gain)}
+        return {**asdict(self), "gain": plain(self.gain)}
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Decision:
         candidates: the gain of every strength on the part that chooses.
         selection, decided: of that part and of the one that decides, under `chosen`.
         held_out: of the part that only reports, under the strength that is in force.
+        reported_gain: of that part under `chosen`, in force or not.
     """
 
     chosen: float
@@ -58,6 +59,7 @@ class Decision:
     selection: Measured
     decided: Measured
     held_out: Measured
+    reported_gain: Interval
 
     @property
     def alpha(self) -> float:
@@ -67,7 +69,7 @@ class Decision:
     def to_dict(self) -> dict[str, Any]:
         return {
             **{name: getattr(self, name) for name in ("chosen", "kept", "together", "reason")},
-            "candidates": {f"{alpha:g}": _plain(gain) for alpha, gain in self.candidates.items()},
+            "candidates": {f"{alpha:g}": plain(gain) for alpha, gain in self.candidates.items()},
             "selection": self.selection.to_dict(),
             "decided": {**self.decided.to_dict(), "p": self.p},
             "held_out": self.held_out.to_dict(),
@@ -181,6 +183,7 @@ class _Told:
             selection=self._measured(base, CHOOSE, candidates[setting]),
             decided=decided,
             held_out=self._measured(base, REPORT, self._gains(row, [in_force], REPORT)[in_force]),
+            reported_gain=self._gains(row, [setting], REPORT)[setting],
         )
 
     def _measured(self, base: Sequence[Record], part: int, gain: Interval) -> Measured:
@@ -218,7 +221,7 @@ class _Told:
         return self.scale.formatted(self.scale.factor * gain, sign="+")
 
 
-def _plain(interval: Interval) -> dict[str, float | None]:
+def plain(interval: Interval) -> dict[str, float | None]:
     """For JSON; None where there were too few examples for an end."""
     ends = {"mean": interval.mean, "low": interval.low, "high": interval.high}
     return {name: value if math.isfinite(value) else None for name, value in ends.items()}

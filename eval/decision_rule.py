@@ -26,8 +26,8 @@ from .statistics import Array, gain_test, holm
 
 LEVEL = 0.05
 CHOOSE, DECIDE, REPORT = range(3)
-_TURN = (CHOOSE, DECIDE, REPORT, DECIDE)  # tests need more examples than a choice does
-FEWEST_UNITS = len(_TURN)
+TURN = (CHOOSE, DECIDE, REPORT, DECIDE)  # tests need more examples than a choice does
+FEWEST_UNITS = len(TURN)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Parts:
     part: NDArray[np.int64]
 
     @classmethod
-    def of(cls, shared: Iterable[Hashable]) -> "Parts":
+    def of(cls, shared: Iterable[Hashable], turn: Sequence[int] = TURN) -> "Parts":
         """Units by turns, in the order of their first examples: one chooses, one decides, one reports, one decides.
 
         What shares a passage stays together, or a setting would be tested on the passages that it was chosen on.
@@ -51,10 +51,11 @@ class Parts:
 
         Args:
             shared: what each example has in common with others; examples of their own are all different.
+            turn: which part each unit of a turn is in.
         """
         number: dict[Hashable, int] = {}
         unit = np.array([number.setdefault(each, len(number)) for each in shared], dtype=np.int64)
-        return cls(unit, np.array(_TURN)[unit % len(_TURN)])
+        return cls(unit, np.array(turn)[unit % len(turn)])
 
     @property
     def units(self) -> int:

@@ -20,9 +20,9 @@ from .loading import Checkpoint
 from .prompts import Prompt, PromptBuilder, choice_ids
 from .run_folder import Record
 from .run_options import RunOptions
+from .scoring import as_scored
 from .tasks import Answer, Example, Kind, Task, task_of
 from .tasks.perplexity import DEFAULT_CORPUS
-from .tasks.task import CONTINUATION
 from .templates import Templates, find_templates
 
 _SHOWN = ("question", "hypothesis", "premise", "text")  # the first of these fields is what a reader wants to see
@@ -43,6 +43,7 @@ class Job:
     """One task of a run.
 
     Attributes:
+        task: as the run's scoring has it.
         examples: by language, in the order of the report.
         templates: None for a perplexity.
         choices: the token of every choice; none unless the task is one of choices that are ranked by their letters.
@@ -65,15 +66,15 @@ class Job:
     @classmethod
     def of(cls, name: str, options: RunOptions, checkpoint: Checkpoint) -> Self:
         """Raises InputError: data, template or tokenizer cannot be used for the task."""
-        task = task_of(name)
+        task = as_scored(task_of(name), options.scoring)
         said: list[str] = []
         examples = task.load(options.languages, replace(options.source, say=said.append))
         templates = find_templates(task.template, options.templates) if task.template else None
         tokenizer, chat = checkpoint.tokenizer, options.chat_template
         room = int(checkpoint.config.max_position_embeddings) - task.max_new_tokens
-        continued = options.scoring == CONTINUATION
-        builder = PromptBuilder(tokenizer, templates, task, options.max_length or room, chat, continued)
-        choices = choice_ids(tokenizer, task, chat) if task.kind is Kind.CHOICE and not continued else ()
+        builder = PromptBuilder(tokenizer, templates, task, options.max_length or room, chat)
+        by_letters = task.kind is Kind.CHOICE and task.continuations is None
+        choices = choice_ids(tokenizer, task, chat) if by_letters else ()
         corpus = None
         if task.kind is Kind.PERPLEXITY:
             named = options.corpus or DEFAULT_CORPUS
@@ -149,6 +150,9 @@ class Job:
             limits = (self.task.max_new_tokens, self.checkpoint.eos_token_ids)
             for batch, tokens in generate(model, rows, language, *limits, **plan):
                 yield batch, [[Reply(self._text(row)) for row in answers] for answers in tokens]
+        elif self.task.kind is Kind.LIKELIHOOD:
+            for batch, scores in self._continued(model, prompts, language, plan):
+                yield batch, [[Reply(-value) for value in values] for values in scores[..., 0].tolist()]
         else:
             for batch, nats, _ in negative_log_likelihood(model, rows, language, **plan):
                 yield batch, [[Reply(value) for value in values] for values in nats]
@@ -157,14 +161,20 @@ class Job:
         self, model: Any, prompts: Sequence[Prompt], language: str, plan: Mapping[str, Any]
     ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
         """Batch by batch: indices, what choices are ranked by, and that as logarithms of probabilities."""
-        rows = [prompt.ids for prompt in prompts]
         if self.choices:
+            rows = [prompt.ids for prompt in prompts]
             for batch, logits in choose(model, rows, self.choices, language, **plan):
                 yield batch, logits, logits.double().log_softmax(-1)
         else:
-            texts = [prompt.continuations for prompt in prompts]
-            for batch, scores in score_continuations(model, rows, texts, language, **plan):
+            for batch, scores in self._continued(model, prompts, language, plan):
                 yield batch, scores, scores
+
+    def _continued(
+        self, model: Any, prompts: Sequence[Prompt], language: str, plan: Mapping[str, Any]
+    ) -> Iterator[tuple[list[int], Tensor]]:
+        """Batch by batch: indices, and the mean log p a token of every continuation, as `score_continuations`."""
+        rows, texts = [prompt.ids for prompt in prompts], [prompt.continuations for prompt in prompts]
+        return score_continuations(model, rows, texts, language, **plan)
 
     def _text(self, tokens: Sequence[int]) -> str:
         tokenizer = self.checkpoint.tokenizer
@@ -178,7 +188,8 @@ class Job:
             key=example.key,
             prediction=reply.answer,
             gold=example.gold,
-            scores=self.task.score(reply.answer, example, language),
+            scores=self.task.score(reply.answer, example, language)
+            | self.task.score_choices(reply.choice_scores, example),
             shown=shown[:_SHOWN_LENGTH],
             cut=prompt.cut,
             tokens=len(prompt.ids) - unseen,

@@ -10,14 +10,17 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor
 
+from clas_models.conversion.source import check_strengths_fit
 from clas_models.errors import InputError
 from clas_models.modeling.language_tags import matching
 from clas_models.modeling.write import Write
+from clas_models.profiling.fitted_strengths import FittedStrengths
 from clas_models.profiling.write_tables import SELECTIONS, WriteTables, write_tables
 
 from .engine.conditions import VECTORS, Condition
@@ -44,7 +47,19 @@ class Vectors:
     positions: str
 
 
-Change: TypeAlias = Writing | RandomMasks | Vectors | None
+@dataclass(frozen=True)
+class Fitted:
+    """Strengths of a file, in place of the checkpoint's."""
+
+    file: Path
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 in hexadecimal of the strengths. Raises InputError: the file cannot be used."""
+        return sha256(FittedStrengths.load(self.file).tensors)
+
+
+Change: TypeAlias = Writing | RandomMasks | Vectors | Fitted | None
 
 
 @dataclass(frozen=True)
@@ -57,6 +72,7 @@ class Group:
         masks: by layer the shared and the specific mask that are in place of the checkpoint's; None are its own.
         vectors: by layer those that are in place of the checkpoint's, float32 `[languages, hidden]`; None are its own.
         positions: on which tokens vectors act; None is as the checkpoint says.
+        fitted: strengths that are in place of the checkpoint's; None are its own.
     """
 
     methods: tuple[Method, ...]
@@ -64,6 +80,7 @@ class Group:
     masks: Masks | None = None
     vectors: Mapping[int, Tensor] | None = None
     positions: str | None = None
+    fitted: FittedStrengths | None = None
 
     @property
     def conditions(self) -> list[Condition]:
@@ -75,11 +92,9 @@ class Group:
         tensors += [self.vectors[layer] for layer in method.condition.get(VECTORS, ())] if self.vectors else []
         if self.tables is not None:
             tensors += [self.tables.masks, self.tables.values]
-        if not tensors:
-            return None
-        return hashlib.sha256(
-            b"".join(tensor.contiguous().view(torch.uint8).numpy().tobytes() for tensor in tensors)
-        ).hexdigest()
+        if self.fitted is not None:
+            tensors += self.fitted.tensors
+        return sha256(tensors) if tensors else None
 
     def without_vectors(self, languages: Sequence[str], known: Sequence[str]) -> list[str]:
         """Which of these languages the vectors of the group, whose rows are `known`, do not move."""
@@ -92,9 +107,17 @@ class Group:
             return temporary_masks(model, self.masks)
         if self.vectors is not None:
             return model.temporary_vectors(self.vectors, positions=self.positions)
+        if self.fitted is not None:
+            return model.temporary_fitted(self.fitted.tables(), self.fitted.categories_by_layer())
         if self.tables is None:
             return nullcontext()
         return model.intervening(Write(self.tables.masks, self.tables.values, self.tables.languages))
+
+
+def sha256(tensors: Sequence[Tensor]) -> str:
+    """Of the bytes of tensors, in hexadecimal."""
+    content = (tensor.contiguous().view(torch.uint8).numpy().tobytes() for tensor in tensors)
+    return hashlib.sha256(b"".join(content)).hexdigest()
 
 
 def grouped(methods: Sequence[Method], checkpoint: Checkpoint) -> list[Group]:
@@ -118,6 +141,10 @@ def _group(methods: tuple[Method, ...], change: Change, checkpoint: Checkpoint) 
         return _with_vectors(methods, change, checkpoint)
     if change is None:
         return Group(methods)
+    if isinstance(change, Fitted):
+        fitted = FittedStrengths.load(change.file)
+        check_strengths_fit(fitted, checkpoint.source, change.file)
+        return Group(methods, fitted=fitted)
     profile = checkpoint.profile()
     how = {"value": change.value, "site": change.site}
     selection = SELECTIONS[change.select](profile)

@@ -7,6 +7,7 @@ alone are computed together; and at most one change of tables for the length of 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from clas_models.command_line import CONVERT
@@ -21,9 +22,9 @@ from .engine.conditions import VECTORS as BY_LAYER
 from .engine.conditions import Condition
 from .loading import Checkpoint
 from .method_names import Syntax, by_language, language, layers, method_name, number, one_of, read_method, whole_number
-from .method_tables import Change, Vectors, Writing
+from .method_tables import Change, Fitted, Vectors, Writing
 from .random_masks import RandomMasks
-from .run_folder import BASE, CLAS, CLAS_VECTORS, STEERING, VECTORS
+from .run_folder import BASE, CLAS, CLAS_VECTORS, FITTED, STEERING, VECTORS
 
 RANDOM = "random"
 
@@ -62,6 +63,16 @@ def _clas(checkpoint: Checkpoint, options: Mapping[str, Any]) -> InForce:
     if seed:
         raise InputError(f"seed={seed} of {CLAS} is for masks={RANDOM}; give that, too, or leave it out")
     return in_force, condition, None
+
+
+def _fitted(checkpoint: Checkpoint, options: Mapping[str, Any]) -> InForce:
+    """Strengths of a file, whatever was decided about them: alpha is 1 unless it is named."""
+    if "file" not in options:
+        raise InputError(f"method {FITTED}: name the strengths, as {FITTED}:file=runs/fit/strengths.safetensors")
+    config = _with_strengths(checkpoint, {"alpha": options.get("alpha", 1.0)})
+    change = Fitted(Path(options["file"]).expanduser())
+    described = {"alpha": config.alpha, "strengths": change.digest}
+    return described, {**_unsteered(checkpoint), "alpha": config.alpha}, change
 
 
 def _vectors(checkpoint: Checkpoint, options: Mapping[str, Any]) -> InForce:
@@ -116,6 +127,7 @@ METHODS: Mapping[str, tuple[Syntax, Callable[[Checkpoint, Mapping[str, Any]], In
         ),
         _clas,
     ),
+    FITTED: (Syntax({"file": str, "alpha": by_language, "as": language}), _fitted),
     VECTORS: (Syntax({**_ADDING, "as": language}), _vectors),
     CLAS_VECTORS: (Syntax({**_SCALING, **_ADDING, "as": language}), _both),
     "int": (

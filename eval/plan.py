@@ -20,7 +20,7 @@ from .methods import Method
 from .profiled import ProfiledExamples, profiled_examples
 from .run_folder import BASE, CLAS, STEERING, VECTORS, Settings
 from .run_options import RunOptions
-from .tasks.task import LETTER
+from .scoring import LETTER
 
 _LIBRARIES = ("torch", "transformers", "tokenizers")
 

@@ -1,8 +1,9 @@
-"""Whether a checkpoint is tested on text that its masks or its vectors were made from."""
+"""Whether a checkpoint is tested on text that its masks, its vectors or its strengths were made from."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from clas_models.profiling.fitted_strengths import METADATA_KEY as STRENGTHS_KEY
 from clas_models.profiling.language_vectors import METADATA_KEY as VECTORS_KEY
 from clas_models.profiling.neuron_profile import METADATA_KEY
 from clas_models.profiling.seen_text import read_seen_text
@@ -41,8 +42,13 @@ class ProfiledExamples:
 
 
 def profiled_examples(job: Job, checkpoint: Checkpoint) -> ProfiledExamples:
-    """What of a task's examples the profile and the vectors that a checkpoint carries have seen."""
-    carried = ((checkpoint.source.profile_path, METADATA_KEY), (checkpoint.source.vectors_path, VECTORS_KEY))
+    """What of a task's examples the profile, vectors and fitted strengths that a checkpoint carries have seen."""
+    source = checkpoint.source
+    carried = (
+        (source.profile_path, METADATA_KEY),
+        (source.vectors_path, VECTORS_KEY),
+        (source.strengths_path, STRENGTHS_KEY),
+    )
     seen = [read_seen_text(path, key) for path, key in carried if path is not None]
     counts = {
         language: sum(any(each.has(text) for each in seen for text in job.told(example)) for example in examples)

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from unicodedata import east_asian_width
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
@@ -19,6 +20,7 @@ from .templates import Filled, Template, Templates
 # The chat templates of Llama 3 write a date into every prompt, some of them today's.  This is the one that those
 # without a clock write; with it a run gives the same numbers on any day.
 _DATE = "26 Jul 2024"
+_WIDE = ("W", "F")  # of Unicode: ideographs, and punctuation as wide as they are
 _CONTENT = "\ue000content\ue000"
 _TEXT_ALONE = Template.parse("{text}", "the text alone")
 
@@ -33,7 +35,7 @@ class Prompt:
         bytes: bytes in UTF-8 of the text that the ids stand for, for a perplexity; 0 otherwise.
         text: what the ids were made of, chat markup included, for a program that makes them itself; without the
             tokens that the tokenizer adds of its own.
-        continuations: the tokens of every choice's text after `ids`, where they were asked for.
+        continuations: the tokens of each of `Task.continuations` after `ids`; none where the task has none.
     """
 
     ids: tuple[int, ...]
@@ -48,7 +50,8 @@ class PromptBuilder:
 
     With a chat template a prompt is one user message and the beginning of the reply; without, it is the text between
     the special tokens that the tokenizer adds of its own.  There, the answer of a choice begins a line of its own, so
-    that its token is the same as in a reply.  For a perplexity it is the example's text alone.
+    that its token is the same as in a reply.  For a perplexity it is the example's text alone.  A text that is read
+    after a prompt has the tokens that it has when the model goes on with it there.
 
     A special token written out in an example, such as `<|im_end|>` in a paragraph about chat models, stays text; in a
     template it is the token.
@@ -61,17 +64,15 @@ class PromptBuilder:
         task: Task,
         max_length: int = 512,
         chat_template: bool = True,
-        continuations: bool = False,
     ) -> None:
         """
         Args:
             tokenizer: a fast one.
             templates: of the task, see `find_templates`; None for a perplexity, which has none.
-            task: whose examples will come.
+            task: whose examples will come; with its `continuations`, where it has them.
             max_length: the most tokens of a prompt, with its longest continuation where there are any; tokens that a
                 model adds to it do not count.
             chat_template: whether to use the tokenizer's; of no effect on a perplexity.
-            continuations: whether the prompts get those of `Task.choice_fields`.
 
         Raises InputError: a tokenizer without a chat template although one is asked for, one that cannot be used, or a
         maximum length below 1.
@@ -83,7 +84,6 @@ class PromptBuilder:
         self._task = task
         self.max_length = max_length
         self._chat = chat_template and task.kind is not Kind.PERPLEXITY
-        self._continued = task.choice_fields if continuations else ()
         self._before, self._after = _markup(tokenizer, task, self._chat)
         self._special = {id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special}
 
@@ -99,7 +99,8 @@ class PromptBuilder:
         fill = self._templates.of(language).fill
         whole = fill(example.fields)
         ids = self._ids(whole)
-        continuations = tuple(self._continuation(whole, ids, example, language, name) for name in self._continued)
+        texts = self._task.continuations(example) if self._task.continuations else {}
+        continuations = tuple(self._continuation(whole, ids, example, language, *each) for each in texts.items())
         room = self.max_length - max(map(len, continuations), default=0)
         if len(ids) <= room:
             return self._prompt(ids, 0, whole, continuations)
@@ -139,16 +140,25 @@ class PromptBuilder:
         return Prompt(tuple(ids), cut, len(counted.encode()), text, continuations)
 
     def _continuation(
-        self, filled: Filled, ids: list[int], example: Example, language: str, name: str
+        self, filled: Filled, ids: list[int], example: Example, language: str, name: str, text: str
     ) -> tuple[int, ...]:
-        """The tokens of a field after a prompt."""
-        continued = self._ids(filled, example.fields[name].strip())
+        """The tokens of a text after a prompt."""
+        continued = self._ids(filled, self._gap(filled) + text.strip())
         if continued[: len(ids)] != ids or len(continued) == len(ids):
             raise InputError(
-                f"{self._task.name}, {language}, example {example.key}: with the choice {name.upper()} after it the "
-                f"prompt has other tokens to the tokenizer of {self._tokenizer.name_or_path}; leave out --scoring"
+                f"{self._task.name}, {language}, example {example.key}: with {name} after it the prompt has other "
+                f"tokens to the tokenizer of {self._tokenizer.name_or_path}; leave out --scoring"
             )
         return tuple(continued[len(ids) :])
+
+    def _gap(self, filled: Filled) -> str:
+        """What stands between a prompt and its answer: the space of a text that goes on in its line, as in `Answer: 7`.
+
+        Chat markup and the line of a choice bring what stands there; after a wide character, as in `答案：7`, is none.
+        """
+        if self._chat or self._after:
+            return ""
+        return "" if east_asian_width(filled.text[-1]) in _WIDE else " "
 
     def _ids(self, filled: Filled, more: str = "") -> list[int]:
         """The tokens of a prompt, and of what comes after it."""

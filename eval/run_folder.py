@@ -29,6 +29,7 @@ BASE = "base"
 CLAS = "clas"
 VECTORS = "vectors"
 CLAS_VECTORS = "clas+vectors"
+FITTED = "fitted"
 STEERING = (CLAS, VECTORS, CLAS_VECTORS)  # the kinds of methods that a checkpoint can carry
 _LONGEST = 100  # characters of a method in a folder's name
 
@@ -39,9 +40,9 @@ class Record:
 
     Attributes:
         key: the example's.
-        prediction: index of the choice, generated text, or nats.
+        prediction: index of the choice, generated text, or nats; those a token of the right answer for a likelihood.
         gold: as in `Example`.
-        scores: of this example, by the names in the task's `metrics`, each in 0 .. 1 (nats for a perplexity).
+        scores: of this example, by the names in the task's `metrics`, each in 0 .. 1 or in nats.
         shown: what a reader wants to see beside the answers, such as the question; short.
         cut: tokens of the context that were left out.
         tokens: tokens of the prompt; of the text for a perplexity.

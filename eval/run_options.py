@@ -7,8 +7,8 @@ from clas_models.conversion.options import DTYPES, check_counts
 from clas_models.errors import InputError
 
 from .loading import Checkpoint, open_checkpoint
+from .scoring import LETTER, check_scoring
 from .tasks import ExampleSource, Kind, task_of
-from .tasks.task import CONTINUATION, LETTER, SCORINGS
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class RunOptions:
         skip: rows of every language that are left out before them, because something was learned from them.
         data_dir: folder with the published files; None is the Hub.
         corpus: of a perplexity, as the converter takes it; None is the built-in one.
-        scoring: how choices are ranked, one of `SCORINGS`.
+        scoring: how answers are judged, a name that `check_scoring` knows.
         templates: a file or folder in place of the default templates.
         chat_template: whether to use the tokenizer's.
         max_length: the most tokens of a prompt, with its longest choice where that follows it; None is what the model
@@ -53,22 +53,15 @@ class RunOptions:
 
     def check(self) -> None:
         """Raises InputError for a value that no model or data could make right."""
-        kinds = [task_of(name).kind for name in self.tasks]
+        tasks = [task_of(name) for name in self.tasks]
         for name in self.tasks:
             if self.tasks.count(name) > 1:
                 raise InputError(f"task {name!r} is given more than once: name every task once")
         if self.dtype not in DTYPES:
             raise InputError(f"dtype {self.dtype!r}: choose one of {', '.join(DTYPES)}")
         check_counts(self.max_length, self.batch_size, self.samples)
-        if self.scoring not in SCORINGS:
-            raise InputError(f"scoring {self.scoring!r}: choose one of {', '.join(SCORINGS)}")
-        textless = [name for name in self.tasks if not task_of(name).choice_fields]
-        if self.scoring == CONTINUATION and textless:
-            raise InputError(
-                f"scoring {CONTINUATION!r} is for choices that are texts, which {', '.join(textless)} has not: leave "
-                "it out, or that task"
-            )
-        if self.corpus is not None and Kind.PERPLEXITY not in kinds:
+        check_scoring(self.scoring, tasks)
+        if self.corpus is not None and all(task.kind is not Kind.PERPLEXITY for task in tasks):
             raise InputError(f"corpus {self.corpus!r} is for the task perplexity, which is not asked for: leave it out")
 
     def open(self) -> Checkpoint:

@@ -1,15 +1,15 @@
 """What a score is: its unit and digits, which direction is better, and what it is a mean over.
 
 The main score of several examples is a ratio of sums, times a factor: right answers or F1 over examples, in per cent;
-or nats over tokens, so that a long text counts by its length.  Adding a kind of score is adding a line to `SCALES`; a
-task names its scores in `Task.metrics`, and so does `run.json`.
+nats over tokens, so that a long text counts by its length; or nats a token of the right answers, over examples.  Adding
+a kind of score is adding a line to `SCALES`; a task names its scores in `Task.metrics`, and so does `run.json`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -51,6 +51,7 @@ class ScoreScale:
         digits_in_terminal: in what the command line says.
         sign: 1 where higher is better, else -1.
         weight: what a sum of scores is divided by: the number of examples, or of their tokens.
+        largest: how far a single example can move a sum of scores, as it is shown; 0 where nothing bounds it.
         is_binary: whether every example's score is 0 or 1, so that McNemar's test applies.
         note: a sentence below a table of all scores.
         more: further scores of one language's records together, by name, as they are shown.
@@ -67,6 +68,7 @@ class ScoreScale:
     digits_in_terminal: int = 1
     sign: Literal[1, -1] = 1
     weight: Literal["examples", "tokens"] = "examples"
+    largest: float = 100.0
     is_binary: bool = False
     note: str = "Accuracies, F1 and exact match in per cent."
     more: Callable[[Sequence[Record]], dict[str, float]] = lambda records: {}
@@ -79,11 +81,6 @@ class ScoreScale:
     def heading(self) -> str:
         """The unit, and which direction is better where that is not the usual one."""
         return self.unit if self.higher_is_better else f"{self.unit}, lower is better"
-
-    @property
-    def largest(self) -> float:
-        """How far a single example can move a sum of scores, as it is shown; 0 where nothing bounds it."""
-        return self.factor if self.weight == "examples" else 0.0
 
     def values(self, records: Iterable[Record]) -> Array:
         """One score an example, float64 `[examples]`, as the records have it; NaN where one lacks it."""
@@ -129,8 +126,19 @@ NATS = ScoreScale(
     digits_in_terminal=4,
     sign=-1,
     weight="tokens",
+    largest=0.0,
     note="Lower is better.",
     more=_perplexity,
+)
+GOLD_NATS = replace(
+    NATS,
+    name="gold_nats",
+    shown_as="gold_nats",
+    unit="nats a token of the right answer",
+    difference="difference in nats a token of the right answer (lower is better)",
+    weight="examples",  # each question counts the same, however long its answer
+    note="gold_nats: nats a token of the right answer, lower is better. Accuracies in per cent.",
+    more=lambda records: {},
 )
 
 SCALES: Mapping[str, ScoreScale] = {
@@ -142,6 +150,7 @@ SCALES: Mapping[str, ScoreScale] = {
         _per_cent("mlqa_f1"),
         _per_cent("mlqa_exact_match", is_binary=True),
         NATS,
+        GOLD_NATS,
     )
 }
 

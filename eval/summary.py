@@ -65,6 +65,7 @@ def summarize_tune(tuned: Tuned) -> str:
         f"examples that decide (sign-flip test, 5 % for all tests together). The others have {dial} 0, which is the "
         "base model to the last bit.",
         f"Any language that is not named has the default: {dial} {tuned.after['default']:g}.",
+        *_guard_lines(tuned),
     ]
     before, after = format_strength(tuned.before), format_strength(tuned.after)
     if tuned.written:
@@ -78,6 +79,20 @@ def summarize_tune(tuned: Tuned) -> str:
             f"--vector-strength {strength} --out …"
         )
     return "\n".join([*lines, *_closing(plan, tuned.outcome)])
+
+
+def _guard_lines(tuned: Tuned) -> list[str]:
+    """What the score says where the likelihood has decided."""
+    if tuned.guarded is None:
+        return []
+    scale, together = tuned.guarded.scale, tuned.guarded.together
+    low, high = (scale.formatted(end, sign="+") for end in (together.gain.low, together.gain.high))
+    gain = scale.formatted(together.gain.mean, sign="+")
+    lines = [f"The {scale.name} of all languages together, on the examples that only report: {gain} [{low}, {high}]."]
+    harmed = [code for code, each in tuned.found.languages.items() if each.kept and code not in tuned.guarded.kept]
+    if harmed:
+        lines.append(f"It gets significantly worse where it was decided for {', '.join(harmed)}: unsteered after all.")
+    return lines
 
 
 def _scores(plan: Plan, outcome: Outcome, job: Job) -> str:

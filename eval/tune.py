@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from clas_models.atomic import atomic_file
 from clas_models.conversion.in_force import with_strengths
 from clas_models.conversion.model_card import CARD_NAME
@@ -18,17 +20,20 @@ from clas_models.conversion.source import Source, read_config
 from clas_models.errors import InputError
 
 from .decision import Decisions, decide
-from .decision_rule import FEWEST_UNITS, Parts
+from .decision_rule import CHOOSE, TURN, Parts
 from .grid import Grid, grid_methods
+from .guard import Guarded, guard, paired_records
 from .jobs import Job
 from .loading import Checkpoint
-from .methods import Method
+from .methods import Method, method_of
 from .plan import Plan
 from .progress import Progress
-from .run_folder import BASE, CLAS, CLAS_VECTORS, TUNE_NAME, Record, RunFolder
+from .run_folder import BASE, CLAS, CLAS_VECTORS, TUNE_NAME, VECTORS, Record, RunFolder
 from .run_options import RunOptions
 from .runner import Outcome, execute
+from .scoring import LETTER, LIKELIHOOD
 
+SCORES = "score"  # the folder, in that of a run judged by likelihood, with what users care about
 _FEWEST_TO_FIND = 10  # one language alone needs 5 examples that decide, all of them better, for p < 0.05
 
 
@@ -41,6 +46,7 @@ class Tuned:
         dial: what is tuned, a field of the configuration: "alpha" or "vector_strength".
         before, after: its value, as it was, and as the decisions make it.
         written: whether it is in force.
+        guarded: what the score says, where the likelihood of right answers has decided.
     """
 
     plan: Plan
@@ -50,6 +56,7 @@ class Tuned:
     before: float | Mapping[str, float]
     after: Mapping[str, float]
     written: bool
+    guarded: Guarded | None = None
 
 
 def run_tune(options: RunOptions, grid: Grid, write: bool, progress: Progress, default: float = 0.0) -> Tuned:
@@ -75,33 +82,57 @@ def run_tune(options: RunOptions, grid: Grid, write: bool, progress: Progress, d
         check_writable(checkpoint.source)
         _check_layers(methods, checkpoint)
     plan = Plan.of("tune", options, checkpoint, methods)
-    plan = replace(plan, jobs=tuple(_tunable(job, checkpoint, progress) for job in plan.jobs))
+    plan = replace(plan, jobs=tuple(tunable(job, checkpoint, progress) for job in plan.jobs))
     parts = parts_of(plan.jobs[0], progress)
     outcome = execute(plan, progress)
     job = plan.jobs[0]
     records = {language: _records(plan, outcome.folder, language, dial) for language in job.languages}
     found = decide(job.task.scale, records, parts)
+    guarded = _guarded(plan, found, parts, dial, progress) if options.scoring == LIKELIHOOD else None
     before = getattr(checkpoint.config, dial)
-    after = decided(before, {language: decision.alpha for language, decision in found.languages.items()}, default)
+    kept = [code for code, each in found.languages.items() if each.kept] if guarded is None else guarded.kept
+    strengths = {code: each.alpha if code in kept else 0.0 for code, each in found.languages.items()}
+    after = decided(before, strengths, default)
     told = {"task": job.task.name, "dial": dial, **found.to_dict(), dial: after}
+    told |= {} if guarded is None else {"score": guarded.to_dict()}
     with atomic_file(outcome.folder.path / TUNE_NAME) as partial:
         partial.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     if write:
         write_strength(checkpoint.source, dial, after)
-    return Tuned(plan, outcome, found, dial, before, after, write)
+    return Tuned(plan, outcome, found, dial, before, after, write, guarded)
 
 
-def parts_of(job: Job, progress: Progress) -> Parts:
+def _guarded(plan: Plan, found: Decisions, parts: Parts, dial: str, progress: Progress) -> Guarded:
+    """Look at the score on the examples that decided and report, under the strengths that the likelihood has chosen."""
+    strengths = {code: each.alpha for code, each in found.languages.items()} | {"default": 0.0}
+    if dial == "alpha":
+        steered = method_of(CLAS, {"alpha": strengths}, plan.checkpoint)
+    else:
+        positions = plan.methods[1].described["vector_positions"]
+        how = {"layer": (found.layer,), "strength": strengths, "positions": positions}
+        steered = method_of(VECTORS, how, plan.checkpoint)
+    rows = np.flatnonzero(parts.part != CHOOSE)
+    chosen: list[int] = rows.tolist()
+    options = replace(plan.options, scoring=LETTER, out=plan.options.out / SCORES)
+    scored = Plan.of("tune", options, plan.checkpoint, [plan.methods[0], steered])
+    whole, codes = scored.jobs[0], plan.jobs[0].languages
+    job = replace(whole, examples={code: [whole.examples[code][row] for row in chosen] for code in codes})
+    folder = execute(replace(scored, jobs=(job,)), progress).folder
+    records = paired_records(folder, job, BASE, steered.name)
+    return guard(job.task.scale, found, records, Parts(parts.unit[rows], parts.part[rows]))
+
+
+def parts_of(job: Job, progress: Progress, command: str = "tune", turn: Sequence[int] = TURN) -> Parts:
     """Of the examples, which are the same in every language; what shares its passage stays together.
 
     Raises InputError: so few passages, or examples that share none, that a part would be empty.
     """
     examples, shared = next(iter(job.examples.values())), job.task.shared
-    parts = Parts.of(example.fields[shared] if shared else example.key for example in examples)
+    parts = Parts.of((example.fields[shared] if shared else example.key for example in examples), turn)
     counted = f"{len(examples)} examples a language" + (f" on {parts.units} texts ({shared})" if shared else "")
-    if parts.units < FEWEST_UNITS:
+    if parts.units < len(turn):
         raise InputError(
-            f"tune: {counted} are too few for three parts; give at least {FEWEST_UNITS} that share no text"
+            f"{command}: {counted} are too few for three parts; give at least {len(turn)} that share no text"
         )
     if parts.units < _FEWEST_TO_FIND:
         progress.say(
@@ -132,15 +163,15 @@ def decided(before: float | Mapping[str, float], found: Mapping[str, float], def
     return {**named, **found, "default": default}
 
 
-def _tunable(job: Job, checkpoint: Checkpoint, progress: Progress) -> Job:
+def tunable(job: Job, checkpoint: Checkpoint, progress: Progress, command: str = "tune") -> Job:
     """The job in the languages that can have a strength of their own."""
     kept = {code: rows for code, rows in job.examples.items() if code in checkpoint.config.languages}
     kept.pop(checkpoint.anchor_language, None)
     left_out = [code for code in job.examples if code not in kept]
     if not kept:
         raise InputError(
-            f"tune: none of the languages {', '.join(job.examples)} can have a strength; {checkpoint.name} was made "
-            f"for {', '.join(checkpoint.config.languages)}, and {checkpoint.anchor_language} is never steered"
+            f"{command}: none of the languages {', '.join(job.examples)} can have a strength; {checkpoint.name} was "
+            f"made for {', '.join(checkpoint.config.languages)}, and {checkpoint.anchor_language} is never steered"
         )
     if left_out:
         progress.say(f"left out: {', '.join(left_out)}; only the checkpoint's languages but the anchor have a strength")

@@ -7,6 +7,7 @@ file into a checkpoint.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -53,20 +54,23 @@ def make_vectors(options: RunOptions, chosen: VectorOptions, progress: Progress)
     job = Job.of(options.tasks[0], options, checkpoint)
     for remark in job.remarks():
         progress.say(remark)
-    vectors = _measured(job, checkpoint, chosen.state, options.batch_size, progress)
+    progress.say(f"loading {checkpoint.name} ({checkpoint.dtype}, {checkpoint.device})")
+    vectors = measured_vectors(job, checkpoint.load(), checkpoint, chosen.state, options.batch_size, progress)
     chosen.file.parent.mkdir(parents=True, exist_ok=True)
     vectors.save(chosen.file)
     return vectors
 
 
-def _measured(job: Job, checkpoint: Checkpoint, state: str, batch_size: int, progress: Progress) -> LanguageVectors:
+def measured_vectors(
+    job: Job, model: Any, checkpoint: Checkpoint, state: str, batch_size: int, progress: Progress | None = None
+) -> LanguageVectors:
+    """The vectors of a job's prompts, the anchor's among them, on the unsteered model of a checkpoint."""
+    progress = progress or Progress(quiet=True)
     prompts = {language: job.prompts(language) for language in job.languages}
     ids: Mapping[str, Sequence[int]] = {prompt.text: prompt.ids for each in prompts.values() for prompt in each}
     count = len(prompts[job.languages[0]])
     rows = [{language: each[row].text for language, each in prompts.items()} for row in range(count)]
     corpus = ParallelCorpus(job.task.name, tuple(job.languages), rows)
-    progress.say(f"loading {checkpoint.name} ({checkpoint.dtype}, {checkpoint.device})")
-    model = checkpoint.load()
     with progress.predicting(count * len(prompts)) as meter:
 
         def after_batch(language: str, batch_rows: int, batch_tokens: int) -> None:
@@ -86,11 +90,14 @@ def _measured(job: Job, checkpoint: Checkpoint, state: str, batch_size: int, pro
                 fingerprint=checkpoint.source.fingerprint,
                 progress=after_batch,
             )
-    return replace(vectors, lines=_lines(job))
+    return replace(vectors, lines=seen_lines(job))
 
 
-def _lines(job: Job) -> frozenset[str]:
-    """Of the examples themselves: a prompt's other lines are in all of them, and its choices may be in many."""
+def seen_lines(job: Job) -> frozenset[str]:
+    """Hashes of the lines of the examples themselves.
+
+    A prompt's other lines are in all of them, and its choices may be in many.
+    """
     texts = (job.told(example) for examples in job.examples.values() for example in examples)
     return frozenset(line for told in texts for text in told for line in line_hashes(text))
 

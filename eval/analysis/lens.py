@@ -27,8 +27,9 @@ from ..prompts import Prompt
 from ..run_folder import Record, RunFolder, Settings
 from ..run_options import RunOptions
 from ..score_scale import Tally
+from ..scoring import LETTER
 from ..tasks import TASKS, task_of
-from ..tasks.task import LETTER, language_codes
+from ..tasks.task import language_codes
 from .lens_numbers import correlations, numbers_of
 from .lens_output import LensResult
 from .lens_parts import LENS_NAME, Part, part_path, remove_unfinished

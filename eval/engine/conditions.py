@@ -10,6 +10,7 @@ from clas_models.errors import InputError
 from clas_models.modeling.add import Add
 from clas_models.modeling.language import language_id
 from clas_models.modeling.scale import Scale
+from clas_models.modeling.steering import CATEGORIES
 
 from .decoder import LowerState, Seen, SplitDecoder
 
@@ -19,6 +20,7 @@ from .decoder import LowerState, Seen, SplitDecoder
 Condition: TypeAlias = Mapping[str, Any]
 AS_IT_IS: Sequence[Condition] = ({},)
 VECTORS = "vectors"
+_NOTHING = ((1.0,) * len(CATEGORIES), (0.0, None))  # what `Scale` does where it changes nothing: paper's, and fitted
 
 
 @contextmanager
@@ -85,7 +87,7 @@ class Effect:
         for rule in decoder.rules:
             if not isinstance(rule, Add):
                 others.append(_other_effect(rule, decoder, row))
-                if not isinstance(rule, Scale) or others[-1] != (1.0, 1.0):
+                if not isinstance(rule, Scale) or others[-1] not in _NOTHING:
                     starts += rule.layers
         vectors = tuple((layer, add.strengths[row]) for layer, add in decoder.adds.items() if add.moves(row))
         start = min(starts)
@@ -159,7 +161,9 @@ def advanced(
 
 def _other_effect(rule: Any, decoder: SplitDecoder, row: int) -> Hashable:
     if isinstance(rule, Scale):
-        return tuple(rule.strengths.scales()[row].tolist())
+        # The table of a language is its own, so what is done to two of them is the same at alpha 0 alone.
+        alpha = rule.strengths.alpha[row]
+        return (alpha, row if alpha else None) if rule.fitted else tuple(rule.strengths.scales()[row].tolist())
     known = decoder.config.languages
     written = [bool(mask.any()) for mask in rule.masks]
     ids = [language_id(code, known) for code in rule.languages or known]

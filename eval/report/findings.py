@@ -230,7 +230,8 @@ def uninformative(task: TaskResults, method: str, language: str, cell: Differenc
         for name in asked:
             if len({record.prediction for record in both[name]}) == 1 < len({record.gold for record in both[name]}):
                 return "answers one class only"
-        right = {name: round(sum(task.scale.values(both[name]))) for name in asked}
+        # By the answers and not by the score, which may be a likelihood.
+        right = {name: sum(record.prediction in record.gold for record in both[name]) for name in asked}
         intervals = [share_interval(count, len(keys)) for count in right.values()]
         if all(interval.low <= chance for interval in intervals):
             below = all(interval.high < chance for interval in intervals)

@@ -10,7 +10,7 @@ from itertools import chain
 
 import numpy as np
 
-from ..score_scale import summaries
+from ..score_scale import scale_of, summaries
 from .collect import TaskResults
 from .comparison import LEVEL, Comparison, Difference, LanguageRow
 from .table import (
@@ -176,6 +176,8 @@ def metrics_table(task: TaskResults) -> Table:
     pairs = [(code, method) for code in task.languages for method in task.methods if (method, code) in task.records]
     found = {(code, method): summaries(list(task.records[method, code].values()), task.scale) for code, method in pairs}
     names = list(dict.fromkeys(name for values in found.values() for name in values))
+    scores = {name for code, method in pairs for name in next(iter(task.records[method, code].values())).scores}
+    lower = not any(scale_of(name).higher_is_better for name in scores)
     data: list[dict[str, Value]] = []
     body = []
     for (code, method), values in found.items():
@@ -192,7 +194,7 @@ def metrics_table(task: TaskResults) -> Table:
             foot.append((Cell(f"Avg. (without {task.anchor})"), Cell(method), Cell(""), *shown, Cell("")))
     return Table(
         name=slug(task.run, task.task, "metrics"),
-        title=f"{heading(task)}: all metrics{'' if task.scale.higher_is_better else ' (lower is better)'}",
+        title=f"{heading(task)}: all metrics{' (lower is better)' if lower else ''}",
         columns=columns("language", "method", "examples", *names, "prompts cut", words=("language", "method")),
         body=tuple(body),
         foot=() if task.is_grid else tuple(foot),

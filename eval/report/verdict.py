@@ -78,9 +78,9 @@ class Evidence:
         scale = self.task.scale
         if reason == TOO_FEW:
             seen = numbers([each.visible for each in found if each.visible is not None], scale.digits - 1)
-            return f"{TOO_FEW.format(seen)} {scale.step}; {_changed(found)}"
+            reason = f"{TOO_FEW.format(seen)} {scale.step}"
         if found[0].call is Call.UNKNOWN:
-            return f"{reason}; {_changed(found)}" if any(each.changed is not None for each in found) else reason
+            return "; ".join(filter(None, (reason, _changed(found))))
         moved = [each for each in found if each.interval is not None and each.interval.mean]
         if not moved:
             return reason
@@ -251,7 +251,7 @@ def verdict_table(found: Sequence[Verdict]) -> Table:
             "examples that decide, alone or together with other languages. Leave alone: the interval lies on the "
             f"losing side of 0, or leaves no room for a gain of {worth}. Cannot tell yet: all else.",
             "One class only: all answers are the same, though the right ones are not. At chance: the 95 % interval of "
-            "the score (Wilson) holds the accuracy of guessing. Smallest visible: half the width of the difference's "
+            "the accuracy (Wilson) holds that of guessing. Smallest visible: half the width of the difference's "
             "interval, at least what 3 of all examples could move (rule of three); the answer to too few examples is "
             "more --samples.",
         ),

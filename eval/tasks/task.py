@@ -18,26 +18,23 @@ from clas_models.profiling.corpora.parallel_corpus import align, index_rows
 from ..score_scale import ScoreScale, scale_of
 
 # A choice is an index into `Task.choices`, a generated answer a string, a perplexity the negative log-likelihood of
-# the text in nats.
+# the text in nats, a likelihood that of the right answer in nats a token.
 Answer: TypeAlias = int | str | float
-
-
-# How choices are ranked: by the logits of their letters, or by the likelihood of their own texts.
-LETTER, CONTINUATION = "letter", "continuation"
-SCORINGS = (LETTER, CONTINUATION)
 
 
 class Kind(Enum):
     """How a task asks a model.
 
-    CHOICE: one forward pass; the logits of the choices' tokens at the last position, the largest wins; or, with the
-        scoring `CONTINUATION`, the mean log p a token of the choices' texts after the prompt.
+    CHOICE: one forward pass; the logits of the choices' tokens at the last position, the largest wins; or, where the
+        task has `continuations`, the mean log p a token of those after the prompt.
     GENERATION: greedy decoding of at most `max_new_tokens` tokens.
+    LIKELIHOOD: one forward pass; the mean -log p a token of the one continuation after the prompt.
     PERPLEXITY: one forward pass; the negative log-likelihood of the text's own tokens.
     """
 
     CHOICE = "choice"
     GENERATION = "generation"
+    LIKELIHOOD = "likelihood"
     PERPLEXITY = "perplexity"
 
 
@@ -161,9 +158,12 @@ class Task:
         load: examples by language, the same keys in the same order in each; the languages asked for, or all there are
             for None.  Raises InputError for what cannot be used.
         score: scores of one answer, by the names in `metrics`.
+        score_choices: further scores of one answer that is a choice, of `Record.choice_scores`.
         template: name of the default template, a file `templates/NAME.txt` of this package; "" for a perplexity.
         choices: the strings whose first token is scored, for a choice.
         choice_fields: the fields with the texts of the choices, in the same order; none where they have no texts.
+        continuations: of an example, the texts that are read after its prompt, by what a message calls them, as many
+            for all examples; None where only the prompt is read.  `scoring.py` sets it.
         shared: the field that several examples may have in common, such as a passage; None where each has its own.
         cut: the field that is shortened where a prompt exceeds the maximum length; None where none may be.
         max_new_tokens: for a generation.
@@ -174,9 +174,11 @@ class Task:
     metrics: tuple[str, ...]
     load: Callable[[Sequence[str] | None, ExampleSource], dict[str, list[Example]]]
     score: Callable[[Answer, Example, str], dict[str, float]]
+    score_choices: Callable[[Sequence[float], Example], dict[str, float]] = lambda log_p, example: {}
     template: str = ""
     choices: tuple[str, ...] = ()
     choice_fields: tuple[str, ...] = ()
+    continuations: Callable[[Example], Mapping[str, str]] | None = None
     shared: str | None = None
     cut: str | None = None
     max_new_tokens: int = 0

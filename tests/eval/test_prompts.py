@@ -16,10 +16,12 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from clas_models.errors import InputError
 from eval.prompts import Prompt, PromptBuilder, choice_ids
+from eval.scoring import CONTINUATION, LIKELIHOOD, as_scored
 from eval.tasks import Example, ExampleSource, Task, task_of
-from eval.templates import Templates, find_templates
+from eval.templates import Template, Templates, find_templates
 
 XNLI, XQUAD, BELEBELE, PERPLEXITY = (task_of(name) for name in ("xnli", "xquad", "belebele", "perplexity"))
+BELEBELE_TEXTS, XQUAD_LIKELIHOOD = as_scored(BELEBELE, CONTINUATION), as_scored(XQUAD, LIKELIHOOD)
 CHAT = "{% for message in messages %}<s>{{ message.role }}:{{ message.content }}</s>{% endfor %}"
 CHAT += "{% if add_generation_prompt %}<s>reply:{% endif %}"
 PAIR = Example("7", {"premise": "It rains.", "hypothesis": "It is wet."}, (1,))
@@ -288,7 +290,7 @@ def test_a_choice_goes_on_where_the_prompt_ends(
 ) -> None:
     tokenizer = chat if with_chat else plain
     example = choice_question()
-    prompt = builder(tokenizer, BELEBELE, chat_template=with_chat, continuations=True).build(example, "en")
+    prompt = builder(tokenizer, BELEBELE_TEXTS, chat_template=with_chat).build(example, "en")
     assert prompt.ids == builder(tokenizer, BELEBELE, chat_template=with_chat).build(example, "en").ids
     assert [tokenizer.decode(each) for each in prompt.continuations] == ["one", "two\nlines", "</s>", "vier"]
     assert tokenizer.decode(prompt.ids).endswith("Answer:</s><s>reply:" if with_chat else "Answer:\n")
@@ -298,14 +300,40 @@ def test_a_choice_goes_on_where_the_prompt_ends(
 
 def test_a_prompt_leaves_room_for_its_longest_choice(chat: PreTrainedTokenizerFast) -> None:
     example = choice_question(passage="p" * 600, b="b" * 50)
-    prompt = builder(chat, BELEBELE, continuations=True).build(example, "en")
+    prompt = builder(chat, BELEBELE_TEXTS).build(example, "en")
     assert len(prompt.ids) + max(map(len, prompt.continuations)) == 512
     assert len(builder(chat, BELEBELE).build(example, "en").ids) == 512
-    assert "the maximum length is 40" in error(chat, BELEBELE, example, max_length=40, continuations=True)
+    assert "the maximum length is 40" in error(chat, BELEBELE_TEXTS, example, max_length=40)
 
 
 def test_a_choice_that_changes_the_tokens_of_the_prompt_is_refused(plain: PreTrainedTokenizerFast) -> None:
     steps = [normalizers.Replace("\none", "x"), normalizers.NFC()]
     plain.backend_tokenizer.normalizer = normalizers.Sequence(steps)
-    said = error(plain, BELEBELE, choice_question(), chat_template=False, continuations=True)
+    said = error(plain, BELEBELE_TEXTS, choice_question(), chat_template=False)
     assert "belebele, de, example 7: with the choice A after it the prompt has other tokens" in said
+
+
+@pytest.mark.parametrize(
+    ("with_chat", "template", "expected"),
+    [
+        (True, "{question} Answer:", "x</s>"),
+        (False, "{question} Answer:", " x</s>"),  # it goes on in the line
+        (False, "{question}答案：", "x</s>"),
+    ],
+)
+def test_the_right_answer_goes_on_as_the_model_would_write_it(
+    chat: PreTrainedTokenizerFast, plain: PreTrainedTokenizerFast, with_chat: bool, template: str, expected: str
+) -> None:
+    tokenizer = chat if with_chat else plain
+    templates = Templates(Template.parse(template, "here"), {})
+    example = replace(question("He did."), gold=("x</s> ", "y"))
+    prompt = PromptBuilder(tokenizer, templates, XQUAD_LIKELIHOOD, chat_template=with_chat).build(example, "zh")
+    assert prompt.ids == PromptBuilder(tokenizer, templates, XQUAD, chat_template=with_chat).build(example, "zh").ids
+    assert [tokenizer.decode(each) for each in prompt.continuations] == [expected]
+    assert EOS not in prompt.continuations[0], "a special token written out in an answer is text"
+
+
+def test_a_prompt_leaves_room_for_the_right_answer(chat: PreTrainedTokenizerFast) -> None:
+    example = replace(question("c" * 900), gold=("g" * 40,))
+    prompt = builder(chat, XQUAD_LIKELIHOOD).build(example, "en")
+    assert (len(prompt.ids), len(prompt.continuations[0])) == (512 - 40, 40)

@@ -9,12 +9,12 @@ from report.support import answer, choice, choices, nats
 
 from clas_models.errors import InputError
 from eval.run_folder import Record
-from eval.score_scale import NATS, SCALES, Tally, scale_of, summaries
+from eval.score_scale import GOLD_NATS, NATS, SCALES, Tally, scale_of, summaries
 from eval.tasks import TASKS
 
 
 def test_every_score_of_a_task_has_a_scale() -> None:
-    assert {name for task in TASKS.values() for name in task.metrics} == set(SCALES)
+    assert {name for task in TASKS.values() for name in task.metrics} | {GOLD_NATS.name} == set(SCALES)
     with pytest.raises(InputError, match="unknown score 'bleu': this version knows accuracy, f1"):
         scale_of("bleu")
 
@@ -78,4 +78,11 @@ def test_it_is_said_where_lower_is_better() -> None:
 
 
 def test_one_example_moves_a_sum_of_shares_by_all_of_it_and_nats_by_any_amount() -> None:
-    assert (scale_of("f1").largest, NATS.largest) == (100, 0)
+    assert (scale_of("f1").largest, NATS.largest, GOLD_NATS.largest) == (100, 0, 0)
+
+
+def test_every_right_answer_counts_the_same_however_long() -> None:
+    records = [Record(str(key), 0, (0,), {"gold_nats": value, "accuracy": 1.0}, tokens=tokens)
+               for key, (value, tokens) in enumerate([(1.0, 5), (4.0, 500)])]  # fmt: skip
+    assert summaries(records, GOLD_NATS) == {"gold_nats": 2.5, "accuracy": 100.0}
+    assert GOLD_NATS.heading == "nats a token of the right answer, lower is better"

@@ -114,15 +114,21 @@ def test_grids_and_tuning_take_it(
     assert len({record.choice_scores for given in found.values() for record in given}) == 3 * ROWS
 
 
-def test_choices_need_texts(steered: Path, evaluation: Any, tmp_path: Path) -> None:
+def test_a_scoring_that_does_not_fit_a_task_is_refused(steered: Path, evaluation: Any, tmp_path: Path) -> None:
     options = ["--scoring", "continuation", "--data-dir", tmp_path, "--out", tmp_path / "run"]
     said = evaluation.refused("run", steered, "--tasks", "xnli,mmmlu,xquad", *options)
     assert said == (
         "scoring 'continuation' is for choices that are texts, which xnli, xquad has not: leave it out, or that task"
     )
+    options[1] = "likelihood"
+    said = evaluation.refused("run", steered, "--tasks", "xnli,perplexity", *options)
+    assert said == (
+        "scoring 'likelihood' is for tasks with a right answer, which perplexity has not, being a likelihood already: "
+        "leave it out, or that task"
+    )
     options[1] = "length"
     said = evaluation.refused("run", steered, "--tasks", "mmmlu", *options)
-    assert said == "scoring 'length': choose one of letter, continuation"
+    assert said == "scoring 'length': choose one of letter, continuation, likelihood"
 
 
 @pytest.mark.real

@@ -1,6 +1,7 @@
 """What is said about a language, one made-up run for every kind of answer."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from eval.report.collect import collect
 from eval.report.comparison import compare
 from eval.report.findings import Call, Finding, grid_findings, plain_findings, tune_findings
 from eval.report.tuning import read_tuning
-from eval.run_folder import TUNE_NAME
+from eval.run_folder import TUNE_NAME, Record
 
 from .support import METHODS, answer, choices, grid_methods, nats, settings, write_run
 
@@ -91,6 +92,27 @@ def test_scores_at_chance_tell_nothing(tmp_path):
     found = plain(tmp_path, said(130), said(135))
     assert (found.call, found.reason) == (Call.UNKNOWN, "at chance (33.3 %)")
     assert plain(tmp_path / "above", said(170), said(175)).reason != found.reason
+
+
+def test_answers_at_chance_tell_nothing_though_the_right_ones_get_likelier(tmp_path):
+    def judged(right: int, gold_nats: float) -> list[Record]:
+        rng = np.random.default_rng(0)
+        return [
+            replace(each, scores={"gold_nats": gold_nats + rng.uniform(0, 0.1), **each.scores})
+            for each in choices(said(right), gold(MANY))
+        ]
+
+    def found(right: int) -> Finding:
+        records = {("xnli", "base", "de"): judged(right, 1.0), ("xnli", "clas", "de"): judged(right, 0.5)}
+        likelihood = {"metrics": {"xnli": ["gold_nats", "accuracy"]}, "scoring": "likelihood"}
+        run = write_run(tmp_path / str(right), settings({"xnli": ["en", "de"]}, other=likelihood), records)
+        (told,) = plain_findings(compare(collect([run])[0]), "clas")
+        return told
+
+    at_chance, above = found(130), found(200)
+    assert (at_chance.call, at_chance.reason) == (Call.UNKNOWN, "at chance (33.3 %)")
+    assert (above.call, above.reason, above.changed) == (Call.STEER, "it gains", 0)
+    assert above.interval.mean == pytest.approx(-0.5)
 
 
 def test_a_gain_up_to_chance_is_none(tmp_path):
