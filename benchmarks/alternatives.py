@@ -289,7 +289,7 @@ class Comparison:
             jobs["unseen nats"] = (subset(Job.of(self.args.task, options, work.checkpoint), report, unseen), unseen)
         if self.args.other_task:
             name, _, folder = self.args.other_task.partition("=")
-            options = replace(work.options, tasks=(name,), data_dir=Path(folder), samples=150, languages=None)
+            options = replace(work.options, tasks=(name,), data_dir=Path(folder), samples=150, skip=0, languages=None)
             known = Job.of(name, options, work.checkpoint)
             both = tuple(code for code in self.languages if code in known.examples)
             jobs[f"{name} score"] = (replace(known, built={}), both)

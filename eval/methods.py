@@ -59,6 +59,11 @@ def _clas(checkpoint: Checkpoint, options: Mapping[str, Any]) -> InForce:
     condition = {**_unsteered(checkpoint), **in_force}
     seed = options.get("seed", 0)
     if options.get("masks") == RANDOM:
+        if config.fitted:
+            raise InputError(
+                f"masks={RANDOM} of {CLAS}: the strengths of {checkpoint.name} are fitted to its categories of neurons; "
+                "fit others, with fit --groups random"
+            )
         return {**in_force, "masks": RANDOM, "seed": seed}, condition, RandomMasks(seed)
     if seed:
         raise InputError(f"seed={seed} of {CLAS} is for masks={RANDOM}; give that, too, or leave it out")

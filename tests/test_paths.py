@@ -25,10 +25,10 @@ NO_PATHS = {
     *("languages", "anchor", "language", "alpha", "statistic", "bridge_layers", "dtype", "device", "format"),
     *("push_to_hub", "tasks", "task", "methods", "samples", "max_length", "batch_size", "skip", "scoring", "state"),
     *("beta", "gamma", "threshold", "default_alpha", "vector_layers", "vector_strength", "vector_positions"),
-    *("layers", "pca"),
+    *("layers", "pca", "objective", "end", "sharing", "split", "penalty", "epochs", "rate", "seed", "groups", "memory"),
 }
 PLACES = {"model", "checkpoint", "runs", "first", "second", "out", "data_dir", "profile", "corpus", "detector_corpus",
-          "vectors"}  # fmt: skip
+          "vectors", "strengths"}  # fmt: skip
 
 Option = tuple[str, argparse.ArgumentParser, argparse.Action]
 

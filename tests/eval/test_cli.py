@@ -119,7 +119,7 @@ def test_methods_with_other_strengths_are_not_compared(run: list[object], evalua
         (("--tasks", "xnli,xnli"), "task 'xnli' is given more than once"),
         (
             ("--methods", "base,magic"),
-            "unknown method 'magic': choose among base, clas, vectors, clas+vectors, int, int-mean",
+            "unknown method 'magic': choose among base, clas, fitted, vectors, clas+vectors, int, int-mean",
         ),
         (("--languages", "de,fr"), "has no fr: choose among de, en, sw, zh"),
         (("--languages", "Deutsch!"), "'Deutsch!' is not a language code"),

@@ -60,7 +60,9 @@ def test_every_method_says_what_is_in_force(checkpoint: Checkpoint) -> None:
     described = {
         method.name: method.described
         for method in methods_of(
-            [kind for kind in METHODS if "vectors" not in kind] + ["int:site=activated"], checkpoint, {}
+            [kind for kind in METHODS if "vectors" not in kind and kind != "fitted"] + ["int:site=activated"],
+            checkpoint,
+            {},
         )
     }
     mean = {"kind": "int", "select": "lape", "value": "mean", "site": "gate"}
@@ -195,7 +197,7 @@ def test_the_two_sites_differ(checkpoint: Checkpoint) -> None:
 
 def test_unknown_names_and_options_are_refused(checkpoint: Checkpoint) -> None:
     assert refused(checkpoint, "magic") == (
-        "unknown method 'magic': choose among base, clas, vectors, clas+vectors, int, int-mean"
+        "unknown method 'magic': choose among base, clas, fitted, vectors, clas+vectors, int, int-mean"
     )
     assert refused(checkpoint, "base", "base") == "method 'base' is given more than once: name every method once"
     assert "method 'int:value=mean' is given more than once as int-mean" in refused(
