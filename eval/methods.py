@@ -61,7 +61,7 @@ def _clas(checkpoint: Checkpoint, options: Mapping[str, Any]) -> InForce:
     if options.get("masks") == RANDOM:
         if config.fitted:
             raise InputError(
-                f"masks={RANDOM} of {CLAS}: the strengths of {checkpoint.name} are fitted to its categories of neurons; "
+                f"masks={RANDOM} of {CLAS}: the strengths of {checkpoint.name} are fitted to its own categories; "
                 "fit others, with fit --groups random"
             )
         return {**in_force, "masks": RANDOM, "seed": seed}, condition, RandomMasks(seed)
