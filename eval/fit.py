@@ -5,13 +5,18 @@ they become a folder with a file of strengths, and with `--write` a checkpoint t
 """
 
 import json
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from clas_models.atomic import atomic_file
 from clas_models.conversion.conversion import convert
 from clas_models.conversion.options import ConversionOptions
+from clas_models.conversion.source import Source
 from clas_models.errors import InputError
+from clas_models.keeping import refuse_runs_within
 from clas_models.profiling.fitted_strengths import FittedStrengths
 
 from .decision import Decisions, decide
@@ -36,7 +41,7 @@ class Fit:
         decisions: on the likelihood of right answers.
         guarded: on the score that users care about.
         strengths: with the alpha that was decided.
-        written: whether they are in the checkpoint.
+        asked_to_write, written: whether they shall be, and whether they have been put into the checkpoint.
     """
 
     folder: Path
@@ -46,6 +51,7 @@ class Fit:
     decisions: Decisions
     guarded: Guarded
     strengths: FittedStrengths
+    asked_to_write: bool
     written: bool
 
 
@@ -54,7 +60,7 @@ def run_fit(options: RunOptions, chosen: FitOptions, progress: Progress, rank: i
 
     Raises:
         InputError: something cannot be used: a plain checkpoint, one without its profile, too few examples, an
-            objective that the task has no answers for.
+            objective that the task has no answers for; or another fit's results would be lost.
         OSError: the disk is full or not writable; the fit can go on later.
     """
     chosen.check()
@@ -62,12 +68,20 @@ def run_fit(options: RunOptions, chosen: FitOptions, progress: Progress, rank: i
     if not checkpoint.is_steered:
         raise InputError(f"{checkpoint.name}: a plain checkpoint has no categories of neurons; convert it first")
     if chosen.write:
-        check_writable(checkpoint.source)
+        _check_write(checkpoint.source, options.out)
     work = FitWork(options, chosen, checkpoint, progress)
     work.prepare()
-    found, strengths = work.fitted()
     if rank:
+        work.fitted()
         return None
+    with work.begun():
+        return _fitted(work)
+
+
+def _fitted(work: FitWork) -> Fit:
+    """Everything that the first rank does, in a folder that is its own."""
+    options, checkpoint = work.options, work.checkpoint
+    found, strengths = work.fitted()
     file = options.out / STRENGTHS_NAME
     strengths.save(file)
     by_likelihood = work.evaluated(work.job, LIKELIHOODS, file)
@@ -75,14 +89,57 @@ def run_fit(options: RunOptions, chosen: FitOptions, progress: Progress, rank: i
     scored, parts = work.scored_job()
     guarded = guard(scored.task.scale, decisions, work.evaluated(scored, SCORES, file), parts)
     kept = {language: 1.0 if language in guarded.kept else 0.0 for language in decisions.languages}
-    others = 1.0 if len(guarded.kept) == len(decisions.languages) else 0.0
-    strengths = replace(strengths, alpha={**kept, "default": others})
+    strengths = replace(strengths, alpha={**kept, "default": 0.0})  # of other languages nothing was decided
     strengths.save(file)
     _tell(options.out / FIT_NAME, work, found, decisions, guarded, strengths)
-    if chosen.write and guarded.kept:
-        name = str(checkpoint.source.folder)
-        convert(ConversionOptions(name, in_place=True, strengths=file, overwrite=True))
-    return Fit(options.out, checkpoint, work.job, found, decisions, guarded, strengths, chosen.write)
+    written = work.chosen.write and bool(guarded.kept)
+    if written:
+        _write(checkpoint, strengths, file, work.progress)
+    return Fit(options.out, checkpoint, work.job, found, decisions, guarded, strengths, work.chosen.write, written)
+
+
+def _check_write(source: Source, out: Path) -> None:
+    """What a long search must not be wasted on: the checkpoint is made anew beside itself, and then takes its place.
+
+    Raises InputError: it cannot be.
+    """
+    check_writable(source)
+    folder = source.folder.resolve()
+    if out.resolve().is_relative_to(folder):
+        raise InputError(f"{out}: within {folder}, which --write makes anew; give an --out outside of it")
+    if not os.access(folder.parent, os.W_OK):
+        raise InputError(
+            f"{folder.parent}: cannot be written, and --write makes {folder.name} anew there; copy the checkpoint, or "
+            "leave --write out"
+        )
+    refuse_runs_within(folder)
+
+
+def _write(checkpoint: Checkpoint, strengths: FittedStrengths, file: Path, progress: Progress) -> None:
+    """Put strengths into a checkpoint; whatever else it has stays."""
+    config = checkpoint.config
+    if gone := _steered_before(config, strengths.languages) - set(strengths.alpha):
+        progress.say(
+            f"no longer steered: {', '.join(sorted(gone))}; the strengths of {checkpoint.name} go as a whole: "
+            "fit all languages together"
+        )
+    options = ConversionOptions(
+        str(checkpoint.source.folder.resolve()),
+        anchor=checkpoint.anchor_language,
+        language=config.language or "none",
+        strengths=file,
+        overwrite=True,
+        in_place=True,
+    )
+    convert(options)
+
+
+def _steered_before(config: Any, languages: Sequence[str]) -> set[str]:
+    """The languages, or "default" for all others, that a checkpoint's alpha steers."""
+    alpha = config.alpha
+    if not isinstance(alpha, Mapping):
+        alpha = dict.fromkeys([*languages, "default"], alpha)
+    return {code for code, value in alpha.items() if value and code != config.anchor_language}
 
 
 def _tell(

@@ -32,8 +32,10 @@ def summarize_fit(fit: Fit) -> str:
         "significantly worse there. The others have alpha 0, which is the base model to the last bit.",
     ]
     file = fit.folder / STRENGTHS_NAME
-    if fit.written and kept:
+    if fit.written:
         lines.append(f"In force from now on, in {fit.checkpoint.source.folder}")
+    elif fit.asked_to_write:
+        lines.append(f"Nothing was written: {fit.checkpoint.source.folder} is as it was")
     elif kept:
         lines.append(f"A checkpoint with them: {CONVERT} {fit.checkpoint.name} --strengths {file} --out …")
     return "\n".join([*lines, f"Outputs side by side: {EVAL} report {fit.folder / SCORES}"])

@@ -1,7 +1,7 @@
 """Whether steering that was decided on the likelihood of right answers harms the score that users care about.
 
-A language stays unsteered where its score gets significantly worse on the examples that decide, and so do all that were
-decided together where their scores together do.
+A language stays unsteered where its score gets significantly worse on the examples that decide, and so do those that
+were decided together where their scores together do.  Nothing is ever steered that the likelihood has not decided for.
 """
 
 from collections.abc import Mapping, Sequence
@@ -98,7 +98,8 @@ def guard(scale: ScoreScale, decisions: Decisions, found: Found, parts: Parts) -
         code: _scored(scale, parts, base[[row]], gains[[row]], weights[[row]]) for row, code in enumerate(languages)
     }
     together = _scored(scale, parts, base, gains, weights)
-    pooled = [row for row, code in enumerate(languages) if decisions.languages[code].together]
+    # Not those that the likelihood has left unsteered: what strengths would do there, nobody will see.
+    pooled = [row for row, each in enumerate(decisions.languages.values()) if each.together and each.kept]
     harmed = bool(pooled) and _p_worse(parts, gains[pooled], weights[pooled]) <= LEVEL
     kept, reasons = [], {}
     for row, code in enumerate(languages):

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from .loading import Checkpoint
 from .methods import Method, method_of
 from .plan import Plan
 from .progress import Progress
-from .run_folder import BASE, CLAS, CLAS_VECTORS, TUNE_NAME, VECTORS, Record, RunFolder
+from .run_folder import BASE, CLAS, CLAS_VECTORS, SETTINGS_NAME, TUNE_NAME, VECTORS, Record, RunFolder
 from .run_options import RunOptions
 from .runner import Outcome, execute
 from .scoring import LETTER, LIKELIHOOD
@@ -113,13 +114,20 @@ def _guarded(plan: Plan, found: Decisions, parts: Parts, dial: str, progress: Pr
         steered = method_of(VECTORS, how, plan.checkpoint)
     rows = np.flatnonzero(parts.part != CHOOSE)
     chosen: list[int] = rows.tolist()
-    options = replace(plan.options, scoring=LETTER, out=plan.options.out / SCORES)
+    # Other examples, or other strengths to look at, need other predictions, and what is there is this command's own.
+    folder = plan.options.out / SCORES
+    overwrite = plan.options.overwrite or _is_of_tune(folder)
+    options = replace(plan.options, scoring=LETTER, out=folder, overwrite=overwrite)
     scored = Plan.of("tune", options, plan.checkpoint, [plan.methods[0], steered])
     whole, codes = scored.jobs[0], plan.jobs[0].languages
     job = replace(whole, examples={code: [whole.examples[code][row] for row in chosen] for code in codes})
-    folder = execute(replace(scored, jobs=(job,)), progress).folder
-    records = paired_records(folder, job, BASE, steered.name)
+    ran = execute(replace(scored, jobs=(job,)), progress).folder
+    records = paired_records(ran, job, BASE, steered.name)
     return guard(job.task.scale, found, records, Parts(parts.unit[rows], parts.part[rows]))
+
+
+def _is_of_tune(folder: Path) -> bool:
+    return (folder / SETTINGS_NAME).is_file() and RunFolder.open(folder).settings.command == "tune"
 
 
 def parts_of(job: Job, progress: Progress, command: str = "tune", turn: Sequence[int] = TURN) -> Parts:

@@ -26,6 +26,7 @@ from .detector import MadeDetector
 from .detector_step import check_detector, obtain_detector
 from .export_record import refuse_folded
 from .fields import steering_fields
+from .foreign_files import keep_foreign
 from .mask_file import MaskRecord, OwnMasks, load_masks
 from .model_card import CARD_NAME, NOT_MEASURED, model_card, short_name
 from .options import ConversionOptions
@@ -103,6 +104,8 @@ def convert(options: ConversionOptions, progress: Progress | None = None, ranks:
         for work in (PROFILES, MEASURED):
             work.forget(folder)
         shutil.rmtree(folder / _SCRATCH_NAME, ignore_errors=True)
+        if options.in_place:
+            keep_foreign(source, folder)
     return Result(made.checkpoint, made.rescaling, made.vectors, out, detector, no_detector, plain_text)
 
 

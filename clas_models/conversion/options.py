@@ -28,8 +28,8 @@ class ConversionOptions:
     `detector_corpus` None is the profiled corpus, several corpora have commas between them, "none" is no detector;
     `language` None is "auto" where there is a detector, "none" an unnamed language.  Strengths that are None are those
     of a steered MODEL whose profile is used, or else `STRENGTHS`.  `in_place` is for a folder that takes its own
-    place once it is whole.  `vectors` is a file of `LanguageVectors` or a
-    corpus to measure them on; None are those that a steered MODEL has, whose `vector_*` hold where they are None.
+    place once it is whole; what else is in it stays.  `vectors` is a file of `LanguageVectors` or a corpus to measure
+    them on; None are those that a steered MODEL has, whose `vector_*` hold where they are None.
     """
 
     model: str

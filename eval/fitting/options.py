@@ -13,6 +13,7 @@ from .tables import SHRUNK
 PROFILED, RANDOM = "profile", "random"
 GROUPS = (PROFILED, RANDOM)
 """Which neurons have a strength in common: those of a category, or as many that are drawn at random."""
+_LONGEST_TURN = 1000  # it is laid out text by text
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,18 @@ class FitOptions:
             raise InputError(f"split {','.join(map(str, self.split))}: give each part one text of a turn or more")
         if self.groups not in GROUPS:
             raise InputError(f"groups {self.groups!r}: choose one of {', '.join(GROUPS)}")
+        if sum(self.split) > _LONGEST_TURN:
+            raise InputError(f"split {','.join(map(str, self.split))}: give at most {_LONGEST_TURN} texts of a turn")
         options = self.search
-        if not 0 <= self.end < float("inf"):
-            raise InputError(f"end {self.end}: give a weight that is 0 or more")
         if not options.penalties or min(options.penalties) < 0 or not np.isfinite(options.penalties).all():
             raise InputError(f"penalties {options.penalties}: give numbers that are 0 or more")
-        if min(options.epochs, options.patience) < 1 or not 0 < options.rate < float("inf") or self.memory < 0:
-            raise InputError("epochs and patience must be 1 or more, the rate above 0 and the memory 0 or more")
+        for name, value, is_right, allowed in (
+            ("end", self.end, 0 <= self.end < np.inf, "a weight that is 0 or more"),
+            ("epochs", options.epochs, options.epochs >= 1, "a number of passes, 1 or more"),
+            ("patience", options.patience, options.patience >= 1, "a number of passes, 1 or more"),
+            ("rate", options.rate, 0 < options.rate < np.inf, "a step above 0"),
+            ("seed", options.seed, 0 <= options.seed < 2**63, "a whole number of 0 or more, below 2**63"),
+            ("memory", self.memory, 0 <= self.memory < np.inf, "gigabytes, 0 or more"),
+        ):
+            if not is_right:
+                raise InputError(f"{name} {value}: give {allowed}")

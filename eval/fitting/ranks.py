@@ -11,17 +11,19 @@ from dataclasses import replace
 
 import torch
 
-from clas_models.conversion.ranks import connected_ranks, is_launched
-from clas_models.errors import InputError
+from clas_models.conversion.ranks import Ranks, connected_ranks, is_launched
 
 from ..run_options import RunOptions
+
+_FAILED = "fit failed"  # how many ranks have
 
 
 @contextmanager
 def fitting_ranks() -> Iterator[int]:
     """The rank of this process, 0 where it is alone; for the length of the block the others can be reached.
 
-    A user's mistake, which is one on every rank, is said by rank 0.
+    What goes wrong on one rank ends all of them, and a user's mistake is one on every rank: the first to meet it says
+    what it was, the others end without a word, with the status of a mistake.
     """
     if not is_launched(os.environ):
         yield 0
@@ -29,10 +31,18 @@ def fitting_ranks() -> Iterator[int]:
     with connected_ranks() as ranks:
         try:
             yield ranks.rank
-        except InputError as error:
-            if ranks.rank:
-                raise SystemExit(2) from error
+        except (Exception, KeyboardInterrupt) as error:
+            if not _is_first(ranks):
+                raise SystemExit(130 if isinstance(error, KeyboardInterrupt) else 2) from error
             raise
+
+
+def _is_first(ranks: Ranks) -> bool:
+    """Whether nothing has gone wrong on another rank yet."""
+    try:
+        return int(ranks.store.add(_FAILED, 1)) == 1
+    except RuntimeError:  # whoever kept count has ended already
+        return False
 
 
 def own_device(options: RunOptions) -> RunOptions:

@@ -8,10 +8,11 @@ The strengths with the best validation are what is found, so they are chosen by 
 import json
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, distributed
@@ -99,9 +100,9 @@ def search(
     """
     optimizer = torch.optim.Adam(tables.leaves, lr=options.rate)
     progressed, best = Progressed(), tables.snapshot()
-    known = _resumed(state, identity, tables, optimizer) if state is not None else None
+    known = _everywhere(_kept(state, identity) if state is not None and _rank() == 0 else None)
     if known is not None:
-        progressed, best, base = known
+        progressed, best, base = _resumed(known, tables, optimizer)
     else:
         base = mean_loss(problem, None, validation)
         progressed.best = base
@@ -109,7 +110,7 @@ def search(
     while progressed.at < len(options.penalties):
         penalty = options.penalties[progressed.at]
         order = random.Random(f"{options.seed} {progressed.at} {progressed.epoch}")
-        loss = _pass(problem, tables, train, optimizer, penalty, order, step)
+        loss = train_pass(problem, tables, train, optimizer, penalty, order, step)
         found = mean_loss(problem, tables, validation)
         epoch = Epoch(penalty, progressed.epoch, loss, found)
         progressed.history.append(asdict(epoch))
@@ -121,11 +122,12 @@ def search(
         else:
             progressed.stale += 1
         if progressed.stale >= options.patience or progressed.epoch >= options.epochs:
-            if not progressed.gained and progressed.at:
-                break
+            # The first weight may be too strong for any gain: the search is over when a later one gained nothing.
+            is_over = bool(progressed.at) and not progressed.gained
             tables.restore(best)
             optimizer = torch.optim.Adam(tables.leaves, lr=options.rate)
-            progressed.at, progressed.epoch, progressed.stale, progressed.gained = progressed.at + 1, 0, 0, False
+            progressed.at = len(options.penalties) if is_over else progressed.at + 1
+            progressed.epoch, progressed.stale, progressed.gained = 0, 0, False
         if state is not None and _rank() == 0:
             _keep(state, identity, tables, optimizer, progressed, best, base)
     tables.restore(best)
@@ -144,7 +146,7 @@ def mean_loss(problem: Problem, tables: Tables | None, batches: Mapping[str, Seq
     return float((totals / torch.tensor(counts, dtype=torch.float64)).mean())
 
 
-def _pass(
+def train_pass(
     problem: Problem,
     tables: Tables,
     train: Mapping[str, Sequence[Batch]],
@@ -156,6 +158,7 @@ def _pass(
     """One pass over the examples: each step takes a batch of every language. Returns the mean loss, in nats."""
     shuffled = {language: order.sample(list(own), len(own)) for language, own in train.items()}
     steps = max(map(len, shuffled.values()))
+    share = len(problem.objectives)  # a batch is of one of them, and a step stands for their sum beside the penalty
     total = 0.0
     for number in range(steps):
         taken = [(row, own[number % len(own)]) for row, own in enumerate(shuffled.values())]
@@ -163,7 +166,7 @@ def _pass(
         loss = torch.zeros(1, dtype=torch.float64)
         for _, batch, _ in _shared_out(taken):
             for losses in problem.losses(batch, tables):
-                part = losses.sum() / (batch.examples * len(taken))
+                part = share * losses.sum() / (batch.examples * len(taken))
                 part.backward()
                 loss += float(part.detach())
         for leaf in tables.leaves:
@@ -179,7 +182,7 @@ def _pass(
         optimizer.step()
         total += float(loss)
         step(float(loss))
-    return total / steps * len(problem.objectives)  # a step has a batch of one objective
+    return total / steps
 
 
 def _examples(batches: Sequence[Batch]) -> int:
@@ -202,8 +205,30 @@ def _sum_over_ranks(tensors: Sequence[Tensor]) -> None:
     if distributed.is_initialized():
         for tensor in tensors:
             on_cpu = tensor.cpu()
-            distributed.all_reduce(on_cpu)
+            with _connected():
+                distributed.all_reduce(on_cpu)
             tensor.copy_(on_cpu)
+
+
+def _everywhere(value: Any) -> Any:
+    """What rank 0 has, on every rank: another machine may not see its files."""
+    if not distributed.is_initialized():
+        return value
+    box = [value]
+    with _connected():
+        distributed.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    """Raises InputError: another rank is not there to answer."""
+    try:
+        yield
+    except RuntimeError as error:  # gloo has no kind of its own
+        raise InputError(
+            "fit: another process has died, for want of memory perhaps; run the command again, with fewer processes"
+        ) from error
 
 
 def _keep(
@@ -224,23 +249,40 @@ def _keep(
     save_described(path, _KEY, json.loads(json.dumps(described)), tensors)
 
 
-def _resumed(
-    path: Path, identity: str, tables: Tables, optimizer: Any
-) -> tuple[Progressed, dict[str, Tensor], float] | None:
-    """A search that was kept, with its tables and its optimizer as they were; None where there is none, or another."""
+_Kept: TypeAlias = tuple[dict[str, Any], dict[str, Tensor]]
+
+
+def kept_identity(path: Path) -> str | None:
+    """Whose search is kept in a file; None where there is none. Raises InputError: it is damaged."""
+    kept = _read(path)
+    return None if kept is None else str(kept[0]["identity"])
+
+
+def _kept(path: Path, identity: str) -> _Kept | None:
+    """A search that was kept; None where there is none, or another."""
+    kept = _read(path)
+    return kept if kept is not None and kept[0]["identity"] == identity else None
+
+
+def _read(path: Path) -> _Kept | None:
     if not path.is_file():
         return None
     with described_tensors(path, _KEY, "state of a fit", "delete it", _FORMAT) as (described, tensors):
         described.pop("format_version")
-        if described.pop("identity") != identity:
-            return None
-        base = float(described.pop("base"))
-        progressed = Progressed(**described)
-        tables.restore({name: tensors[f"now.{name}"] for name in ("common", "own")})
-        for number, leaf in enumerate(tables.leaves):
-            prefix = f"adam.{number}."
-            state = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
-            if state:
-                on_device = {name: value if name == "step" else value.to(leaf.device) for name, value in state.items()}
-                optimizer.state[leaf] = on_device
-        return progressed, {name: tensors[f"best.{name}"] for name in ("common", "own")}, base
+        Progressed(**{name: value for name, value in described.items() if name not in ("identity", "base")})
+        return {**described, "identity": described["identity"], "base": float(described["base"])}, tensors
+
+
+def _resumed(known: _Kept, tables: Tables, optimizer: Any) -> tuple[Progressed, dict[str, Tensor], float]:
+    """How far a search was, with its tables and its optimizer as they were; its best tables, and the base's loss."""
+    described, tensors = dict(known[0]), known[1]
+    del described["identity"]
+    base = described.pop("base")
+    tables.restore({name: tensors[f"now.{name}"] for name in ("common", "own")})
+    for number, leaf in enumerate(tables.leaves):
+        prefix = f"adam.{number}."
+        state = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+        if state:
+            on_device = {name: value if name == "step" else value.to(leaf.device) for name, value in state.items()}
+            optimizer.state[leaf] = on_device
+    return Progressed(**described), {name: tensors[f"best.{name}"] for name in ("common", "own")}, base

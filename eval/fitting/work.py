@@ -5,7 +5,8 @@ What is decided from that is the business of `eval/fit.py`.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +17,10 @@ import torch
 from torch import Tensor
 
 from clas_models import __version__
-from clas_models.atomic import check_place
+from clas_models.atomic import LOCK_NAME, check_place, folder_lock
+from clas_models.conversion.companions import prompt_files
 from clas_models.errors import InputError
+from clas_models.keeping import refuse_loss
 from clas_models.modeling.configuration_clas import UNSTEERED
 from clas_models.profiling.bridge_layers import parse_layers
 from clas_models.profiling.categories import categorize
@@ -29,7 +32,7 @@ from ..engine.decoder import SplitDecoder
 from ..guard import Paired, paired_records
 from ..jobs import Job
 from ..loading import Checkpoint
-from ..method_tables import Fitted
+from ..method_tables import Fitted, sha256
 from ..methods import Method
 from ..plan import Plan
 from ..progress import Progress
@@ -40,13 +43,14 @@ from ..scoring import LIKELIHOOD
 from ..tasks import Kind, task_of
 from ..tune import parts_of, tunable
 from ..vectors import seen_lines
-from .objectives import OBJECTIVES, read_objectives
+from .objectives import OBJECTIVES, Gold, read_objectives
 from .options import RANDOM, FitOptions
 from .problem import Batch, Problem
-from .search import STATE_NAME, Epoch, Found, search
+from .search import STATE_NAME, Epoch, Found, kept_identity, search
 from .tables import Tables, fitting_scales
 
 STRENGTHS_NAME, FIT_NAME = "strengths.safetensors", "fit.json"
+_FILES = {STRENGTHS_NAME, FIT_NAME, STATE_NAME}
 LIKELIHOODS, SCORES = "likelihood", "score"  # folders of runs
 _INNER = 4  # of the texts that are fitted on, every fourth validates
 
@@ -62,19 +66,62 @@ class FitWork:
 
     def prepare(self) -> None:
         """Raises InputError: as `run_fit`, before the model is loaded."""
-        check_place(self.options.out)
         out = self.options.out
-        ours = {STRENGTHS_NAME, FIT_NAME, STATE_NAME, LIKELIHOODS, SCORES}
-        if out.is_dir() and (foreign := sorted({path.name for path in out.iterdir()} - ours)):
-            raise InputError(f"{out}: not empty ({foreign[0]}) and not the folder of a fit; give another --out")
+        if out.exists() and not out.is_dir():
+            raise InputError(f"{out}: a file is in the way; give another --out")
+        check_place(out)
+        if foreign := self._foreign():
+            raise InputError(f"{out}: not empty ({min(foreign)}) and not the folder of a fit; give another --out")
         assert self.categories
-        for name in read_objectives(self.chosen.objective):
+        weights = read_objectives(self.chosen.objective)
+        for name in weights:
             OBJECTIVES[name].check(self.whole_job)
+        if self.chosen.end and (Gold.name not in weights or self.whole_job.choices):
+            raise InputError(
+                f"end {self.chosen.end:g}: it is for objective {Gold.name} of a task with generated answers, not "
+                f"{self.chosen.objective} of {self.job.task.name}; leave it out"
+            )
         assert self.parts
+        self.rows()
         Tables.zeros(self.job.languages, self.layers, self.chosen.sharing)
         for remark in self.job.remarks():
             self.progress.say(remark)
         out.mkdir(parents=True, exist_ok=True)
+
+    def _foreign(self) -> set[str]:
+        """What is in the folder and no fit's: of runs any, unless a fit has put its own files beside them."""
+        out = self.options.out
+        there = {path.name for path in out.iterdir()} if out.is_dir() else set()
+        runs = {LIKELIHOODS, SCORES} if there & _FILES else set()
+        return there - _FILES - runs - {LOCK_NAME} - {path.name for path in self._leftovers()}
+
+    def _leftovers(self) -> list[Path]:
+        """What a killed fit leaves of files that appear whole or not at all."""
+        return [left for name in _FILES for left in self.options.out.glob(f".{name}.*.partial")]
+
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        """The folder, which `prepare` has made, is this fit's alone for the length of a `with` block.
+
+        Raises InputError: another process writes to it, or another fit's results would be lost.
+        """
+        out = self.options.out
+        with folder_lock(out, f"{out}: another fit is writing to it; wait for it, or give another --out"):
+            for leftover in self._leftovers():
+                leftover.unlink()
+            if self._found_there() not in (None, self.identity):
+                lost = "a fit with other options, examples or another checkpoint is there"
+                refuse_loss(out, lost, overwrite=self.options.overwrite)
+                # The rest is replaced file by file: until then it tells whose folder this is.
+                (out / FIT_NAME).unlink(missing_ok=True)
+            yield
+
+    def _found_there(self) -> str | None:
+        """The identity of the fit that the folder is of; None of an empty one."""
+        state, strengths = (self.options.out / name for name in (STATE_NAME, STRENGTHS_NAME))
+        if state.is_file():
+            return kept_identity(state)
+        return FittedStrengths.load(strengths).provenance.digests[0] if strengths.is_file() else None
 
     @cached_property
     def whole_job(self) -> Job:
@@ -110,6 +157,10 @@ class FitWork:
         found = categorize(profile).categories
         generator = torch.Generator().manual_seed(self.chosen.search.seed)
         by_layer = {}
+        if missing := sorted(set(self.layers) - set(profile.layers)):
+            raise InputError(
+                f"{self.checkpoint.name}: its profile has no layers {missing}; fit others (--layers), or convert anew"
+            )
         for layer in self.layers:
             row = found[profile.layers.index(layer)].clone()
             by_layer[layer] = row[torch.randperm(len(row), generator=generator)] if self._random else row
@@ -140,7 +191,7 @@ class FitWork:
         train, validation = self.rows()
         chosen = self.chosen
         with fitting_scales(model, self.categories) as (decoder, scales):
-            problem = self._problem(decoder, scales)
+            problem = self.problem(decoder, scales)
             batches = [
                 {code: problem.batches(code, rows, self.options.batch_size) for code in self.job.languages}
                 for rows in (train, validation)
@@ -149,11 +200,12 @@ class FitWork:
             found = self._search(problem, tables, *batches)
         return found, self._strengths(tables, found, len(train) + len(validation))
 
-    def _problem(self, decoder: SplitDecoder, scales: Mapping[int, Any]) -> Problem:
+    def problem(self, decoder: SplitDecoder, scales: Mapping[int, Any], memory: float | None = None) -> Problem:
+        """What is lowered on a model; `memory`, in gigabytes, in place of what the user chose."""
         weights = read_objectives(self.chosen.objective)
         objectives = {name: OBJECTIVES[name](self.whole_job, decoder.model, self.chosen.end) for name in weights}
-        memory = int(self.chosen.memory * 1e9)
-        return Problem(decoder, scales, objectives, weights, min(self.layers), memory, self.chosen.checkpointing)
+        kept = int((self.chosen.memory if memory is None else memory) * 1e9)
+        return Problem(decoder, scales, objectives, weights, min(self.layers), kept, self.chosen.checkpointing)
 
     def _search(
         self,
@@ -183,12 +235,25 @@ class FitWork:
 
     @cached_property
     def identity(self) -> str:
-        """A digest of everything that the search depends on."""
+        """A digest of everything that the search, and what is told of it, depends on.
+
+        Not of how the checkpoint is steered now, which is off while strengths are fitted: so the same fit is there
+        already when its strengths have been put into the checkpoint.
+        """
         chosen = replace(self.chosen, write=False, memory=0.0, checkpointing=False)
+        source = self.checkpoint.source
         content = {
-            "checkpoint": self.checkpoint.fingerprint,
+            "weights": source.fingerprint,
+            "config": source.base_fields,
+            "ends": sorted(self.checkpoint.eos_token_ids),
+            "read": [hashlib.sha256(path.read_bytes()).hexdigest() for path in prompt_files(source.folder)],
+            "categories": {layer: sha256([each]) for layer, each in self.categories.items()},
+            "languages": [self.checkpoint.anchor_language, *self.job.languages],
+            "known": list(self.checkpoint.config.languages),
             "examples": self.whole_job.examples_digests(()),
             "templates": self.whole_job.template_digests(),
+            "chat_template": self.options.chat_template,
+            "scoring": self.options.scoring,
             "chosen": asdict(chosen),
             "batch_size": self.options.batch_size,
             "length": self.whole_job.builder.max_length,
@@ -208,7 +273,7 @@ class FitWork:
             num_model_layers=int(config.num_hidden_layers),
             strengths=table.contiguous(),
             categories=torch.stack([self.categories[layer] for layer in self.layers]),
-            alpha={"default": 1.0},
+            alpha={"default": 0.0},  # nothing is decided yet
             provenance=Provenance(
                 model=source.name,
                 model_type=source.raw_config["model_type"],

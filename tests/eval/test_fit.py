@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from run_helpers import (  # noqa: F401
+    contents,
     data_fixture,
     evaluation_fixture,
     records,
@@ -24,6 +25,7 @@ from run_helpers import (  # noqa: F401
 )
 from transformers import AutoModelForCausalLM
 
+from clas_models.atomic import folder_lock
 from clas_models.profiling.fitted_strengths import FittedStrengths
 from eval.fitting.search import STATE_NAME
 
@@ -89,7 +91,7 @@ def test_the_same_seed_finds_the_same_and_a_stopped_search_goes_on(
         (tmp_path / "one" / name).unlink()
     evaluation.made(*common, "--out", tmp_path / "one", "--quiet")
     assert {name: (tmp_path / "one" / name).read_bytes() for name in KEPT} == before, "the search was there already"
-    evaluation.made(*common, "--seed", 1, "--out", tmp_path / "one", "--quiet")
+    evaluation.made(*common, "--seed", 1, "--out", tmp_path / "one", "--overwrite", "--quiet")
     assert not torch.equal(FittedStrengths.load(tmp_path / "one" / "strengths.safetensors").strengths, first.strengths)
 
 
@@ -182,8 +184,13 @@ def test_plain_text_needs_no_answers(steered: Path, evaluation: Any, tmp_path: P
         (("--groups", "mine"), "groups 'mine': choose one of profile, random"),
         (("--objective", "magic"), "objective 'magic': choose among gold, anchor, text"),
         (("--penalty=-1",), "penalties (-1.0,): give numbers that are 0 or more"),
-        (("--epochs", 0), "epochs and patience must be 1 or more"),
-        (("--rate", "inf"), "the rate above 0"),
+        (("--epochs", 0), "epochs 0: give a number of passes, 1 or more"),
+        (("--rate", "inf"), "rate inf: give a step above 0"),
+        (("--memory", "nan"), "memory nan: give gigabytes, 0 or more"),
+        (("--memory", "inf"), "memory inf: give gigabytes, 0 or more"),
+        (("--seed", 2**64), f"seed {2**64}: give a whole number of 0 or more, below 2**63"),
+        (("--split", "1,1,99999"), "split 1,1,99999: give at most 1000 texts of a turn"),
+        (("--end", 0.1), "end 0.1: it is for objective gold of a task with generated answers, not gold of mmmlu"),
         (("--end", -1), "end -1.0: give a weight that is 0 or more"),
         (("--task", "magic"), "unknown task 'magic'"),
     ],
@@ -220,6 +227,142 @@ def test_methods_with_strengths_of_another_model(common: list[object], evaluatio
     assert "no such file of fitted strengths" in evaluation.refused(*run, f"fitted:file={tmp_path}/none")
     (tmp_path / "damaged").write_bytes(file.read_bytes()[:100])
     assert "not a usable file of fitted strengths" in evaluation.refused(*run, f"fitted:file={tmp_path}/damaged")
+
+
+SETTINGS = [("--seed", 1), ("--no-chat-template",), ("--scoring", "likelihood"), ("--languages", "en,zh,de"),
+            ("--batch-size", 3), ("--samples", 20)]  # fmt: skip
+
+
+def test_results_of_another_fit_are_kept(common: list[object], evaluation: Any, tmp_path: Path) -> None:
+    out = tmp_path / "fit"
+    evaluation.made(*common, "--out", out, "--quiet")
+    before = contents(out)
+    for options in SETTINGS:
+        said = evaluation.refused(*common, "--out", out, "--quiet", *options)
+        assert f"{out}: a fit with other options, examples or another checkpoint is there; give another --out" in said
+        assert contents(out) == before, options
+    with folder_lock(out, "mine"):
+        assert f"{out}: another fit is writing to it" in evaluation.refused(*common, "--out", out, "--quiet")
+    (out / STATE_NAME).unlink()  # it is known by its strengths as well
+    assert "another checkpoint is there" in evaluation.refused(*common, "--out", out, "--quiet", "--seed", 1)
+
+
+def test_runs_under_the_names_of_its_own_are_kept(common: list[object], evaluation: Any, tmp_path: Path) -> None:
+    mine = tmp_path / "runs" / "score" / "run.json"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("{}")
+    said = evaluation.refused(*common, "--out", tmp_path / "runs", "--overwrite")
+    assert "not empty (score) and not the folder of a fit" in said
+    assert mine.read_text() == "{}"
+    (tmp_path / "file").write_text("x")
+    assert "file: a file is in the way; give another --out" in evaluation.refused(*common, "--out", tmp_path / "file")
+
+
+def test_what_a_killed_fit_leaves(common: list[object], evaluation: Any, tmp_path: Path) -> None:
+    out = tmp_path / "fit"
+    out.mkdir()
+    left = [out / f".{name}.1.partial" for name in (*KEPT, STATE_NAME)]
+    for path in left:
+        path.write_text("half")
+    evaluation.made(*common, "--out", out, "--quiet")
+    assert not any(path.exists() for path in left)
+
+
+def test_nothing_is_in_force_before_it_is_decided(
+    common: list[object], evaluation: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("eval.fit.decide", stop)
+    assert evaluation(*common, "--out", tmp_path / "fit", "--quiet").status == 130
+    assert not any(FittedStrengths.load(tmp_path / "fit" / "strengths.safetensors").alpha.values())
+
+
+def test_languages_that_nobody_fitted_stay_unsteered(common: list[object], evaluation: Any, tmp_path: Path) -> None:
+    evaluation.made(*common, "--languages", "de", "--out", tmp_path / "fit", "--quiet")
+    found = told(tmp_path / "fit")
+    assert list(found["alpha"]) == ["de", "default"]
+    assert found["alpha"]["default"] == 0.0
+
+
+def write_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    from eval import fit as module
+
+    guard = module.guard
+    monkeypatch.setattr(module, "guard", lambda *args: _with_kept(guard(*args), ("de",)))
+
+
+def test_writing_leaves_what_a_user_has_in_the_folder(
+    common: list[object], evaluation: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(str(common[1]), tmp_path / "checkpoint"))
+    (folder / "notes").mkdir()
+    (folder / "notes" / "mine.txt").write_text("mine")
+    (folder / "model.gguf").write_text("another format")
+    (folder / "linked").symlink_to("notes")
+    card = (folder / "README.md").read_text() + "My own words.\n"
+    (folder / "README.md").write_text(card)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "language": "zh"}))
+    (tmp_path / "link").symlink_to(folder)
+    common[1] = tmp_path / "link"
+    write_all(monkeypatch)
+    for _ in range(2):  # the second finds the search done
+        evaluation.made(*common, "--write", "--out", tmp_path / "fit", "--quiet")
+        assert (folder / "notes" / "mine.txt").read_text() == "mine"
+        assert (folder / "model.gguf").read_text() == "another format"
+        assert (folder / "linked" / "mine.txt").is_file()
+        assert (folder / "README.before.md").read_text() == card
+        config = json.loads((folder / "config.json").read_text())
+        assert (config["fitted"], config["language"]) == (True, "zh")
+        assert config["alpha"]["default"] == 0.0
+        AutoModelForCausalLM.from_pretrained(folder)
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_where_nothing_can_be_written(
+    common: list[object], evaluation: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(str(common[1]), tmp_path / "checkpoint"))
+    common[1] = folder
+    said = evaluation.refused(*common, "--write", "--out", folder / "fit")
+    assert f"{folder / 'fit'}: within {folder}, which --write makes anew; give an --out outside of it" in said
+    evaluation.made("run", folder, "--tasks", "mmmlu", *common[4:10], "--out", folder / "run", "--quiet")
+    said = evaluation.refused(*common, "--write", "--out", tmp_path / "fit")
+    assert "the folder of an evaluation, within" in said
+    shutil.rmtree(folder / "run")
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path and allowed(path, mode))
+    said = evaluation.refused(*common, "--write", "--out", tmp_path.parent / f"{tmp_path.name}-fit")
+    assert f"{tmp_path}: cannot be written, and --write makes checkpoint anew there; copy the checkpoint" in said
+
+
+def test_nothing_to_write_is_said(
+    common: list[object], evaluation: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from eval import fit as module
+
+    folder = Path(shutil.copytree(str(common[1]), tmp_path / "checkpoint"))
+    common[1], before = folder, contents(folder)
+    guard = module.guard
+    monkeypatch.setattr(module, "guard", lambda *args: _with_kept(guard(*args), ()))
+    ended = evaluation.made(*common, "--write", "--out", tmp_path / "fit")
+    assert f"Nothing was written: {folder} is as it was" in ended.out
+    assert contents(folder) == before
+
+
+@pytest.mark.slow
+def test_a_mistake_of_two_processes_is_said_once(common: list[object], tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    for options, said in ((("--layers", "9"), "layers are 0 to 5"), (("--out", tmp_path / "mine"), "thesis.tex")):
+        command = [*launcher, "-m", "eval", *map(str, (*common, "--out", tmp_path / "fit", *options))]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert ended.stderr.count(": error: ") == ended.stderr.count(said) == 1
+        assert ended.stderr.count("exitcode  : 2") >= 1
+        assert "eval/cli.py" not in ended.stderr, "no traceback but the launcher's own"
 
 
 @pytest.mark.slow

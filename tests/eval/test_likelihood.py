@@ -136,6 +136,14 @@ def test_tune_decides_by_it(task: str, common: list[object], evaluation: Any, tm
     assert "nats a token of the right answer, lower is better" in (tmp_path / "report" / "report.md").read_text()
 
 
+def test_tune_grows_with_its_look_at_the_score(common: list[object], evaluation: Any, tmp_path: Path) -> None:
+    made = ("tune", *common, "--task", "xnli", "--alpha=-8,4", "--out", tmp_path / "run", "--quiet")
+    for samples in (8, 12):
+        evaluation.made(*made, "--samples", samples)
+        looked_at = records(tmp_path / "run" / "score", "xnli", "base", "de")
+        assert len(looked_at) == 3 * samples // 4
+
+
 @pytest.mark.parametrize("task", ["xnli", "xquad"])
 def test_the_report_on_a_grid_shows_nats(task: str, common: list[object], evaluation: Any, tmp_path: Path) -> None:
     evaluation.made("grid", *common, "--task", task, "--alpha=-4,4", "--out", tmp_path / "grid", "--quiet")
