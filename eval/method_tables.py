@@ -55,9 +55,11 @@ class Fitted:
 
     @property
     def digest(self) -> str:
-        """SHA-256 in hexadecimal of the strengths. Raises InputError: the file cannot be used."""
-        return sha256(FittedStrengths.load(self.file).tensors)
+        """The first digits of SHA-256 of the strengths. Raises InputError: the file cannot be used."""
+        return sha256(FittedStrengths.load(self.file).tensors)[:_DIGITS]
 
+
+_DIGITS = 16  # of a digest in hexadecimal: enough to tell strengths apart
 
 Change: TypeAlias = Writing | RandomMasks | Vectors | Fitted | None
 

@@ -24,7 +24,7 @@ from .loading import Checkpoint
 from .method_names import Syntax, by_language, language, layers, method_name, number, one_of, read_method, whole_number
 from .method_tables import Change, Fitted, Vectors, Writing
 from .random_masks import RandomMasks
-from .run_folder import BASE, CLAS, CLAS_VECTORS, FITTED, STEERING, VECTORS
+from .run_folder import BASE, CLAS, CLAS_VECTORS, FITTED, VECTORS
 
 RANDOM = "random"
 
@@ -160,7 +160,7 @@ def own_steering(checkpoint: Checkpoint) -> str | None:
 def default_methods(checkpoint: Checkpoint) -> tuple[str, ...]:
     """The base, each kind of steering that the checkpoint has, and all of it together."""
     own = own_steering(checkpoint)
-    return (BASE, *STEERING) if own == CLAS_VECTORS else (BASE, *([] if own is None else [own]))
+    return (BASE, CLAS, VECTORS, CLAS_VECTORS) if own == CLAS_VECTORS else (BASE, *([] if own is None else [own]))
 
 
 def methods_of(names: Sequence[str] | None, checkpoint: Checkpoint, strengths: Mapping[str, Any]) -> list[Method]:

@@ -162,7 +162,9 @@ def test_generated_answers_and_sums_of_objectives(
     assert "f1" in ended.out
     assert told(tmp_path / "fit")["score"]["name"] == "f1"
     evaluation.made("report", tmp_path / "fit" / "score")
-    assert "fitted" in (tmp_path / "fit" / "score" / "report" / "report.md").read_text()
+    report = (tmp_path / "fit" / "score" / "report" / "report.md").read_text()
+    assert "| fitted |" in report
+    assert "no steering was run" not in report
 
 
 def test_plain_text_needs_no_answers(steered: Path, evaluation: Any, tmp_path: Path) -> None:
