@@ -121,7 +121,7 @@ class Checkpoint:
         return profile
 
     def known(self) -> Known:
-        """What selections are made from: the profile that a steered checkpoint carries, and quantiles where it has some.
+        """What selections are made from: the profile that a steered checkpoint carries, and its quantiles, if any.
 
         Raises InputError: there is no profile, or one of them is damaged or of another model.
         """

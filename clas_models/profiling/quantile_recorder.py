@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..errors import InputError
+from .neuron_profile import NeuronProfile
 from .neuron_quantiles import OVERALL, PERCENTS, SITES, NeuronQuantiles, SiteQuantiles
 from .quantile_bins import NUM_BINS, bins_of, edges, quantiles, rank
 from .recorder import Batch, Recorder
@@ -71,8 +72,10 @@ class QuantileRecorder(Recorder):
             places = (bins_of(part) + self.places).view(-1)
             counts.scatter_add_(0, places, torch.ones_like(places, dtype=torch.int32))
 
-    def quantiles(self, recording: Recording) -> NeuronQuantiles:
-        """Those of the pass that this recorder has seen. Raises InputError: it has not seen every language."""
+    def quantiles(self, recording: Recording | NeuronProfile) -> NeuronQuantiles:
+        """Those of the pass that this recorder has seen, told by what the pass gave or the profile made of it.
+
+        Raises InputError: it has not seen every language."""
         self._finish()
         if missing := [code for code in self.languages if code not in self.finished]:
             raise InputError(f"quantiles: no text was read in {', '.join(missing)}; leave these out of the languages")

@@ -12,6 +12,7 @@ from test_lape import FIVE
 from test_neuron_quantiles import Everything, recorded
 from test_profiler import MODEL, WORDS
 
+from clas_models import FAMILIES
 from clas_models.errors import InputError
 from clas_models.profiling.activation_probability import activation_probability
 from clas_models.profiling.neuron_quantiles import SITES, NeuronQuantiles
@@ -49,8 +50,6 @@ def test_equals_the_naive_reference(family: Any, tokenizer: Any, site: str, rate
 
 
 def test_every_language_has_as_many(tokenizer: Any) -> None:
-    from clas_models import FAMILIES
-
     model = tiny_plain(FAMILIES["llama"], **MODEL)
     quantiles, _ = recorded(model, tokenizer, WORDS)
     found = activation_probability(profile_neurons(model, tokenizer, WORDS), quantiles, top_rate=0.1)
@@ -75,9 +74,9 @@ def test_with_the_threshold_zero_it_needs_no_quantiles() -> None:
 def test_what_cannot_be_had(tokenizer: Any) -> None:
     with pytest.raises(InputError, match=r"needs the 90th percentile .* was not recorded .* --quantiles, or .* zero"):
         activation_probability(FIVE, None)
-    with pytest.raises(InputError, match=r"own 90th percentile every neuron has the same relevance, 0.1"):
+    with pytest.raises(InputError, match=r"own 90th percentile every neuron has the same relevance, 0\.1"):
         activation_probability(FIVE, None, threshold="own")
-    with pytest.raises(InputError, match="threshold 'half'.*: choose one of overall, zero"):
+    with pytest.raises(InputError, match=r"threshold 'half'.*: choose one of overall, zero"):
         activation_probability(FIVE, None, threshold="half")
     with pytest.raises(InputError, match="rate 0 of neurons a language"):
         activation_probability(FIVE, None, top_rate=0)
@@ -91,7 +90,7 @@ def test_relative_to_its_own_percentile_every_neuron_is_alike(tokenizer: Any, fa
     _, everything = recorded(tiny_plain(family, **MODEL), tokenizer, WORDS)
     values = everything.values("en", "gate", 1)
     above = (values > values.sort(dim=0).values[-(-90 * len(values) // 100) - 1]).sum(0)
-    assert len(set(above.tolist())) == 1
+    assert ((above / len(values) - 0.1).abs() < 0.03).all()  # a tenth, but for equal values
 
 
 def test_a_site_that_was_not_recorded(tokenizer: Any, family: Any) -> None:

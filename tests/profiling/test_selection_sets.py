@@ -56,7 +56,7 @@ def test_it_is_known_how_they_were_made() -> None:
 
 def test_selections_of_different_models_are_not_combined() -> None:
     wide = selection([[[1, 1, 0, 0, 1]], [[0, 0, 0, 1, 1]]])
-    with pytest.raises(InputError, match="selections of different numbers of neurons, .*: combine those of one model"):
+    with pytest.raises(InputError, match=r"selections of different numbers of neurons, .*: combine those of one model"):
         union(A, wide)
     deep = selection([[[1, 1, 0, 0]] * 2, [[0, 0, 0, 1]] * 2])
     with pytest.raises(InputError, match="selections of different layers"):

@@ -60,7 +60,7 @@ def test_a_set_of_languages_of_its_own(known: Known) -> None:
     assert not torch.equal(found.masks, lape(known.profile, **settings).masks[1:]), "the set decides"
     assert found.origin.arguments["languages"] == ["de", "zh"]
     assert select("probability:languages=zh", known).languages == ("zh",)
-    with pytest.raises(InputError, match="languages .*fr.* are not in the profile"):
+    with pytest.raises(InputError, match=r"languages .*fr.* are not in the profile"):
         select("lape:languages=en/fr", known)
     with pytest.raises(InputError, match="ja"):
         select("lape:languages=set1", known)
