@@ -271,7 +271,7 @@ def _add_neurons(add: Add) -> None:
     add("model", type=path_or_name, metavar="CHECKPOINT", help="a folder or a Hub id of a steered checkpoint")
     add("--select", dest="selections", metavar="lape,…", help="lape, probability, categories, random, or a file of a "
         "selection; with options, as lape:languages=en/hi/ur,top_rate=0.01 or random:like=lape,seed=1; combined, as "
-        "'lape or categories', with or, and, without (default: lape, and probability where there are quantiles)")  # fmt: skip
+        "'lape or categories', with or, and, without (default: lape, and probability with quantiles)")  # fmt: skip
     add("--languages", type=parse_languages, metavar="de,th,…", help="(default: all that a selection has)")
     add("--out", type=user_path, metavar="DIR", help="where the report goes (default: ./CHECKPOINT-neurons)")
     _add_overwrite(add, "a report or files that are there")

@@ -1,10 +1,10 @@
-"""Numbers of languages as bars, a series for each selection: Figures 2 to 7 of the paper on language-specific neurons."""
+"""Numbers of languages as bars, a series for each selection: Figures 2 to 7 of Mondal et al. (2025)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..report.figures import COLOURS, draw
 
@@ -39,7 +39,7 @@ def _(chart: BarChart) -> Figure:
     width = 0.8 / max(1, len(chart.series))
     for index, (label, values) in enumerate(chart.series.items()):
         offset = (index - (len(chart.series) - 1) / 2) * width
-        style = {"color": COLOURS[index % len(COLOURS)], "hatch": _HATCHES[index % len(_HATCHES)]}
+        style: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "hatch": _HATCHES[index % len(_HATCHES)]}
         drawn = axes.bar(
             [row + offset for row in range(len(values))], values, width * 0.95, label=label, edgecolor="white", **style
         )
