@@ -32,6 +32,7 @@ _EXAMPLES = f"""examples:
   {EVAL} report runs/llama runs/grid
   {EVAL} transfer runs/llama --out transfer.json
   {EVAL} layers ./llama-clas --table neurons --out neurons.csv
+  {EVAL} neurons ./llama-clas --select lape,probability --out neurons
   {EVAL} card ./llama-clas runs/llama
 """
 
@@ -95,6 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
         ),
         ("transfer", "consistency and transfer between languages, of choices", commands.transfer, _add_transfer),
         ("layers", "layers, or neurons, of a steered checkpoint as CSV or JSON", commands.layers, _add_layers),
+        ("neurons", "which neurons each language has, found in several ways", commands.neurons, _add_neurons),
         ("card", "put the scores of runs into the model card of their checkpoint", commands.card, _add_card),
     ):
         command = parsers.add_parser(name, help=what, allow_abbrev=False)
@@ -263,6 +265,17 @@ def _add_layers(add: Add) -> None:
     _add_overwrite(add, "a file that is there")
     add("--statistic", default="mean", metavar="NAME", help="of the categories: mean (default), mean_abs or frequency")
     add("--threshold", type=float, metavar="X", help="active means above it (default: as for the converter)")
+
+
+def _add_neurons(add: Add) -> None:
+    add("model", type=path_or_name, metavar="CHECKPOINT", help="a folder or a Hub id of a steered checkpoint")
+    add("--select", dest="selections", metavar="lape,…", help="lape, probability, categories, random, or a file of a "
+        "selection; with options, as lape:languages=en/hi/ur,top_rate=0.01 or random:like=lape,seed=1; combined, as "
+        "'lape or categories', with or, and, without (default: lape, and probability with quantiles)")  # fmt: skip
+    add("--languages", type=parse_languages, metavar="de,th,…", help="(default: all that a selection has)")
+    add("--out", type=user_path, metavar="DIR", help="where the report goes (default: ./CHECKPOINT-neurons)")
+    _add_overwrite(add, "a report or files that are there")
+    add("--quiet", action="store_true", help="no summary: print where the page is and nothing else")
 
 
 def _add_card(add: Add) -> None:

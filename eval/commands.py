@@ -132,6 +132,14 @@ def layers(given: dict[str, Any]) -> str:
     return neuron_table(**given)
 
 
+def neurons(given: dict[str, Any]) -> str:
+    from .analysis.neurons import PAGE_NAME, report_neurons, summarize_neurons
+
+    quiet, out = given.pop("quiet"), given["out"] or Path(f"{Path(given['model']).resolve().name}-neurons")
+    report = report_neurons(**{**given, "out": out})
+    return str(out / PAGE_NAME) if quiet else summarize_neurons(report, out)
+
+
 def card(given: dict[str, Any]) -> str:
     from .card import write_card
 

@@ -13,7 +13,13 @@ from transformers import GenerationConfig
 from clas_models.command_line import CONVERT, EVAL
 from clas_models.conversion.companions import prompt_files
 from clas_models.conversion.loading import load_model, load_tokenizer, pick_device, pick_dtype
-from clas_models.conversion.source import Source, check_profile_fits, check_vectors_fit, open_source
+from clas_models.conversion.source import (
+    Source,
+    check_profile_fits,
+    check_quantiles_fit,
+    check_vectors_fit,
+    open_source,
+)
 from clas_models.conversion.weights import current_names, read_tensor
 from clas_models.errors import InputError
 from clas_models.modeling.configuration_clas import STRENGTHS
@@ -21,6 +27,8 @@ from clas_models.modeling.language_tags import matching
 from clas_models.modeling.tensor_names import DETECTOR_PREFIX, is_added
 from clas_models.profiling.language_vectors import LanguageVectors
 from clas_models.profiling.neuron_profile import NeuronProfile
+from clas_models.profiling.neuron_quantiles import NeuronQuantiles
+from clas_models.profiling.selections import Known
 
 # Fields of config.json that change no prediction: strengths are part of each method, languages are always named, and
 # what version 0.1 stored of overwritten neurons is not read.
@@ -111,6 +119,18 @@ class Checkpoint:
         profile = NeuronProfile.load(path)
         check_profile_fits(profile, self.source, path)
         return profile
+
+    def known(self) -> Known:
+        """What selections are made from: the profile that a steered checkpoint carries, and its quantiles, if any.
+
+        Raises InputError: there is no profile, or one of them is damaged or of another model.
+        """
+        profile, path = self.profile(), self.source.quantiles_path
+        if path is None:
+            return Known(profile)
+        quantiles = NeuronQuantiles.load(path)
+        check_quantiles_fit(quantiles, self.source, path)
+        return Known(profile, quantiles)
 
     def language_vectors(self) -> LanguageVectors:
         """The vectors of all layers that a steered checkpoint carries.

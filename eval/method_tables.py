@@ -21,7 +21,8 @@ from clas_models.errors import InputError
 from clas_models.modeling.language_tags import matching
 from clas_models.modeling.write import Write
 from clas_models.profiling.fitted_strengths import FittedStrengths
-from clas_models.profiling.write_tables import SELECTIONS, WriteTables, write_tables
+from clas_models.profiling.selections import select
+from clas_models.profiling.write_tables import WriteTables, write_tables
 
 from .engine.conditions import VECTORS, Condition
 from .loading import Checkpoint
@@ -147,11 +148,13 @@ def _group(methods: tuple[Method, ...], change: Change, checkpoint: Checkpoint) 
         fitted = FittedStrengths.load(change.file)
         check_strengths_fit(fitted, checkpoint.source, change.file)
         return Group(methods, fitted=fitted)
-    profile = checkpoint.profile()
+    known = checkpoint.known()
     how = {"value": change.value, "site": change.site}
-    selection = SELECTIONS[change.select](profile)
+    selection = select(change.select, known)
     anchor = checkpoint.anchor_language  # nothing is written over its neurons
-    return Group(methods, write_tables(profile, selection, checkpoint.config.languages, **how, leave_out=(anchor,)))
+    return Group(
+        methods, write_tables(known.profile, selection, checkpoint.config.languages, **how, leave_out=(anchor,))
+    )
 
 
 def _with_vectors(methods: tuple[Method, ...], change: Vectors, checkpoint: Checkpoint) -> Group:

@@ -15,8 +15,8 @@ from clas_models.errors import InputError
 from clas_models.modeling.configuration_clas import STRENGTHS, UNSTEERED
 from clas_models.modeling.language_tags import did_you_mean
 from clas_models.modeling.positions import POSITIONS
+from clas_models.profiling.selections import SELECTIONS
 from clas_models.profiling.values import SITES, VALUES
-from clas_models.profiling.write_tables import SELECTIONS
 
 from .engine.conditions import VECTORS as BY_LAYER
 from .engine.conditions import Condition

@@ -31,9 +31,10 @@ from ..modeling.version import VERSION
 from ..profiling.fitted_strengths import FittedStrengths
 from ..profiling.language_vectors import LanguageVectors
 from ..profiling.neuron_profile import NeuronProfile
+from ..profiling.neuron_quantiles import NeuronQuantiles
 from .copying import copy_companions, place, write_json, write_text, write_weights
 from .reading import keep_reading
-from .source import PROFILE_NAME, STRENGTHS_NAME, VECTORS_NAME, Source
+from .source import PROFILE_NAME, QUANTILES_NAME, STRENGTHS_NAME, VECTORS_NAME, Source
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class SteeredCheckpoint:
         vectors: what is added behind layers, floating `[languages, hidden]`.
         vector_data: the vectors of all layers, so that others can be chosen later.
         fitted: strengths in place of beta and gamma, of the layers of the masks.
+        quantiles: percentiles of the activations, for whoever studies neurons.
     """
 
     source: Source
@@ -58,6 +60,7 @@ class SteeredCheckpoint:
     vectors: Mapping[int, Tensor] = field(default_factory=dict)
     vector_data: LanguageVectors | None = None
     fitted: FittedStrengths | None = None
+    quantiles: NeuronQuantiles | None = None
 
     def __post_init__(self) -> None:
         for layer, pair in self.masks.items():
@@ -88,7 +91,12 @@ class SteeredCheckpoint:
         write_json(folder / "config.json", steered_config(self.source, self.fields))
         source, added = self.source, self.added_tensors()
         write_weights(folder, source.shards, link=source.from_hub, added=added, done=progress)
-        carried = {PROFILE_NAME: self.profile, VECTORS_NAME: self.vector_data, STRENGTHS_NAME: self.fitted}
+        carried = {
+            PROFILE_NAME: self.profile,
+            QUANTILES_NAME: self.quantiles,
+            VECTORS_NAME: self.vector_data,
+            STRENGTHS_NAME: self.fitted,
+        }
         for name, data in carried.items():
             if data is None:
                 (folder / name).unlink(missing_ok=True)  # of another attempt

@@ -29,6 +29,7 @@ _EXAMPLES = f"""examples:
   {CONVERT} Qwen/Qwen2.5-0.5B-Instruct
   {CONVERT} ./Llama-3.1-8B-Instruct --corpus xquad --languages en,de,hi,th --out ./llama-clas
   {CONVERT} ./llama-clas --bridge-layers 24-29 --alpha de=-2,default=1 --out ./llama-clas-2    (no forward pass)
+  {CONVERT} ./llama-clas --quantiles --out ./llama-q    (percentiles of the activations, for clas-eval neurons)
   {CONVERT} ./llama-clas --detector-corpus builtin --out ./llama-auto    (adds a language detector; no forward pass)
   {CONVERT} ./Llama-3.1-8B-Instruct --vectors builtin --vector-strength 1 --out ./llama-vectors    (vectors alone)
   {CONVERT} ./llama-clas --vectors FILE --vector-layers 12-16 --out ./llama-both    (FILE from: clas-eval vectors)
@@ -103,6 +104,8 @@ def build_parser() -> argparse.ArgumentParser:
         "the names that masks have in a checkpoint")  # fmt: skip
     add("--strengths", type=user_path, metavar="FILE", help="strengths that were fitted to a task, from clas-eval fit, "
         "in place of --beta and --gamma; MODEL is the steered checkpoint that they were fitted on")  # fmt: skip
+    add("--quantiles", action="store_true", help="percentiles of every neuron's activations, for eval neurons: in "
+        "the profiling pass, or in their own beside a finished profile (default: a steered MODEL's)")  # fmt: skip
     add("--dtype", default="auto", metavar="NAME", help="precision of the profiling pass: auto (the "
         "checkpoint's, float32 on a CPU), float32, bfloat16 or float16")  # fmt: skip
     add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps")

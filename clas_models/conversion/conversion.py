@@ -6,7 +6,7 @@ neurons (`rescaling.py`), adds vectors (`chosen_vectors.py`), or both.
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,9 @@ from .mask_file import MaskRecord, OwnMasks, load_masks
 from .model_card import CARD_NAME, NOT_MEASURED, model_card, short_name
 from .options import ConversionOptions
 from .plain_text import PlainText, measure_checkpoint
-from .profile_step import DEFAULT_CORPUS, PROFILES, finished_profile, obtain_profile
+from .profile_step import DEFAULT_CORPUS, PROFILES, QUANTILES, finished_profile, obtain_profile
 from .progress import Progress
+from .quantile_step import obtain_quantiles
 from .ranks import Ranks
 from .rescaling import Rescaling, fitted_of, keeps_masks, plan_rescaling, rescales
 from .source import Source, open_source
@@ -41,7 +42,7 @@ from .vector_step import MEASURED, obtain_vectors, open_vectors
 from .verification import verify
 
 _SCRATCH_NAME = "dequantized"
-_KEPT = (_SCRATCH_NAME, *PROFILES.files, *MEASURED.files)
+_KEPT = (_SCRATCH_NAME, *PROFILES.files, *QUANTILES.files, *MEASURED.files)
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,13 @@ def convert(options: ConversionOptions, progress: Progress | None = None, ranks:
         own = None if options.masks is None else load_masks(options.masks, source.num_layers, source.num_neurons)
         opened = open_vectors(options, source)
         profile, languages = _profile(options, source, opened, folder, progress, ranks)
+        quantiles = obtain_quantiles(options, source, profile, folder, progress)
         data = obtain_vectors(options, source, opened, folder, progress)
         detector, no_detector = obtain_detector(
             options, source, languages, _read_corpus(options, source, opened), progress
         )
         made = plan(options, source, profile, detector, own, data, languages)
+        made = replace(made, checkpoint=replace(made.checkpoint, quantiles=quantiles))
         for note in _notes(options, source, made):
             progress.say(f"note: {note}")
         for warning in _warnings(made):
@@ -101,7 +104,7 @@ def convert(options: ConversionOptions, progress: Progress | None = None, ranks:
         progress.say("checking what was written")
         verify(folder, made.checkpoint)
         plain_text = _plain_text(options, made, folder, _read_corpus(options, source, opened), progress)
-        for work in (PROFILES, MEASURED):
+        for work in (PROFILES, QUANTILES, MEASURED):
             work.forget(folder)
         shutil.rmtree(folder / _SCRATCH_NAME, ignore_errors=True)
         if options.in_place:

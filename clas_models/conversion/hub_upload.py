@@ -25,11 +25,12 @@ from .export_record import ADAPTER_CONFIG, EXPORT_NAME, ExportRecord, read_recor
 from .formats.control_vector import file_name
 from .model_card import CARD_NAME, CARD_TAG, with_address
 from .rescaling import FIGURE_STEM
-from .source import PROFILE_NAME, STRENGTHS_NAME, VECTORS_NAME, read_config
+from .source import PROFILE_NAME, QUANTILES_NAME, STRENGTHS_NAME, VECTORS_NAME, read_config
 from .weights import INDEX_NAME, read_shards
 
 _FILES = (
-    "config.json", INDEX_NAME, PROFILE_NAME, VECTORS_NAME, STRENGTHS_NAME, EXPORT_NAME, CARD_NAME,
+    "config.json", INDEX_NAME, PROFILE_NAME, QUANTILES_NAME, VECTORS_NAME, STRENGTHS_NAME, EXPORT_NAME,
+    CARD_NAME,
     f"{FIGURE_STEM}.png", f"{FIGURE_STEM}.svg",
 )  # fmt: skip
 _ADAPTER_FILES = (ADAPTER_CONFIG, "adapter_model.safetensors")

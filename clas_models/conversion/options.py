@@ -29,7 +29,8 @@ class ConversionOptions:
     `language` None is "auto" where there is a detector, "none" an unnamed language.  Strengths that are None are those
     of a steered MODEL whose profile is used, or else `STRENGTHS`.  `in_place` is for a folder that takes its own
     place once it is whole; what else is in it stays.  `vectors` is a file of `LanguageVectors` or a corpus to measure
-    them on; None are those that a steered MODEL has, whose `vector_*` hold where they are None.
+    them on; None are those that a steered MODEL has, whose `vector_*` hold where they are None.  `quantiles` asks for
+    percentiles of the activations, of the text of the profile.
     """
 
     model: str
@@ -58,6 +59,7 @@ class ConversionOptions:
     language: str | None = None
     dtype: str = "auto"
     device: str = "auto"
+    quantiles: bool = False
     overwrite: bool = False
     in_place: bool = False
 

@@ -16,18 +16,22 @@ import torch
 from ..errors import InputError
 from ..profiling.corpora import PROFILED_ROWS, ParallelCorpus, load_corpus
 from ..profiling.neuron_profile import FORMATS, NeuronProfile
+from ..profiling.neuron_quantiles import FORMAT as QUANTILES_FORMAT
+from ..profiling.neuron_quantiles import NeuronQuantiles
 from ..profiling.profiler import profile_neurons
+from ..profiling.quantile_recorder import QuantileRecorder
 from .finished_work import FinishedWork, texts_digest
 from .loading import load_tokenizer, load_unsteered, pick_device, pick_dtype
 from .options import ConversionOptions
 from .progress import Progress
 from .ranks import Ranks
-from .source import PROFILE_NAME, Source, check_profile_fits
+from .source import PROFILE_NAME, QUANTILES_NAME, Source, check_profile_fits
 
 DEFAULT_CORPUS = "builtin"
 DEFAULT_SAMPLES = 100  # as in the paper, section 2.3
 _WITH_FILES = ("xquad", "xnli")  # what `data_dir` is for
 PROFILES = FinishedWork(PROFILE_NAME, "profile_request.json")
+QUANTILES = FinishedWork(QUANTILES_NAME, "quantiles_request.json")
 
 # What a long pass must not be wasted on; it is told the languages and raises InputError.
 Check = Callable[[tuple[str, ...]], None]
@@ -67,12 +71,16 @@ def _make_profile(
     corpus = open_corpus(options.corpus or DEFAULT_CORPUS, options, options.vectors)
     check(corpus.languages)
     dtype = pick_dtype(options.dtype, pick_device(options.device), source.dtype)
-    request = _request(options, source, corpus, dtype)
+    request = request_of(source, corpus, options.max_length, dtype)
     if (done := PROFILES.find(folder, request, NeuronProfile.load)) is not None:
         progress.say("profile: finished by an earlier attempt")
         return done
     work = Profiling(source, corpus, options.max_length, options.batch_size, dtype, options.device)
-    profile = work.run(progress, None) if ranks is None else _profile_together(work, progress, ranks)
+    if options.quantiles and ranks is None:
+        profile, quantiles = work.run_with_quantiles(progress)
+        QUANTILES.save(folder, quantiles, quantiles_request(source, corpus, options.max_length, dtype))
+    else:
+        profile = work.run(progress, None) if ranks is None else _profile_together(work, progress, ranks)
     PROFILES.save(folder, profile, request)
     return profile
 
@@ -119,12 +127,24 @@ class Profiling:
 
     def run(self, progress: Progress, ranks: Ranks | None) -> NeuronProfile:
         """The profile, with this rank's languages only. Raises InputError: the model cannot be loaded or profiled."""
+        return self._pass(progress, ranks)[0]
+
+    def run_with_quantiles(self, progress: Progress) -> tuple[NeuronProfile, NeuronQuantiles]:
+        """The profile and, of the same pass, percentiles. Raises InputError: as `run`."""
+        profile, recorder = self._pass(progress, None, with_quantiles=True)
+        assert recorder is not None
+        return profile, recorder.quantiles(profile)
+
+    def _pass(
+        self, progress: Progress, ranks: Ranks | None, *, with_quantiles: bool = False
+    ) -> tuple[NeuronProfile, QuantileRecorder | None]:
         mine = self.corpus.languages if ranks is None else share_languages(self.corpus, ranks.size)[ranks.rank]
         device = pick_device(self.device)
         if ranks is not None and device.type == "cuda" and device.index is None:
             device = torch.device("cuda", ranks.local_rank % torch.cuda.device_count())
         tokenizer = load_tokenizer(self.source)
         model = load_unsteered(self.source, self.dtype, device)
+        recorder = QuantileRecorder(model, self.corpus.languages) if with_quantiles else None
         rows = len(self.corpus.rows) * len(mine)  # type: ignore[arg-type]
         with progress.profiling(rows) as update:
 
@@ -142,10 +162,11 @@ class Profiling:
                 only=mine,
                 fingerprint=self.source.fingerprint,
                 progress=after_batch,
+                beside=[] if recorder is None else [recorder],
             )
         del model
         gc.collect()
-        return profile
+        return profile, recorder
 
 
 def share_languages(corpus: ParallelCorpus, size: int) -> list[tuple[str, ...]]:
@@ -164,13 +185,18 @@ def share_languages(corpus: ParallelCorpus, size: int) -> list[tuple[str, ...]]:
     return [tuple(share) for share in shares]
 
 
-def _request(options: ConversionOptions, source: Source, corpus: ParallelCorpus, dtype: str) -> dict[str, Any]:
+def quantiles_request(source: Source, corpus: ParallelCorpus, max_length: int, dtype: str) -> dict[str, Any]:
+    """All that percentiles depend on."""
+    return {**request_of(source, corpus, max_length, dtype), "format": QUANTILES_FORMAT}
+
+
+def request_of(source: Source, corpus: ParallelCorpus, max_length: int, dtype: str) -> dict[str, Any]:
     """All that a profile depends on."""
     return {
         "fingerprint": source.fingerprint,
         "languages": list(corpus.languages),
         "texts": texts_digest(corpus),
-        "max_length": options.max_length,
+        "max_length": max_length,
         "dtype": dtype,
         "format": max(FORMATS),
     }

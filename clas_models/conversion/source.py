@@ -22,6 +22,7 @@ from ..modeling.vectors import check_vectors
 from ..profiling.fitted_strengths import FittedStrengths
 from ..profiling.language_vectors import LanguageVectors
 from ..profiling.neuron_profile import NeuronProfile, Provenance
+from ..profiling.neuron_quantiles import NeuronQuantiles
 from . import gguf_source
 from .hub_models import download_model, is_hub_id
 from .kinds import check_config, refuse_pointer, refuse_pointers, refuse_without_config
@@ -29,6 +30,7 @@ from .tensor_check import unused_tensors
 from .weights import Shard, fingerprint, read_shards, read_tensor
 
 PROFILE_NAME = "neuron_profile.safetensors"
+QUANTILES_NAME = "neuron_quantiles.safetensors"
 VECTORS_NAME = "steering_vectors.safetensors"
 STRENGTHS_NAME = "fitted_strengths.safetensors"
 
@@ -79,6 +81,11 @@ class Source:
     def profile_path(self) -> Path | None:
         """The profile that a steered checkpoint carries."""
         return self._carried(PROFILE_NAME)
+
+    @property
+    def quantiles_path(self) -> Path | None:
+        """The percentiles of activations that a steered checkpoint carries, where it was asked for them."""
+        return self._carried(QUANTILES_NAME)
 
     @property
     def vectors_path(self) -> Path | None:
@@ -204,6 +211,18 @@ def check_profile_fits(profile: NeuronProfile, source: Source, place: Path) -> N
         ("number of layers", profile.num_model_layers, source.num_layers),
         ("number of neurons in a layer", profile.num_neurons, source.num_neurons),
         remedy="convert it again, with --corpus",
+    )
+
+
+def check_quantiles_fit(quantiles: NeuronQuantiles, source: Source, place: Path) -> None:
+    """Raises InputError: the quantiles, whose file is `place`, are of another model than the source."""
+    _check_fits(
+        source,
+        f"{place}: quantiles",
+        quantiles.provenance,
+        ("number of layers", quantiles.num_model_layers, source.num_layers),
+        ("number of neurons in a layer", quantiles.num_neurons, source.num_neurons),
+        remedy="make them again, by converting this model with --quantiles",
     )
 
 

@@ -16,6 +16,7 @@ def summarize(result: Result, seconds: float) -> str:
         *(line for part in result.parts for line in ("", *part.summary())),
         f"In force: {in_force(fields)}",
         *_detector_line(result),
+        *_quantiles_line(result),
         f"Done in {seconds:.0f} s: {result.out}",
         "",
         "    import clas_models; from transformers import AutoModelForCausalLM, AutoTokenizer",
@@ -37,6 +38,13 @@ def _advice(result: Result) -> list[str]:
     if result.vectors is not None and not result.vectors.act:
         return [f"Vectors have strength 0; {decide}, or give --vector-strength", ""]
     return []
+
+
+def _quantiles_line(result: Result) -> list[str]:
+    if (made := result.checkpoint.quantiles) is None:
+        return []
+    told = ", ".join(f"P{percent}" for percent in made.percents)
+    return [f"Quantiles of activations: {told}, of {int(made.tokens.sum()):,} tokens; see {EVAL} neurons {result.out}"]
 
 
 def _detector_line(result: Result) -> list[str]:

@@ -38,12 +38,13 @@ def profile_neurons(
     only: Collection[str] | None = None,
     fingerprint: str | None = None,
     progress: Callable[[str, int, int], Any] | None = None,
+    beside: Sequence[Recorder] = (),
 ) -> NeuronProfile:
     """Profile every neuron of `layers` (the model's layer indices, by default all) in every language of `corpus`.
 
-    The other arguments are those of `record`.  The sums and counts of a language that is not among `only` stay 0:
-    profiles of different languages add up, tensor by tensor, to the very bits of one pass over all.  The profile of a
-    corpus whose rows have a length tells its halves apart.
+    The other arguments are those of `record`; recorders `beside` see the same pass.  The sums and counts of a
+    language that is not among `only` stay 0: profiles of different languages add up, tensor by tensor, to the very
+    bits of one pass over all.  The profile of a corpus whose rows have a length tells its halves apart.
 
     Raises InputError: as `record`, or an activation is not finite (it names the layer).
     """
@@ -53,7 +54,7 @@ def profile_neurons(
         model,
         tokenizer,
         corpus,
-        [sums],
+        [sums, *beside],
         max_length=max_length,
         batch_size=batch_size,
         only=only,

@@ -58,13 +58,17 @@ class Selection:
 
     def indices(self, language: str) -> tuple[Tensor, ...]:
         """A language's neurons in each layer: int64 `[neurons]`, ascending. Raises InputError: an unknown language."""
+        return tuple(layer.nonzero().flatten() for layer in self.masks[self.row(language)])
+
+    def row(self, language: str) -> int:
+        """The place of a language among `languages`. Raises InputError: an unknown language."""
         found = matching(own_code(language, shortest=2) or language, self.languages)
         if found is None:
             raise InputError(
                 f"language {language!r} is not among those that neurons were selected for: choose one of "
                 f"{', '.join(self.languages)}, or profile it too"
             )
-        return tuple(row.nonzero().flatten() for row in self.masks[self.languages.index(found)])
+        return self.languages.index(found)
 
     def save(self, path: Path) -> None:
         """Write a safetensors file, whole or not at all."""

@@ -4,7 +4,7 @@ A selection says which neurons, `values` what; putting the tables in force is le
 (`model.intervening(Write(tables.masks, tables.values, tables.languages))`).
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -14,8 +14,6 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..json_data import from_json
-from .categories import Category, categorize
-from .lape import lape
 from .neuron_profile import NeuronProfile
 from .recorder import GATE
 from .selection import Origin, Selection
@@ -24,12 +22,6 @@ from .values import language_values
 
 _METADATA_KEY = "clas_write"
 _FORMAT = 1
-
-SELECTIONS: dict[str, Callable[[NeuronProfile], Selection]] = {
-    "lape": lape,
-    "categories": lambda profile: categorize(profile).selection(Category.LANGUAGE_SPECIFIC),
-}
-"""Name -> function of a profile that says which neurons belong to each language."""
 
 
 @dataclass(frozen=True, eq=False)

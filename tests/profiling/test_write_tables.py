@@ -18,9 +18,12 @@ from clas_models.errors import InputError
 from clas_models.profiling.categories import Category, categorize
 from clas_models.profiling.corpora import ParallelCorpus
 from clas_models.profiling.lape import lape
-from clas_models.profiling.profiler import profile_neurons
+from clas_models.profiling.profiler import NeuronSums, profile_neurons
+from clas_models.profiling.quantile_recorder import QuantileRecorder
+from clas_models.profiling.recording import record
+from clas_models.profiling.selections import SELECTIONS, Known, select
 from clas_models.profiling.values import SITES, VALUES, language_values
-from clas_models.profiling.write_tables import SELECTIONS, WriteTables, write_tables
+from clas_models.profiling.write_tables import WriteTables, write_tables
 
 WORDS = ParallelCorpus(
     "words",
@@ -121,9 +124,13 @@ def test_layers_that_were_not_selected_in_are_left_alone() -> None:
 
 
 def test_every_selection_of_the_table_has_tables(tokenizer: Any) -> None:
-    profile = profile_neurons(tiny_plain(FAMILIES["llama"]), tokenizer, WORDS)
-    for name, select in SELECTIONS.items():
-        tables = write_tables(profile, select(profile), profile.languages, value="zero")
+    model = tiny_plain(FAMILIES["llama"])
+    sums, quantiles = NeuronSums(model, WORDS.languages), QuantileRecorder(model, WORDS.languages)
+    recording = record(model, tokenizer, WORDS, [sums, quantiles])
+    known = Known(sums.profile(recording), quantiles.quantiles(recording))
+    profile = known.profile
+    for name in SELECTIONS:
+        tables = write_tables(profile, select(name, known), profile.languages, value="zero")
         assert tables.masks.any(), name
         assert not tables.values.any(), name
 
