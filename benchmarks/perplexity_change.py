@@ -72,7 +72,7 @@ def _where(write: Write, languages: Sequence[str]) -> str:
         lower, last = int(counts[: layers // 2].sum()), int(counts[-(layers // 3) :].sum())
         lines.append(f"| {code} | {int(counts.sum())} | {first} | {lower} | {last} |")
     passes = [tree.passes(layer) for layer in range(layers)]
-    own = sum(layers - _start(written) for written in tree.written) + min(map(_start, tree.written))
+    own = sum(layers - _start(written) for written in tree.written)
     full = len(tree.written) * layers
     lines.append(
         f"\nRuns of each layer: {passes}, together {sum(passes) / full:.3f} of the {full} of full passes "
@@ -82,7 +82,7 @@ def _where(write: Write, languages: Sequence[str]) -> str:
 
 
 def _start(written: Sequence[int]) -> int:
-    """The first layer with a write; of none the whole model is run once, for all that lies below the others'."""
+    """The first layer with a write; without any the whole model runs, and serves what lies below the others'."""
     return next((layer for layer, what in enumerate(written) if what), 0)
 
 

@@ -91,6 +91,8 @@ class PerplexityChangeOptions:
         check_counts(self.max_length, self.batch_size, None)
         if self.tokens < 1:
             raise InputError(f"tokens {self.tokens}: must be at least 1")
+        if self.skip < 0:
+            raise InputError(f"skip is {self.skip}: give 0 or more")
         if self.max_length == 1:
             raise InputError("max length 1: the first token of a window is not predicted; give at least 2")
 

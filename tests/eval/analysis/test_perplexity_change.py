@@ -193,6 +193,7 @@ def test_a_stopped_matrix_goes_on_with_the_next_language(
     assert contents(tmp_path / "change") == contents(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_killed_matrix_ends_as_if_never_stopped(asked: list[object], evaluation: Any, tmp_path: Path) -> None:
     evaluation.made(*asked, "--quiet", "--out", tmp_path / "whole")
     parts = tmp_path / "change" / "parts"
@@ -256,6 +257,7 @@ def test_a_damaged_part_is_named(asked: list[object], evaluation: Any, tmp_path:
         (("--max-length", "5000"), "max length 5000: .* has room for 512 tokens"),
         (("--corpus", "nowhere"), "unknown corpus 'nowhere'"),
         (("--skip", "100"), "has only 7 rows"),
+        (("--skip", "-1"), "skip is -1: give 0 or more"),
     ],
 )  # fmt: skip
 def test_wrong_arguments(
