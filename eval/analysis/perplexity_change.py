@@ -5,7 +5,7 @@ at once (`engine/writes.py`); what was found is a part on disk (`perplexity_part
 is not computed again.  The numbers are made of the parts (`perplexity_numbers.py`, `perplexity_output.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -188,6 +188,7 @@ class _Work:
         return said
 
     def compute(self, meter: Meter) -> None:
+        """The parts that are missing."""
         model, write = None, Write(self.tables.masks, self.tables.values, self.tables.languages)
         for code, text in self.texts.by_language.items():
             path = part_path(self.options.out, code)
@@ -203,6 +204,7 @@ class _Work:
             self._measured(model, write, text, meter).save(path)
 
     def _measured(self, model: Any, write: Write, text: Text, meter: Meter) -> Part:
+        """The text of one language; windows of a row are added up."""
         conditions = 1 + len(self.tables.languages)
         nats = torch.zeros(conditions, self.texts.rows, dtype=torch.float64)
         tokens = torch.zeros(self.texts.rows, dtype=torch.int64)
@@ -262,5 +264,5 @@ def _tables(options: PerplexityChangeOptions, checkpoint: Checkpoint, languages:
     return tables
 
 
-def _most(counts: dict[str, int] | Any) -> str:
-    return str(max(counts, key=counts.__getitem__))
+def _most(counts: Mapping[str, int]) -> str:
+    return max(counts, key=counts.__getitem__)
