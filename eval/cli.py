@@ -27,6 +27,7 @@ _EXAMPLES = f"""examples:
   {EVAL} tune ./llama-clas --task xquad --samples 200 --out runs/tune --write
   {EVAL} fit ./llama-clas --task xquad --samples 200 --out runs/fit --write
   {EVAL} lens ./llama-clas --task belebele --methods base,clas --out runs/lens
+  {EVAL} perplexity-change ./llama-clas --corpus rows.jsonl --tokens 100000 --out runs/perplexity-change
   {EVAL} vectors ./llama --task mmmlu --samples 50 --out vectors.safetensors    (convert with --vectors puts them in)
   {EVAL} grid ./llama-vectors --task mmmlu --skip 50 --vector-layers 12,16 --vector-strength 1,2,3 --out runs/vectors
   {EVAL} report runs/llama runs/grid
@@ -86,6 +87,12 @@ def build_parser() -> argparse.ArgumentParser:
             "what the head reads between layers: in the native language, or in English?",
             commands.lens,
             _add_lens,
+        ),
+        (
+            "perplexity-change",
+            "what writing over the neurons of each language does to the text of every language",
+            commands.perplexity_change,
+            _add_perplexity_change,
         ),
         ("report", "tables, figures and one HTML page", commands.report, _add_report),
         (
@@ -201,6 +208,27 @@ def _add_lens(add: Add) -> None:
     _add_common(add, default_out="./MODEL-lens-TASK")
 
 
+def _add_perplexity_change(add: Add) -> None:
+    add("model", type=path_or_name, metavar="CHECKPOINT", help="a folder or a Hub id of a steered checkpoint")
+    add("--out", type=user_path, required=True, metavar="DIR", help="the results; an interrupted run goes on in it")
+    _add_overwrite(add, "results with other settings in that folder")
+    add("--corpus", type=path_or_name, default="builtin", metavar="SOURCE", help="builtin (default), xquad, xnli, "
+        "FILE.jsonl or a Hub data set")  # fmt: skip
+    add("--tokens", type=int, default=10_000, metavar="N", help="the first rows, the same in every language, that have "
+        "no more tokens than this in any (default: %(default)s)")  # fmt: skip
+    add("--skip", type=int, default=0, metavar="N", help="leave out the first rows, such as those that were profiled")
+    add("--languages", type=parse_languages, metavar="de,th,…", help="whose neurons, and whose text (default: all that "
+        "CHECKPOINT was profiled for)")  # fmt: skip
+    add("--select", default="lape", metavar="NAME", help="how neurons are found: lape (default) or categories")
+    add("--value", default="zero", metavar="NAME", help="what is written over them: zero (default) or mean")
+    add("--site", default="activated", metavar="NAME", help="where a value such as the mean is taken: activated, after "
+        "the nonlinearity (default), or gate, before it")  # fmt: skip
+    add("--data-dir", type=user_path, metavar="DIR", help="folder with the published files (default: from the Hub)")
+    add("--max-length", type=int, metavar="N", help="tokens a window; a longer text goes on in the next one (default: "
+        "1024, or what the model has room for)")  # fmt: skip
+    _add_computing(add)
+
+
 def _add_common(add: Add, default_out: str | None = None) -> None:
     default = f" (default: {default_out})" if default_out else ""
     add("--out", type=user_path, required=not default_out, metavar="RUN", help="the run's folder; an interrupted run "
@@ -225,6 +253,10 @@ def _add_data(add: Add) -> None:
         "template")  # fmt: skip
     add("--max-length", type=int, metavar="N", help="tokens a prompt (default: what the model has room for beside the "
         "answer)")  # fmt: skip
+    _add_computing(add)
+
+
+def _add_computing(add: Add) -> None:
     add("--batch-size", type=int, default=16, metavar="N", help="examples that are computed together (default: "
         "%(default)s); 1 is the reference")  # fmt: skip
     add("--dtype", default="auto", metavar="NAME", help="auto (the checkpoint's, float32 on a CPU), float32, bfloat16 "

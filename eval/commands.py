@@ -107,6 +107,15 @@ def lens(given: dict[str, Any]) -> str:
     return str(options.out) if quiet else result.summary()
 
 
+def perplexity_change(given: dict[str, Any]) -> str:
+    from .analysis.perplexity_change import PerplexityChangeOptions, run_perplexity_change
+    from .progress import Progress
+
+    quiet = given.pop("quiet")
+    result = run_perplexity_change(PerplexityChangeOptions(**given), Progress(quiet))
+    return str(result.folder) if quiet else result.summary()
+
+
 def report(given: dict[str, Any]) -> str:
     from .report import write_report
 

@@ -40,9 +40,9 @@ class Progress(Messages):
     """The lines and the bar of an evaluation."""
 
     @contextmanager
-    def predicting(self, total: int) -> Iterator[Meter]:
-        """A bar over the predictions of all tasks, languages and methods."""
-        with tqdm(total=total, unit=" predictions", disable=self.quiet, file=self.stream, mininterval=0.5) as bar:
+    def predicting(self, total: int, unit: str = " predictions") -> Iterator[Meter]:
+        """A bar over the predictions of all tasks, languages and methods, or over what else is counted."""
+        with tqdm(total=total, unit=unit, disable=self.quiet, file=self.stream, mininterval=0.5) as bar:
             yield Meter(bar)
 
 

@@ -98,9 +98,14 @@ class SplitDecoder:
     def device(self) -> torch.device:
         return self.model.device
 
-    def language_id(self, language: str) -> int:
-        """Raises TypeError or ValueError: `language` is not a language code; a plain model does not ask for it."""
-        return language_id(language, self.config.languages) if self.is_steered else 0
+    def language_id(self, language: str | None) -> int:
+        """The id of a code, or of a language without a name; a plain model does not ask for it.
+
+        Raises TypeError or ValueError: `language` is not a language code.
+        """
+        if not self.is_steered:
+            return 0
+        return len(self.config.languages) if language is None else language_id(language, self.config.languages)
 
     def packs(
         self, texts: Sequence[Sequence[int]], prompt_lengths: Sequence[int] | None = None, limit: int = PACK_TOKENS
@@ -171,8 +176,8 @@ class SplitDecoder:
         state = LowerState(hidden, position_ids, embeddings, masks, cache)
         return replace(state, hidden=self._run(state, range(self.first_upper), seen=seen), layer=self.first_upper)
 
-    def advance(self, state: LowerState, layer: int, language: str, seen: Seen | None = None) -> LowerState:
-        """Run more layers, up to `layer` and without it; with the strengths in force nothing may act in them.
+    def advance(self, state: LowerState, layer: int, language: str | None, seen: Seen | None = None) -> LowerState:
+        """Run more layers, up to `layer` and without it; of vectors none may act in them with the strengths in force.
 
         Adds to the state's cache; a state that is there already comes back.  A vector that follows the last of these
         layers may come into force afterwards: `upper` adds it.  `seen` as for `lower`.
@@ -207,7 +212,7 @@ class SplitDecoder:
                 seen(state.layer - 1, state.hidden)
         return self.decoder.norm(self._run(state, range(state.layer, len(self.layers)), seen=seen, **steering))
 
-    def _steering(self, state: LowerState, language: str, positions: Tensor | None) -> dict[str, Tensor | None]:
+    def _steering(self, state: LowerState, language: str | None, positions: Tensor | None) -> dict[str, Tensor | None]:
         if not self.is_steered:
             return {}
         ids = torch.full((len(state.hidden),), self.language_id(language), dtype=torch.long, device=self.device)

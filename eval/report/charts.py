@@ -71,6 +71,7 @@ class HeatMap:
     decimals: int
     higher_is_better: bool
     ends: tuple[float, float] | None = None
+    y_label: str = ""
 
 
 Chart: TypeAlias = LineChart | DotChart | HeatMap

@@ -199,7 +199,7 @@ def _(chart: HeatMap) -> Figure:
     axes.set_xticks(range(len(chart.columns)), chart.columns)
     axes.set_yticks(range(len(chart.rows)), chart.rows)
     axes.tick_params(length=0)
-    _finish(axes, chart.title, chart.x_label, "")
+    _finish(axes, chart.title, chart.x_label, chart.y_label)
     axes.spines[:].set_visible(False)
     figure.colorbar(image, ax=axes, label=chart.unit, fraction=0.05)
     return figure

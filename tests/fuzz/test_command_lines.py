@@ -33,6 +33,9 @@ _EVALUATE = ["--tasks", "--task", "--methods", "--alpha", "--beta", "--gamma", "
              "--corpus", "--templates", "--max-length", "--batch-size", "--dtype", "--device", "--skip",
              "--scoring"]  # fmt: skip
 
+_CHANGE = ["--corpus", "--tokens", "--skip", "--languages", "--select", "--value", "--site", "--data-dir",
+           "--max-length", "--batch-size", "--dtype", "--device"]  # fmt: skip
+
 
 def paths() -> st.SearchStrategy[str]:
     """What is there, of the right kind or of a wrong one, and what is not."""
@@ -83,3 +86,11 @@ def test_evaluation(data: st.DataObject) -> None:
 def test_commands_on_runs(data: st.DataObject) -> None:
     command = data.draw(st.sampled_from(["compare", "card", "nothing", ""]))
     in_new_folder(evaluate, EVAL, command, *data.draw(st.lists(paths() | st.sampled_from(_WORDS), max_size=3)))
+
+
+@given(data=st.data())
+def test_perplexity_change(data: st.DataObject) -> None:
+    model = data.draw(st.just(str(sound.steered())) | paths() | st.sampled_from(_WORDS))
+    given = ["--corpus", str(sound.corpus()), "--tokens", "60", "--quiet"]
+    chosen = [*given, "--out", "out", *data.draw(options(_CHANGE))]
+    in_new_folder(evaluate, EVAL, "perplexity-change", model, *chosen)
