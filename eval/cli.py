@@ -219,7 +219,7 @@ def _add_perplexity_change(add: Add) -> None:
     add("--skip", type=int, default=0, metavar="N", help="leave out the first rows, such as those that were profiled")
     add("--languages", type=parse_languages, metavar="de,th,…", help="whose neurons, and whose text (default: all that "
         "CHECKPOINT was profiled for)")  # fmt: skip
-    add("--select", default="lape", metavar="NAME", help="how neurons are found: lape (default) or categories")
+    add("--select", default="lape", metavar="NAME", help="how neurons are found: as for neurons, one (default: lape)")
     add("--value", default="zero", metavar="NAME", help="what is written over them: zero (default) or mean")
     add("--site", default="activated", metavar="NAME", help="where a value such as the mean is taken: activated, after "
         "the nonlinearity (default), or gate, before it")  # fmt: skip

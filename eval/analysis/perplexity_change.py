@@ -23,8 +23,9 @@ from clas_models.modeling.write import Write
 from clas_models.profiling.corpora import PROFILED_ROWS, load_corpus
 from clas_models.profiling.neuron_profile import METADATA_KEY
 from clas_models.profiling.seen_text import read_seen_text
+from clas_models.profiling.selections import select
 from clas_models.profiling.values import SITES, VALUES
-from clas_models.profiling.write_tables import SELECTIONS, WriteTables, write_tables
+from clas_models.profiling.write_tables import WriteTables, write_tables
 
 from ..engine.packing import PACK_TOKENS
 from ..engine.writes import nats_under_writes
@@ -52,7 +53,7 @@ class PerplexityChangeOptions:
         corpus: as for the converter.
         tokens: the most of a language that are predicted; the rows are the same in every language.
         languages: rows and columns of the matrix; None is all that the checkpoint was profiled for.
-        select: whose neurons, a key of SELECTIONS.
+        select: whose neurons, as `selections.select` reads it.
         value, site: what is written, keys of VALUES and SITES.
         skip: rows of the corpus that are left out, after those that are for profiling.
         data_dir: folder with the published files of a corpus; None is the Hub.
@@ -81,7 +82,6 @@ class PerplexityChangeOptions:
     def check(self) -> None:
         """Raises InputError for a value that no model or data could make right."""
         for name, given, known in (
-            ("selection", self.select, SELECTIONS),
             ("value", self.value, VALUES),
             ("site", self.site, SITES),
             ("dtype", self.dtype, DTYPES),
@@ -247,14 +247,14 @@ def _languages(asked: Sequence[str] | None, checkpoint: Checkpoint) -> tuple[str
 
 def _tables(options: PerplexityChangeOptions, checkpoint: Checkpoint, languages: Sequence[str]) -> WriteTables:
     """What is written for each language, the anchor among them."""
-    profile = checkpoint.profile()
-    selection = SELECTIONS[options.select](profile)
+    known = checkpoint.known()
+    selection = select(options.select, known)
     if not bool(selection.masks.any()):
         raise InputError(
             f"selection {options.select}: it is empty, no language has a neuron in {checkpoint.name}; profile more "
             "text, or choose another --select"
         )
-    tables = write_tables(profile, selection, languages, value=options.value, site=options.site)
+    tables = write_tables(known.profile, selection, languages, value=options.value, site=options.site)
     missing = [code for code, mask in zip(languages, tables.masks, strict=True) if not bool(mask.any())]
     if missing:
         raise InputError(

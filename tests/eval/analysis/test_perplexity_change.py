@@ -19,7 +19,7 @@ from conversion.support import write_corpus
 from run_helpers import contents, running, save_plain
 
 from clas_models.profiling.selection import Selection
-from clas_models.profiling.write_tables import SELECTIONS
+from clas_models.profiling.selections import select as selected
 from eval.analysis import perplexity_change as module
 from eval.loading import Checkpoint, open_checkpoint
 
@@ -102,7 +102,7 @@ def test_the_matrix_is_that_of_plain_loops(
     found = result(tmp_path / "change")
     checkpoint = open_checkpoint(str(steered))
     model, tokenizer, profile = checkpoint.load(), checkpoint.tokenizer, checkpoint.profile()
-    selection = SELECTIONS[select](profile)
+    selection = selected(select, checkpoint.known())
     sums = profile.act_sum if site == "activated" else profile.gate_sum
     before = {code: perplexity(model, tokenizer, code) for code in CODES}
     for row, neurons in enumerate(CODES):
@@ -245,7 +245,7 @@ def test_a_damaged_part_is_named(asked: list[object], evaluation: Any, tmp_path:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--select", "best"), "selection 'best': choose one of lape, categories"),
+        (("--select", "best"), "unknown selection 'best': choose among lape, "),
         (("--value", "one"), "value 'one': choose one of mean, zero"),
         (("--site", "neurons"), "site 'neurons': choose one of gate, activated"),
         (("--tokens", "0"), "tokens 0: must be at least 1"),
@@ -286,17 +286,16 @@ def test_a_plain_checkpoint_and_one_without_a_profile(
 
 
 def test_languages_without_neurons(asked: list[object], evaluation: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def without(profile: Any, *languages: str) -> Selection:
-        selection = original(profile)
+    def without(known: Any, *languages: str) -> Selection:
+        selection = selected("lape", known)
         masks = selection.masks.clone()
         for code in languages:
             masks[selection.languages.index(code)] = False
         return Selection(selection.languages, selection.layers, masks, selection.origin)
 
-    original = SELECTIONS["lape"]
-    monkeypatch.setitem(SELECTIONS, "lape", lambda profile: without(profile, "de"))
+    monkeypatch.setattr(module, "select", lambda text, known: without(known, "de"))
     assert "selection lape: no neurons for de; leave it out of --languages" in evaluation.refused(*asked)
-    monkeypatch.setitem(SELECTIONS, "lape", lambda profile: without(profile, *CODES))
+    monkeypatch.setattr(module, "select", lambda text, known: without(known, *CODES))
     assert "selection lape: it is empty, no language has a neuron in " in evaluation.refused(*asked)
 
 
