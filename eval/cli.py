@@ -1,25 +1,20 @@
 """The evaluation's command line: `python -m eval`, or `clas-eval` once installed.
 
-Reads arguments; what becomes of a user's mistake is said in `clas_models.command_line`.  What each command then
-calls is in `commands.py`.
+Reads arguments; what becomes of a user's mistake is said in `clas_models.command_line`.  Which arguments a command has
+is in `arguments.py`, what it then calls in `commands.py`.
 """
 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
 
-from clas_models.command_line import EVAL, Parser, guarded, joined, path_or_name, user_path
-from clas_models.conversion.cli import parse_alpha, parse_languages
+from clas_models.command_line import EVAL, Parser, guarded, joined
 from clas_models.errors import InputError
 
-from . import commands
-
-Add: TypeAlias = Callable[..., Any]  # `add_argument` of a command's parser
+from . import arguments, commands
 
 _NUMBERS = ("--alpha", "--beta", "--gamma", "--default-alpha", "--vector-strength", "--threshold")
 _EXTRA = ("evaluate", "sklearn", "scipy", "jinja2")  # what the package's extra `eval` brings
-_TASKS = "xnli, xquad, belebele, mmmlu, hellaswag, xcopa"  # the table itself is in `tasks`, which loads much
 _EXAMPLES = f"""examples:
   {EVAL} run ./llama-clas --tasks xnli,xquad --methods base,int-mean,clas --samples 200 --out runs/llama
   {EVAL} run ./llama-clas --tasks xnli --methods base,clas:alpha=-2,int:value=zero --out runs/methods
@@ -38,35 +33,6 @@ _EXAMPLES = f"""examples:
 """
 
 
-def parse_names(text: str) -> tuple[str, ...]:
-    """`xnli,xquad`."""
-    return tuple(name.strip() for name in text.split(","))
-
-
-def parse_numbers(text: str) -> tuple[float, ...]:
-    """`-4,-2,0.5`."""
-    try:
-        return tuple(float(number) for number in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: write numbers, such as -4,-2,0.5") from None
-
-
-def parse_counts(text: str) -> tuple[int, ...]:
-    """`2,1,1`."""
-    found = tuple(int(part) if part.isdecimal() else 0 for part in text.split(","))
-    if len(found) != 3 or not all(found):
-        raise argparse.ArgumentTypeError(f"{text!r}: write three numbers above 0, such as 2,1,1")
-    return found
-
-
-def parse_layers(text: str) -> tuple[int, ...]:
-    """`2,6,10`."""
-    try:
-        return tuple(int(number) for number in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: write layers, such as 2,6,10") from None
-
-
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog=EVAL,
@@ -77,243 +43,64 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, what, work, add_arguments in (
-        ("run", "methods on tasks", commands.run, _add_run),
-        ("grid", "every combination of strengths on one task", commands.grid, _add_grid),
-        ("tune", "a strength for each language that does no harm", commands.tune, _add_tune),
-        ("fit", "strengths for each language, layer and category, by gradient", commands.fit, _add_fit),
-        ("vectors", "vectors towards the anchor, from the prompts of a task", commands.vectors, _add_vectors),
+        ("run", "methods on tasks", commands.run, arguments.run),
+        ("grid", "every combination of strengths on one task", commands.grid, arguments.grid),
+        ("tune", "a strength for each language that does no harm", commands.tune, arguments.tune),
+        ("fit", "strengths for each language, layer and category, by gradient", commands.fit, arguments.fit),
+        (
+            "vectors",
+            "vectors towards the anchor, from the prompts of a task",
+            commands.vectors,
+            arguments.vectors,
+        ),
         (
             "lens",
             "what the head reads between layers: in the native language, or in English?",
             commands.lens,
-            _add_lens,
+            arguments.lens,
         ),
         (
             "perplexity-change",
             "what writing over the neurons of each language does to the text of every language",
             commands.perplexity_change,
-            _add_perplexity_change,
+            arguments.perplexity_change,
         ),
-        ("report", "tables, figures and one HTML page", commands.report, _add_report),
+        ("report", "tables, figures and one HTML page", commands.report, arguments.report),
         (
             "compare",
             "how many predictions of two runs differ, such as of two batch sizes",
             commands.compare,
-            _add_compare,
+            arguments.compare,
         ),
-        ("transfer", "consistency and transfer between languages, of choices", commands.transfer, _add_transfer),
-        ("layers", "layers, or neurons, of a steered checkpoint as CSV or JSON", commands.layers, _add_layers),
-        ("neurons", "which neurons each language has, found in several ways", commands.neurons, _add_neurons),
-        ("card", "put the scores of runs into the model card of their checkpoint", commands.card, _add_card),
+        (
+            "transfer",
+            "consistency and transfer between languages, of choices",
+            commands.transfer,
+            arguments.transfer,
+        ),
+        (
+            "layers",
+            "layers, or neurons, of a steered checkpoint as CSV or JSON",
+            commands.layers,
+            arguments.layers,
+        ),
+        (
+            "neurons",
+            "which neurons each language has, found in several ways",
+            commands.neurons,
+            arguments.neurons,
+        ),
+        (
+            "card",
+            "put the scores of runs into the model card of their checkpoint",
+            commands.card,
+            arguments.card,
+        ),
     ):
         command = parsers.add_parser(name, help=what, allow_abbrev=False)
         command.set_defaults(work=work)
         add_arguments(command.add_argument)
     return parser
-
-
-def _add_run(add: Add) -> None:
-    add("model", type=path_or_name, metavar="MODEL", help="a folder or a Hub id of a checkpoint, steered or plain")
-    add("--tasks", type=parse_names, required=True, metavar="xnli,…", help=f"{_TASKS}, perplexity")
-    add("--methods", metavar="base,…", help="base, clas, vectors, clas+vectors, int-mean (default: base and what the "
-        "checkpoint has); with options clas:alpha=-2,beta=0.4,gamma=0.2 or clas:alpha=de=-2/default=1, "
-        "vectors:layer=14,strength=2,positions=last (last, generated or all tokens; layer=12/14 are several), "
-        "clas:masks=random,seed=1 (as many neurons, drawn at random), and int:select=lape,value=mean,site=gate, which "
-        "is int-mean; as=hi acts on all examples as on Hindi")  # fmt: skip
-    add("--alpha", type=parse_alpha, metavar="A", help="of clas: a number, or by language as de=-2,default=0.5 "
-        "(default: the checkpoint's)")  # fmt: skip
-    add("--beta", type=float, metavar="B", help="of clas (default: the checkpoint's)")
-    add("--gamma", type=float, metavar="C", help="of clas (default: the checkpoint's)")
-    _add_common(add)
-
-
-def _add_grid(add: Add) -> None:
-    add("model", type=path_or_name, metavar="MODEL", help="a folder or a Hub id of a steered checkpoint")
-    add("--task", required=True, metavar="NAME", help=f"{_TASKS} or perplexity")
-    add("--alpha", type=parse_numbers, metavar="-2,2,…", help="(default: -8,-6,-4,-2,0,2,4)")
-    add("--beta", type=parse_numbers, metavar="0.2,…", help="(default: the checkpoint's)")
-    add("--gamma", type=parse_numbers, metavar="0.1,…", help="(default: the checkpoint's)")
-    _add_vector_axes(add, "seven between the first and the last")
-    _add_common(add)
-
-
-def _add_vector_axes(add: Add, layers: str) -> None:
-    add("--vector-layers", metavar="12,14", help="try vectors after each of these layers, where anything is said of "
-        f"vectors or MODEL has nothing else (default: {layers}); without --alpha, CLAS stays off")  # fmt: skip
-    add("--vector-strength", type=parse_numbers, metavar="1,2,…", help="of the vectors (default: -1,1,2,3)")
-    add("--vector-positions", metavar="NAME", help="the tokens that they act on: last of the prompt, generated (from "
-        "there on) or all (default: the checkpoint's)")  # fmt: skip
-
-
-def _add_tune(add: Add) -> None:
-    add("model", type=path_or_name, metavar="MODEL", help="a folder or a Hub id of a steered checkpoint")
-    add("--task", required=True, metavar="NAME", help=f"{_TASKS} or perplexity")
-    add("--alpha", type=parse_numbers, metavar="-2,2,…", help="the candidates (default: -8,-6,-4,-2,0,2,4)")
-    _add_vector_axes(add, "MODEL's")
-    add("--write", action="store_true", help="put what was decided into the checkpoint, its config.json and its card")
-    add("--default-alpha", type=float, default=0.0, metavar="A", help="of all languages that nothing was decided about "
-        "(default: 0, the base model)")  # fmt: skip
-    _add_common(add, default_out="./MODEL-tune-TASK")
-
-
-def _add_fit(add: Add) -> None:
-    add("model", type=path_or_name, metavar="MODEL", help="a folder or a Hub id of a steered checkpoint")
-    add("--task", required=True, metavar="NAME", help=f"{_TASKS} or perplexity")
-    add("--objective", default="gold", metavar="NAME", help="what is lowered: gold (default), nats of right answers; "
-        "anchor, the distance of choices to those in the anchor language, without labels; text, nats of the text "
-        "itself; or a sum such as gold+text=0.1")  # fmt: skip
-    add("--end", type=float, default=0.0, metavar="W", help="of gold: the weight of the token that ends a generated "
-        "answer (default: 0); it makes answers shorter, and too large a one empties them")  # fmt: skip
-    add("--layers", metavar="SPEC", help="the fitted ones, as 12-23 (default: the upper half)")
-    add("--sharing", default="shrunk", metavar="NAME", help="shrunk (default), a common table and a deviation of each "
-        "language that is shrunk to it; one table for all languages; or each its own")  # fmt: skip
-    add("--split", type=parse_counts, default=(2, 1, 1), metavar="2,1,1", help="how many texts of a turn are fitted "
-        "on, decided on, and only reported (default: 2,1,1)")  # fmt: skip
-    add("--penalty", type=parse_numbers, metavar="0.03,…", help="weights of the squared strengths, from strong to "
-        "weak; the best is chosen by inner validation (default: 0.03,0.003)")  # fmt: skip
-    add("--epochs", type=int, metavar="N", help="the most passes over the examples under each of them (default: 6)")
-    add("--rate", type=float, metavar="X", help="the step of the search (default: 0.03)")
-    add("--seed", type=int, metavar="N", help="of the order of the examples (default: 0)")
-    add("--groups", default="profile", metavar="NAME", help="neurons that share a strength: profile (default), those "
-        "of a category; or random, as many that are drawn at random, for comparison")  # fmt: skip
-    add("--memory", type=float, default=4.0, metavar="GB", help="what may be kept of the layers below the fitted ones; "
-        "more is computed again (default: %(default)s)")  # fmt: skip
-    add("--checkpointing", action="store_true", help="less memory for more time: layers are computed again for the "
-        "gradient")  # fmt: skip
-    add("--write", action="store_true", help="put the strengths into the checkpoint, for the languages in which they "
-        "hold")  # fmt: skip
-    _add_common(add, default_out="./MODEL-fit-TASK")
-
-
-def _add_vectors(add: Add) -> None:
-    add("model", type=path_or_name, metavar="MODEL", help="a folder or a Hub id of a checkpoint, steered or plain")
-    add("--task", required=True, metavar="NAME", help=f"{_TASKS} or perplexity")
-    add("--out", dest="file", type=user_path, required=True, metavar="FILE", help="where the vectors go, such as "
-        "vectors.safetensors")  # fmt: skip
-    add("--state", default="last", metavar="NAME", help="what stands for a prompt: the state of its last token (last, "
-        "the default) or the mean over its tokens but the first (mean)")  # fmt: skip
-    _add_overwrite(add, "a file that is there")
-    _add_data(add)
-
-
-def _add_lens(add: Add) -> None:
-    add("model", type=path_or_name, metavar="MODEL", help="a folder or a Hub id of a checkpoint, steered or plain")
-    add("--task", required=True, metavar="NAME", help="one whose choices have texts, such as belebele")
-    add("--layers", type=parse_layers, metavar="2,6,…", help="whose output is read, from 0 (default: every fourth, "
-        "ending at the last one)")  # fmt: skip
-    add("--methods", metavar="base,…", help="as for run")
-    add("--raw", action="store_true", help="leave the final norm out before the head")
-    add("--pca", type=int, default=50, metavar="N", help="the first questions whose last tokens' states are shown as "
-        "points, in all languages (default: %(default)s); 0 is none")  # fmt: skip
-    _add_common(add, default_out="./MODEL-lens-TASK")
-
-
-def _add_perplexity_change(add: Add) -> None:
-    add("model", type=path_or_name, metavar="CHECKPOINT", help="a folder or a Hub id of a steered checkpoint")
-    add("--out", type=user_path, required=True, metavar="DIR", help="the results; an interrupted run goes on in it")
-    _add_overwrite(add, "results with other settings in that folder")
-    add("--corpus", type=path_or_name, default="builtin", metavar="SOURCE", help="builtin (default), xquad, xnli, "
-        "FILE.jsonl or a Hub data set")  # fmt: skip
-    add("--tokens", type=int, default=10_000, metavar="N", help="the first rows, the same in every language, that have "
-        "no more tokens than this in any (default: %(default)s)")  # fmt: skip
-    add("--skip", type=int, default=0, metavar="N", help="leave out the first rows, such as those that were profiled")
-    add("--languages", type=parse_languages, metavar="de,th,…", help="whose neurons, and whose text (default: all that "
-        "CHECKPOINT was profiled for)")  # fmt: skip
-    add("--select", default="lape", metavar="NAME", help="how neurons are found: as for neurons, one (default: lape)")
-    add("--value", default="zero", metavar="NAME", help="what is written over them: zero (default) or mean")
-    add("--site", default="activated", metavar="NAME", help="where a value such as the mean is taken: activated, after "
-        "the nonlinearity (default), or gate, before it")  # fmt: skip
-    add("--data-dir", type=user_path, metavar="DIR", help="folder with the published files (default: from the Hub)")
-    add("--max-length", type=int, metavar="N", help="tokens a window; a longer text goes on in the next one (default: "
-        "1024, or what the model has room for)")  # fmt: skip
-    _add_computing(add)
-
-
-def _add_common(add: Add, default_out: str | None = None) -> None:
-    default = f" (default: {default_out})" if default_out else ""
-    add("--out", type=user_path, required=not default_out, metavar="RUN", help="the run's folder; an interrupted run "
-        f"goes on in it, and more methods, tasks, languages or samples are added to it{default}")  # fmt: skip
-    _add_overwrite(add, "the predictions of a run with other settings in that folder")
-    _add_data(add)
-
-
-def _add_data(add: Add) -> None:
-    add("--samples", type=int, metavar="N", help="the first rows of every language (default: all)")
-    add("--skip", type=int, default=0, metavar="N", help="leave out the first rows of every language, such as those "
-        "that vectors were made from; --samples count after them")  # fmt: skip
-    add("--languages", type=parse_languages, metavar="de,th,…", help="(default: all that the data has)")
-    add("--data-dir", type=user_path, metavar="DIR", help="folder with the published files (default: from the Hub)")
-    add("--corpus", type=path_or_name, metavar="SOURCE", help="of perplexity: builtin (default), xquad, xnli, "
-        "FILE.jsonl or a Hub data set")  # fmt: skip
-    add("--scoring", default="letter", metavar="NAME", help="letter (default), choices by the logits of their letters; "
-        "continuation, choices by the mean log-likelihood a token of their texts after the prompt; likelihood, choices "
-        "and answers by how unlikely the right one is, in nats a token, and nothing is generated")  # fmt: skip
-    add("--templates", type=user_path, metavar="PATH", help="a file or a folder in place of the default templates")
-    add("--no-chat-template", dest="chat_template", action="store_false", help="prompts without the tokenizer's chat "
-        "template")  # fmt: skip
-    add("--max-length", type=int, metavar="N", help="tokens a prompt (default: what the model has room for beside the "
-        "answer)")  # fmt: skip
-    _add_computing(add)
-
-
-def _add_computing(add: Add) -> None:
-    add("--batch-size", type=int, default=16, metavar="N", help="examples that are computed together (default: "
-        "%(default)s); 1 is the reference")  # fmt: skip
-    add("--dtype", default="auto", metavar="NAME", help="auto (the checkpoint's, float32 on a CPU), float32, bfloat16 "
-        "or float16")  # fmt: skip
-    add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps")
-    add("--quiet", action="store_true", help="no progress, no summary: print where the result is and nothing else")
-
-
-def _add_overwrite(add: Add, what: str) -> None:
-    add("--overwrite", action="store_true", help=f"replace {what}; without it they are kept, and nothing is done")
-
-
-def _add_report(add: Add) -> None:
-    add("runs", type=user_path, nargs="+", metavar="RUN", help="folders of runs")
-    add("--out", type=user_path, metavar="DIR", help="where the report goes (default: RUN/report of the first)")
-    _add_overwrite(add, "a report on other runs, or files of yours with the names of its own")
-
-
-def _add_compare(add: Add) -> None:
-    add("first", type=user_path, metavar="RUN", help="the folder of a run")
-    add("second", type=user_path, metavar="OTHER", help="the folder of another")
-
-
-def _add_transfer(add: Add) -> None:
-    add("run", type=user_path, metavar="RUN", help="the folder of a run")
-    add("--out", type=user_path, metavar="FILE", help="all numbers, as .json; or pairs of languages, as .csv (default: "
-        "tables to standard output)")  # fmt: skip
-    _add_overwrite(add, "a file that is there")
-
-
-def _add_layers(add: Add) -> None:
-    add("model", type=path_or_name, metavar="CHECKPOINT", help="a folder or a Hub id of a steered checkpoint")
-    add("--table", choices=("layers", "neurons"), default="layers", help="a row for each layer: percentages of the "
-        "categories, and how many neurons are steered; or for each neuron: its category, its mask, the languages that "
-        "it is active in, its mean in each (default: %(default)s)")  # fmt: skip
-    add("--format", dest="form", choices=("csv", "json"), default="csv", help="(default: %(default)s)")
-    add("--out", type=user_path, metavar="FILE", help="(default: standard output)")
-    _add_overwrite(add, "a file that is there")
-    add("--statistic", default="mean", metavar="NAME", help="of the categories: mean (default), mean_abs or frequency")
-    add("--threshold", type=float, metavar="X", help="active means above it (default: as for the converter)")
-
-
-def _add_neurons(add: Add) -> None:
-    add("model", type=path_or_name, metavar="CHECKPOINT", help="a folder or a Hub id of a steered checkpoint")
-    add("--select", dest="selections", metavar="lape,…", help="lape, probability, categories, random, or a file of a "
-        "selection; with options, as lape:languages=en/hi/ur,top_rate=0.01 or random:like=lape,seed=1; combined, as "
-        "'lape or categories', with or, and, without (default: lape, and probability with quantiles)")  # fmt: skip
-    add("--languages", type=parse_languages, metavar="de,th,…", help="(default: all that a selection has)")
-    add("--out", type=user_path, metavar="DIR", help="where the report goes (default: ./CHECKPOINT-neurons)")
-    _add_overwrite(add, "a report or files that are there")
-    add("--quiet", action="store_true", help="no summary: print where the page is and nothing else")
-
-
-def _add_card(add: Add) -> None:
-    add("checkpoint", type=user_path, metavar="CHECKPOINT", help="the folder of a steered checkpoint")
-    add("runs", type=user_path, nargs="+", metavar="RUN", help="folders of `run` on it")
-    _add_overwrite(add, "scores that are in the card and not in these runs")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
