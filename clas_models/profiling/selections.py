@@ -43,8 +43,8 @@ class Known:
 
     def select(self, languages: tuple[str, ...]) -> "Known":
         """The same of these languages. Raises InputError: one of them is not known."""
-        quantiles = None if self.quantiles is None else self.quantiles.select(languages)
-        return Known(self.profile.select(languages), quantiles)
+        profile = self.profile.select(languages)
+        return Known(profile, None if self.quantiles is None else self.quantiles.select(languages))
 
 
 Reader: TypeAlias = Callable[[str], Any]  # the value of an option from its text; raises ValueError for what is none
