@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import torch
+from conversion.support import run_main as run_converter
+from real_models import smollm2
 from run_helpers import (  # noqa: F401
     contents,
     data_fixture,
@@ -380,3 +382,16 @@ def test_two_processes_find_what_one_finds(common: list[object], tmp_path: Path)
         assert ended.stdout.count("Outputs side by side") == 1
         found.append(FittedStrengths.load(out / "strengths.safetensors").strengths)
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-4)
+
+
+@pytest.mark.real
+def test_a_real_model_finds_its_text_likelier(evaluation: Any, tmp_path: Path) -> None:
+    steered = tmp_path / "steered"
+    convert = (smollm2(), "--corpus", "builtin", "--languages", "de,hi", "--samples", 4, "--max-length", 64)
+    assert run_converter([*convert, "--detector-corpus", "none", "--out", steered, "--quiet"]) == 0
+    made = ("fit", steered, "--task", "perplexity", "--objective", "text", "--languages", "de,hi", "--samples", 24)
+    options = ("--layers", "24-29", "--epochs", 2, "--penalty", 0.003, "--max-length", 64, "--out", tmp_path / "fit")
+    evaluation.made(*made, *options, "--quiet")
+    found = told(tmp_path / "fit")
+    assert found["search"]["best"] < found["search"]["base"] - 0.02
+    assert all(each["decided"]["gain"]["mean"] > 0 for each in found["likelihood"]["languages"].values())
