@@ -23,13 +23,13 @@ from .decision import Decisions, decide
 from .decision_rule import LEVEL
 from .fitting.options import FitOptions
 from .fitting.search import Found
-from .fitting.work import FIT_NAME, LIKELIHOODS, SCORES, STRENGTHS_NAME, FitWork
+from .fitting.work import FIT_NAME, LIKELIHOODS, STRENGTHS_NAME, FitWork
 from .guard import Guarded, guard
 from .jobs import Job
 from .loading import Checkpoint
 from .progress import Progress
 from .run_options import RunOptions
-from .tune import check_writable
+from .tune import SCORES, check_writable
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,12 @@
 from clas_models.command_line import CONVERT, EVAL
 
 from .fit import Fit
-from .fitting.work import SCORES, STRENGTHS_NAME
+from .fitting.work import STRENGTHS_NAME
 from .guard import Scored
 from .score_scale import ScoreScale
 from .statistics import Interval
 from .summary import aligned
+from .tune import SCORES
 
 
 def summarize_fit(fit: Fit) -> str:

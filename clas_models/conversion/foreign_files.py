@@ -7,12 +7,12 @@ from pathlib import Path
 from ..atomic import LOCK_NAME, fsync_path
 from .mask_file import RECORD_NAME
 from .model_card import CARD_NAME
-from .source import PROFILE_NAME, STRENGTHS_NAME, VECTORS_NAME, Source
+from .source import PROFILE_NAME, QUANTILES_NAME, STRENGTHS_NAME, VECTORS_NAME, Source
 from .weights import INDEX_NAME
 
 FORMER_CARD = "README.before.md"
 # What a conversion leaves out it means to leave out.
-_OURS = (LOCK_NAME, RECORD_NAME, PROFILE_NAME, STRENGTHS_NAME, VECTORS_NAME, INDEX_NAME)
+_OURS = (LOCK_NAME, RECORD_NAME, PROFILE_NAME, QUANTILES_NAME, STRENGTHS_NAME, VECTORS_NAME, INDEX_NAME)
 
 
 def keep_foreign(source: Source, folder: Path) -> None:

@@ -41,7 +41,7 @@ from ..run_options import RunOptions
 from ..runner import execute
 from ..scoring import LIKELIHOOD
 from ..tasks import Kind, task_of
-from ..tune import parts_of, tunable
+from ..tune import SCORES, parts_of, tunable
 from ..vectors import seen_lines
 from .objectives import OBJECTIVES, Gold, read_objectives
 from .options import RANDOM, FitOptions
@@ -51,7 +51,7 @@ from .tables import Tables, fitting_scales
 
 STRENGTHS_NAME, FIT_NAME = "strengths.safetensors", "fit.json"
 _FILES = {STRENGTHS_NAME, FIT_NAME, STATE_NAME}
-LIKELIHOODS, SCORES = "likelihood", "score"  # folders of runs
+LIKELIHOODS = "likelihood"  # the folder of a run, beside that of scores
 _INNER = 4  # of the texts that are fitted on, every fourth validates
 
 
