@@ -1,0 +1,277 @@
+"""A training: a base with an adapter on neurons of its MLPs, attention and a head, by transformers' Trainer.
+
+Devices, several processes, mixed precision, accumulation and going on after an interruption are the Trainer's.  Which
+neurons, and what rows of text become, is said by others (`setups.py`, and the command).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.trainer_utils import get_last_checkpoint
+
+from ..conversion.source import Source
+from ..errors import InputError
+from .neuron_lora import check_masked, lora_config, mask_update, trained_numbers
+from .training_settings import TrainingSettings
+
+HEAD = "score"  # the module that every family's sequence classification adds to its decoder
+IGNORED = -100  # a label that torch's cross entropy leaves out
+
+
+@dataclass(frozen=True)
+class TrainingExample:
+    """What a model reads, and what it should say.
+
+    Attributes:
+        ids: tokens of the prompt, or of the prompt and its answer.
+        labels: the index of a label, or a token for each of `ids`, IGNORED where nothing is learned.
+    """
+
+    ids: tuple[int, ...]
+    labels: int | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training has come to.
+
+    Attributes:
+        steps: of the optimiser.
+        seconds: of this process's last attempt.
+        numbers: how many numbers were trained.
+        losses: the mean loss a row since the previous entry, by step.
+    """
+
+    steps: int
+    seconds: float
+    numbers: int
+    losses: tuple[tuple[int, float], ...]
+
+
+class Examples(Dataset[TrainingExample]):
+    """The examples, as the Trainer takes them."""
+
+    def __init__(self, examples: Sequence[TrainingExample]) -> None:
+        self.examples = examples
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> TrainingExample:
+        return self.examples[index]
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Examples as a batch, padded behind the last token.
+
+    Attributes:
+        pad: the token that fills up.
+        language: the id of the rows' language in a steered model; None for a plain one.
+    """
+
+    pad: int
+    language: int | None = None
+
+    def __call__(self, examples: Sequence[TrainingExample]) -> dict[str, Tensor]:
+        ids = [torch.tensor(example.ids) for example in examples]
+        labels = [torch.tensor(example.labels) for example in examples]
+        batch = {
+            "input_ids": _padded(ids, self.pad),
+            "attention_mask": _padded([torch.ones_like(row) for row in ids], 0),
+            "labels": _padded(labels, IGNORED) if labels[0].dim() else torch.stack(labels),
+        }
+        if self.language is not None:
+            batch["language"] = torch.full((len(examples),), self.language)
+        return batch
+
+
+def _padded(rows: list[Tensor], value: int) -> Tensor:
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=value)
+
+
+def training_model(
+    source: Source, labels: Sequence[str], settings: TrainingSettings, masks: Mapping[int, Tensor], pad: int
+) -> Any:
+    """The base of a checkpoint, unsteered, with an adapter that has learned nothing yet.
+
+    Args:
+        labels: of a classification head; none is a causal language model.
+        masks: as of `neuron_masks`.
+        pad: the token that batches are filled up with.
+
+    Raises InputError: it cannot be loaded, or not in 4 bits.
+    """
+    from peft import get_peft_model, prepare_model_for_kbit_training
+
+    set_seed(settings.seed)  # of the head and the adapter
+    options: dict[str, Any] = {"dtype": _dtype(settings), "pad_token_id": pad}
+    if source.is_steered:
+        options |= {"alpha": 0.0, "vector_strength": 0.0}
+    if labels:
+        options |= {"id2label": dict(enumerate(labels)), "label2id": {name: id_ for id_, name in enumerate(labels)}}
+    if settings.load_in_4bit:
+        options |= {"quantization_config": _four_bits(), "device_map": {"": _own_device()}}
+    auto: Any = AutoModelForSequenceClassification if labels else AutoModelForCausalLM
+    try:
+        model = auto.from_pretrained(source.folder, **options)
+    except Exception as error:  # whatever transformers and bitsandbytes find wrong
+        raise InputError(f"{source.name}: cannot be loaded for training ({type(error).__name__}: {error})") from error
+    model.config.use_cache = False
+    if settings.load_in_4bit:
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    config = lora_config(
+        masks,
+        int(source.config.num_hidden_layers),
+        rank=settings.rank,
+        lora_alpha=settings.lora_alpha,
+        dropout=settings.lora_dropout,
+        attention=settings.attention,
+        head=HEAD if labels else None,
+    )
+    adapted = get_peft_model(model, config)
+    if settings.checkpointing:
+        adapted.gradient_checkpointing_enable({"use_reentrant": False})
+        adapted.enable_input_require_grads()
+    mask_update(adapted, masks)
+    return adapted
+
+
+def _dtype(settings: TrainingSettings) -> torch.dtype:
+    """Of the frozen weights; what is trained is float32 whatever they are."""
+    return torch.bfloat16 if _mixed(settings) and torch.cuda.is_available() else torch.float32
+
+
+def _mixed(settings: TrainingSettings) -> bool:
+    if settings.precision == "auto":
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return settings.precision == "bf16"
+
+
+def _own_device() -> Any:
+    from accelerate import PartialState
+
+    return PartialState().device
+
+
+def _four_bits() -> Any:
+    """The paper's (appendix B.3): nf4, double quantisation, products in bfloat16; the head stays as it is."""
+    from importlib.util import find_spec
+
+    from transformers import BitsAndBytesConfig
+
+    if find_spec("bitsandbytes") is None:
+        raise InputError("load_in_4bit: bitsandbytes is not installed; install it, or leave load_in_4bit out")
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        llm_int8_skip_modules=[HEAD, "lm_head"],
+    )
+
+
+class _Watch(TrainerCallback):
+    """Tells of every step, and makes sure that nothing has moved outside of the masks."""
+
+    def __init__(self, masks: Mapping[int, Tensor], told: Any) -> None:
+        self.masks, self.told = masks, told
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.told.begin(state.max_steps, state.global_step)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.told.step(next((entry["loss"] for entry in reversed(state.log_history) if "loss" in entry), None))
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
+    ) -> None:
+        check_masked(dict(model.named_parameters()), self.masks)
+
+
+def train(
+    model: Any,
+    examples: Sequence[TrainingExample],
+    collator: Collator,
+    settings: TrainingSettings,
+    masks: Mapping[int, Tensor],
+    folder: Path,
+    told: Any,
+    *,
+    on_cpu: bool = False,
+) -> Trained:
+    """Train an adapter; what an earlier attempt has left in the folder goes on.
+
+    Args:
+        model: of `training_model`, with the same masks; its adapter is trained in place.
+        folder: for the Trainer's states; the caller removes it when the adapter is saved.
+        told: has `begin(steps, done)` and `step(loss)`, for a bar.
+        on_cpu: leave a GPU alone.
+
+    Raises RuntimeError: the loss is not finite, or something moved outside of the masks.
+    """
+    numbers = trained_numbers(model, masks)
+    trainer = Trainer(
+        model,
+        _arguments(settings, folder, on_cpu),
+        data_collator=collator,
+        train_dataset=Examples(examples),
+        callbacks=[_Watch(masks, told)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    earlier = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    result = trainer.train(resume_from_checkpoint=earlier)
+    if not torch.isfinite(torch.tensor(result.training_loss)):
+        raise RuntimeError(f"the loss is {result.training_loss}: lower learning_rate")
+    check_masked(dict(model.named_parameters()), masks)
+    losses = tuple((entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry)
+    return Trained(trainer.state.global_step, result.metrics["train_runtime"], numbers, losses)
+
+
+def _arguments(settings: TrainingSettings, folder: Path, on_cpu: bool) -> TrainingArguments:
+    return TrainingArguments(
+        str(folder),
+        per_device_train_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.accumulate,
+        num_train_epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=settings.warmup,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        adam_beta1=settings.adam_beta1,
+        adam_beta2=settings.adam_beta2,
+        bf16=_mixed(settings),
+        use_cpu=on_cpu,
+        seed=settings.seed,
+        save_strategy="steps",
+        save_steps=settings.save_steps,
+        save_total_limit=1,
+        logging_steps=10,
+        logging_nan_inf_filter=False,
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        label_names=["labels"],
+        dataloader_pin_memory=not on_cpu and torch.cuda.is_available(),
+    )
