@@ -161,6 +161,47 @@ def perplexity_change(add: Add) -> None:
     _add_computing(add)
 
 
+def finetune(add: Add) -> None:
+    add("model", type=path_or_name, metavar="CHECKPOINT", help="a folder or a Hub id of a steered checkpoint")
+    add("--task", required=True, metavar="NAME", help="xnli, by a classification head, or xquad, generated answers")
+    add("--train", type=user_path, required=True, metavar="FILE.jsonl", help="a row a line: premise, hypothesis and "
+        "label (entailment, neutral, contradiction), or context, question and answers as in SQuAD")  # fmt: skip
+    add("--targets", type=parse_languages, required=True, metavar="vi,hi,…", help="languages that the model is not "
+        "trained in, whose neurons are")  # fmt: skip
+    add("--setups", type=parse_names, default=("base", "none", "random", "source", "target", "both"),
+        metavar="none,…", help="what is trained beside attention and head: none, nothing; the neurons of the source, "
+        "of each target, of both, or as many drawn at random; base is no training at all (default: all of "
+        "these)")  # fmt: skip
+    add("--select", default="lape", metavar="NAME", help="how neurons are found: as for neurons, one (default: lape)")
+    add("--random", metavar="NAME", help="likewise, of the setup random, as random:per_layer=10 (default: as many in "
+        "each language and layer as --select finds)")  # fmt: skip
+    add("--together", action="store_true", help="one model for the neurons of all targets, in place of one for each")
+    add("--source", metavar="LANGUAGE", help="the language of FILE (default: the checkpoint's anchor)")
+    add("--settings", type=user_path, metavar="FILE.yaml", help="numbers of the training (default: the paper's for the "
+        "task)")  # fmt: skip
+    add("--set", dest="changes", action="append", default=[], metavar="NAME=VALUE", help="one of them, such as "
+        "learning_rate=2e-4; may be given again")  # fmt: skip
+    add("--rows", type=int, metavar="N", help="so many rows of FILE, drawn at random (default: all)")
+    add("--load-in-4bit", action="store_true", help="train on weights in 4 bits, with bitsandbytes")
+    add("--values", type=parse_names, default=("mean", "p90", "zero", "p10"), metavar="mean,…", help="what is written "
+        f"over each target's neurons when it is evaluated: {_VALUES} (default: mean,p90,zero,p10); none is "
+        "nothing")  # fmt: skip
+    add("--site", default="gate", metavar="NAME", help="where these values are taken: gate, before the nonlinearity "
+        "(default), or activated, after it")  # fmt: skip
+    add("--out", type=user_path, required=True, metavar="DIR", help="adapters, answers and tables; an interrupted "
+        "fine-tuning goes on in it, and more setups and targets are added")  # fmt: skip
+    _add_overwrite(add, "trainings with other settings, and their answers, in that folder")
+    add("--samples", type=int, metavar="N", help="evaluate on the first rows of every language (default: all)")
+    add("--skip", type=int, default=0, metavar="N", help="leave out the first rows of every language there")
+    add("--data-dir", type=user_path, metavar="DIR", help="folder with the task's published files (default: from the "
+        "Hub)")  # fmt: skip
+    add("--templates", type=user_path, metavar="FILE", help="a template in place of the default one, in training and "
+        "evaluation")  # fmt: skip
+    add("--no-chat-template", dest="chat_template", action="store_false", help="of xquad: prompts without the "
+        "tokenizer's chat template")  # fmt: skip
+    _add_computing(add)
+
+
 def _add_common(add: Add, default_out: str | None = None) -> None:
     default = f" (default: {default_out})" if default_out else ""
     add("--out", type=user_path, required=not default_out, metavar="RUN", help="the run's folder; an interrupted run "

@@ -21,6 +21,7 @@ _EXAMPLES = f"""examples:
   {EVAL} grid ./llama-clas --task xnli --alpha=-4,-2,2,4 --beta 0.2,0.4 --samples 200 --out runs/grid
   {EVAL} tune ./llama-clas --task xquad --samples 200 --out runs/tune --write
   {EVAL} fit ./llama-clas --task xquad --samples 200 --out runs/fit --write
+  {EVAL} finetune ./llama-clas --task xnli --train pairs.jsonl --targets vi,hi,ur --out runs/finetune
   {EVAL} lens ./llama-clas --task belebele --methods base,clas --out runs/lens
   {EVAL} perplexity-change ./llama-clas --corpus rows.jsonl --tokens 100000 --out runs/perplexity-change
   {EVAL} vectors ./llama --task mmmlu --samples 50 --out vectors.safetensors    (convert with --vectors puts them in)
@@ -47,6 +48,12 @@ def build_parser() -> argparse.ArgumentParser:
         ("grid", "every combination of strengths on one task", commands.grid, arguments.grid),
         ("tune", "a strength for each language that does no harm", commands.tune, arguments.tune),
         ("fit", "strengths for each language, layer and category, by gradient", commands.fit, arguments.fit),
+        (
+            "finetune",
+            "adapters on the neurons of languages, trained in one language and evaluated in others",
+            commands.finetune,
+            arguments.finetune,
+        ),
         (
             "vectors",
             "vectors towards the anchor, from the prompts of a task",

@@ -78,6 +78,32 @@ def fit(given: dict[str, Any]) -> str:
     return str(options.out) if quiet else summarize_fit(fitted)
 
 
+def finetune(given: dict[str, Any]) -> str:
+    """Nothing to say on ranks beside the first."""
+    from .finetune import run_finetune
+    from .finetuning.options import FinetuneOptions
+    from .finetuning.ranks import Ranks
+    from .progress import Progress
+    from .run_options import RunOptions
+
+    quiet, task = given.pop("quiet"), given.pop("task")
+    changes = [*given.pop("changes"), *(f"rows={rows}" for rows in [given.pop("rows")] if rows is not None)]
+    changes += ["load_in_4bit=true"] if given.pop("load_in_4bit") else []
+    values = given.pop("values")
+    names = ("train", "targets", "setups", "select", "random", "together", "source", "settings", "site")
+    chosen = FinetuneOptions(
+        **{name: given.pop(name) for name in names},
+        task=task,
+        changes=tuple(changes),
+        values=() if values == ("none",) else values,
+    )
+    ranks = Ranks.of_launch()
+    finetuned = run_finetune(RunOptions(**given, tasks=(task,)), chosen, Progress(quiet or not ranks.leads), ranks)
+    if finetuned is None:
+        return ""
+    return str(finetuned.work.options.out) if quiet else finetuned.summary()
+
+
 def vectors(given: dict[str, Any]) -> str:
     from .progress import Progress
     from .run_options import RunOptions

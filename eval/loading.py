@@ -105,6 +105,17 @@ class Checkpoint:
         listed = found if isinstance(found, (list, tuple)) else [found]
         return frozenset({self.tokenizer.eos_token_id, *listed} - {None})
 
+    @property
+    def answer_end(self) -> int:
+        """The token that ends an answer: the tokenizer's own where it is one that the model stops at.
+
+        Raises InputError: no token ends an answer.
+        """
+        stops, own = self.eos_token_ids, self.tokenizer.eos_token_id
+        if not stops:
+            raise InputError(f"{self.name}: no token ends an answer; set eos_token_id in its config.json")
+        return int(own) if own in stops else min(stops)
+
     def profile(self) -> NeuronProfile:
         """The profile that a steered checkpoint carries.
 

@@ -63,7 +63,7 @@ def lora_config(
     layers: int,
     *,
     rank: int,
-    lora_alpha: float,
+    lora_alpha: int,
     dropout: float = 0.0,
     attention: bool = True,
     head: str | None = None,
@@ -117,7 +117,9 @@ def check_masked(tensors: Mapping[str, Tensor], masks: Mapping[int, Tensor]) -> 
     """
     for name, tensor, outside in _masked(tensors, masks):
         if bool(tensor.detach().masked_select(outside.to(tensor.device)).any()):
-            raise RuntimeError(f"{name}: moved outside of its neurons; this is a fault of the program, please report it")
+            raise RuntimeError(
+                f"{name}: moved outside of its neurons; this is a fault of the program, please report it"
+            )
 
 
 def trained_numbers(model: Any, masks: Mapping[int, Tensor]) -> int:
@@ -127,9 +129,7 @@ def trained_numbers(model: Any, masks: Mapping[int, Tensor]) -> int:
     return count - sum(int(outside.expand_as(each).sum()) for _, each, outside in _masked(parameters, masks))
 
 
-def _masked(
-    tensors: Mapping[str, Tensor], masks: Mapping[int, Tensor]
-) -> Iterator[tuple[str, Tensor, Tensor]]:
+def _masked(tensors: Mapping[str, Tensor], masks: Mapping[int, Tensor]) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Tensors whose rows or columns are neurons: name, tensor, and where it has to be zero, as broadcast over it."""
     for name, tensor in tensors.items():
         if found := _MASKED.search(name):
@@ -139,8 +139,8 @@ def _masked(
 
 def layers_of(masks: Collection[int]) -> str:
     """Layers as people read them: `0, 2 to 5, 23`."""
-    ordered, runs = sorted(masks), []
-    for layer in ordered:
+    runs: list[tuple[int, int]] = []
+    for layer in sorted(masks):
         if runs and layer == runs[-1][1] + 1:
             runs[-1] = (runs[-1][0], layer)
         else:

@@ -17,8 +17,9 @@ from ..profiling.selection_sets import random_like
 from ..profiling.selections import Known, select
 from .neuron_lora import neuron_masks
 
-NONE, RANDOM, SOURCE, TARGET, BOTH = "none", "random", "source", "target", "both"
+BASE, NONE, RANDOM, SOURCE, TARGET, BOTH = "base", "none", "random", "source", "target", "both"
 SETUPS: Mapping[str, str] = {
+    BASE: "no training",
     NONE: "attention alone",
     RANDOM: "random neurons",
     SOURCE: "the source's neurons",
@@ -34,7 +35,7 @@ class Training:
 
     Attributes:
         setup: a key of SETUPS.
-        languages: whose neurons are trained; with `random`, as many as they have; none is attention alone.
+        languages: whose neurons are trained; with `random`, as many as they have; none is attention alone, or nothing.
         targets: in which it is evaluated, beside the source.
         name: of its folder, such as `target-hi`.
     """
@@ -43,6 +44,11 @@ class Training:
     languages: tuple[str, ...]
     targets: tuple[str, ...]
     name: str
+
+    @property
+    def trains(self) -> bool:
+        """Whether anything is trained at all."""
+        return self.setup != BASE
 
 
 def trainings(setups: Sequence[str], source: str, targets: Sequence[str], *, together: bool = False) -> list[Training]:

@@ -206,7 +206,15 @@ class _Watch(TrainerCallback):
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
     ) -> None:
-        check_masked(dict(model.named_parameters()), self.masks)
+        _check(model, self.masks)
+
+
+def _check(model: Any, masks: Mapping[int, Tensor]) -> None:
+    """Raises InputError: what is trained is not finite; RuntimeError: something moved outside of the masks."""
+    parameters = {name: each for name, each in model.named_parameters() if each.requires_grad}
+    if bad := next((name for name, each in parameters.items() if not bool(each.isfinite().all())), None):
+        raise InputError(f"{bad} is no longer finite: lower learning_rate")
+    check_masked(parameters, masks)
 
 
 def train(
@@ -228,7 +236,9 @@ def train(
         told: has `begin(steps, done)` and `step(loss)`, for a bar.
         on_cpu: leave a GPU alone.
 
-    Raises RuntimeError: the loss is not finite, or something moved outside of the masks.
+    Raises:
+        InputError: what is trained is no longer finite.
+        RuntimeError: something moved outside of the masks.
     """
     numbers = trained_numbers(model, masks)
     trainer = Trainer(
@@ -241,10 +251,8 @@ def train(
     trainer.remove_callback(PrinterCallback)
     earlier = get_last_checkpoint(str(folder)) if folder.is_dir() else None
     result = trainer.train(resume_from_checkpoint=earlier)
-    if not torch.isfinite(torch.tensor(result.training_loss)):
-        raise RuntimeError(f"the loss is {result.training_loss}: lower learning_rate")
-    check_masked(dict(model.named_parameters()), masks)
-    losses = tuple((entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry)
+    _check(model, masks)
+    losses = tuple((int(entry["step"]), entry["loss"]) for entry in trainer.state.log_history if "loss" in entry)
     return Trained(trainer.state.global_step, result.metrics["train_runtime"], numbers, losses)
 
 

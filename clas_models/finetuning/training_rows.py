@@ -44,9 +44,9 @@ def read_pairs(path: Path, labels: Sequence[str]) -> list[TrainingRow]:
     def row(place: str, record: Mapping[str, Any]) -> TrainingRow:
         fields = _texts(place, record, names, remedy)
         label = record.get("label")
-        if label not in labels:
+        if not isinstance(label, str) or label not in labels:
             raise InputError(f"{place}: the label is {label!r}, not {', '.join(labels)}; mend it, or remove the line")
-        return TrainingRow(place, fields, list(labels).index(label))
+        return TrainingRow(place, fields, labels.index(str(label)))
 
     return _rows(path, remedy, row)
 

@@ -30,9 +30,9 @@ class TrainingSettings:
         warmup: the part of all steps in which it rises linearly.
         weight_decay, max_grad_norm, adam_beta1, adam_beta2: of AdamW.
         epochs: passes over the rows; may be a part of one.
-        batch_size: rows of a step, of all its parts and processes' parts together with `accumulate`, on each process.
-        accumulate: passes whose gradients are one step.
-        max_length: tokens of a row; a longer one loses the end of its longest field, as in an evaluation.
+        batch_size: rows of a forward pass, on each process.
+        accumulate: forward passes whose gradients are one step.
+        max_length: tokens of a prompt; a longer one loses the end of what may be cut, as in an evaluation.
         rows: how many of the training file are used, drawn with the seed; null is all.
         save_steps: steps between the states from which an interrupted training goes on.
         seed: of the head, the adapter, the order of the rows and which are drawn.
@@ -42,7 +42,7 @@ class TrainingSettings:
     """
 
     rank: int = 64
-    lora_alpha: float = 128.0
+    lora_alpha: int = 128
     lora_dropout: float = 0.0
     attention: bool = True
     learning_rate: float = 1e-6
@@ -104,10 +104,10 @@ class TrainingSettings:
 
     def _check(self) -> None:
         """Raises ValueError: a number is out of its range."""
-        for name in ("rank", "batch_size", "accumulate", "max_length", "save_steps"):
+        for name in ("rank", "lora_alpha", "batch_size", "accumulate", "max_length", "save_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)}, allowed is 1 or more")
-        for name in ("lora_alpha", "learning_rate", "epochs", "max_grad_norm"):
+        for name in ("learning_rate", "epochs", "max_grad_norm"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name}: {getattr(self, name)}, allowed is more than 0")
         for name in ("lora_dropout", "warmup", "adam_beta1", "adam_beta2"):
@@ -132,7 +132,8 @@ PRECISIONS = ("auto", "bf16", "full")
 def _value(text: str) -> Any:
     """A value as YAML has it; 1e-6 is a number here."""
     try:
-        return float(text) if "e" in text.lower() else yaml.safe_load(text)
+        value = yaml.safe_load(text)
+        return float(text) if isinstance(value, str) else value
     except (ValueError, yaml.YAMLError):
         return text
 

@@ -35,7 +35,7 @@ class FinetuneOptions:
     task: str
     train: Path
     targets: tuple[str, ...]
-    setups: tuple[str, ...] = ("none", "random", "source", "target", "both")
+    setups: tuple[str, ...] = ("base", "none", "random", "source", "target", "both")
     select: str = "lape"
     random: str | None = None
     together: bool = False

@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from clas_models.errors import InputError
+from clas_models.finetuning.adapter_record import AdapterRecord
 from clas_models.finetuning.training import IGNORED, TrainingExample
 from clas_models.finetuning.training_rows import TrainingRow, read_pairs, read_questions
 
+from ..adapters import trained_prompts
 from ..loading import Checkpoint
 from ..prompts import PromptBuilder
-from ..scoring import HEAD, LETTER, LIKELIHOOD, as_scored
-from ..tasks import Example, task_of
+from ..tasks import Example
 from ..tasks.xnli import LABELS
-from ..templates import Templates, find_templates
+from ..templates import find_templates
 
 
 @dataclass(frozen=True)
@@ -31,19 +32,17 @@ class Teaching:
         labels: of the classification head; none where answers are generated.
         read: of a training file the rows.
         template: name of the prompts' template.
-        scoring: how a trained model is evaluated.
     """
 
     task: str
     labels: tuple[str, ...]
     read: Callable[[Path], list[TrainingRow]]
     template: str
-    scoring: str
 
 
 TEACHINGS: Mapping[str, Teaching] = {
-    "xnli": Teaching("xnli", LABELS, lambda path: read_pairs(path, LABELS), "xnli_head", HEAD),
-    "xquad": Teaching("xquad", (), read_questions, "xquad", LETTER),
+    "xnli": Teaching("xnli", LABELS, lambda path: read_pairs(path, LABELS), "xnli_head"),
+    "xquad": Teaching("xquad", (), read_questions, "xquad"),
 }
 
 
@@ -59,50 +58,53 @@ class Prompting:
     """What stands around the texts of a row, in training and in the evaluation.
 
     Attributes:
-        templates: in force for all languages.
-        chat_template: whether the tokenizer's is around them; never with a head.
-        max_length: tokens of a row at most.
+        template: with a place for each text of a row.
+        chat_template: whether the tokenizer's is around it; never with a head.
+        max_length: tokens of a prompt at most.
     """
 
     teaching: Teaching
-    templates: Templates
+    template: str
     chat_template: bool
     max_length: int
 
     @classmethod
     def of(cls, teaching: Teaching, path: Path | None, chat_template: bool, max_length: int) -> Prompting:
         """Raises InputError: `path`, a template of the user's own, cannot be used."""
-        chat = chat_template and not teaching.labels
-        return cls(teaching, find_templates(teaching.template, path), chat, max_length)
+        templates = find_templates(teaching.template, path)
+        if templates.by_language:
+            raise InputError(f"templates {path}: a training has one template for all languages; give a file")
+        return cls(teaching, templates.default.text, chat_template and not teaching.labels, max_length)
+
+    def record(self, checkpoint: Checkpoint, training: dict[str, Any]) -> AdapterRecord:
+        """What stands beside an adapter; `training` is what else is worth knowing."""
+        return AdapterRecord(
+            base=checkpoint.name,
+            base_fingerprint=checkpoint.source.fingerprint,
+            task=self.teaching.task,
+            labels=self.teaching.labels,
+            template=self.template,
+            chat_template=self.chat_template,
+            max_length=self.max_length,
+            training=training,
+        )
 
     def examples(self, rows: Sequence[TrainingRow], checkpoint: Checkpoint, source: str) -> list[TrainingExample]:
-        """The rows as tokens; one that is too long loses the end of its context, where the task allows that.
+        """The rows as tokens; a prompt that is too long loses the end of what may be cut.
 
-        Raises InputError: a row is too long; its file and line are named.
+        Raises InputError: one is too long without it; its file and line are named.
         """
-        scored = as_scored(task_of(self.teaching.task), HEAD if self.teaching.labels else LIKELIHOOD)
-        end = () if self.teaching.labels else (_end(checkpoint),)
-        room = self.max_length - len(end)
-        builder = PromptBuilder(checkpoint.tokenizer, self.templates, scored, room, self.chat_template)
-        return [self._example(builder, row, source, end) for row in rows]
-
-    def _example(
-        self, builder: PromptBuilder, row: TrainingRow, source: str, end: tuple[int, ...]
-    ) -> TrainingExample:
-        gold: Any = (row.answer,)
-        try:
-            prompt = builder.build(Example(row.place, row.fields, gold, row.place), source)
-        except InputError as error:
-            raise InputError(f"{row.place}: {error}") from None
-        if isinstance(row.answer, int):
-            return TrainingExample(prompt.ids, row.answer)
-        answer = (*prompt.continuations[0], *end)
-        return TrainingExample((*prompt.ids, *answer), (IGNORED,) * len(prompt.ids) + answer)
+        builder = trained_prompts(self.record(checkpoint, {}), checkpoint.tokenizer)
+        end = () if self.teaching.labels else (checkpoint.answer_end,)
+        return [_example(builder, row, source, end) for row in rows]
 
 
-def _end(checkpoint: Checkpoint) -> int:
-    """The token that ends an answer: the tokenizer's own where it is one that the model stops at."""
-    stops, own = checkpoint.eos_token_ids, checkpoint.tokenizer.eos_token_id
-    if not stops:
-        raise InputError(f"{checkpoint.name}: no token ends its answers; set eos_token_id in its config.json")
-    return int(own) if own in stops else min(stops)
+def _example(builder: PromptBuilder, row: TrainingRow, source: str, end: tuple[int, ...]) -> TrainingExample:
+    try:
+        ids = builder.build(Example(row.place, row.fields, (), row.place), source).ids
+    except InputError as error:
+        raise InputError(f"{row.place}: {error}") from None
+    if isinstance(row.answer, int):
+        return TrainingExample(ids, row.answer)
+    answer = (*builder.answer(row.answer), *end)
+    return TrainingExample((*ids, *answer), (IGNORED,) * len(ids) + answer)

@@ -1,9 +1,9 @@
 """The folder of one training: what was wanted, the states it goes on from, and the adapter when it is finished.
 
-    NAME/training.json   what the training depends on, and when it is finished what it has come to
-    NAME/states/         the Trainer's, until then
-    NAME/adapter/        PEFT's files, and what the adapter was trained for
-    NAME/scores/         a run: what it answers
+NAME/training.json   what the training depends on, and when it is finished what it has come to
+NAME/states/         the Trainer's, until then
+NAME/adapter/        PEFT's files, and what the adapter was trained for
+NAME/scores/         a run: what it answers
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class TrainingFolder:
         """
         told = self.told()
         if told and told["wanted"] != wanted:
-            refuse_loss(self.path, f"a training with {_difference(told['wanted'], wanted)} is there", overwrite=overwrite)
+            refuse_loss(
+                self.path, f"a training with {_difference(told['wanted'], wanted)} is there", overwrite=overwrite
+            )
             for folder in (self.adapter, self.scores, self.states):
                 shutil.rmtree(folder, ignore_errors=True)
             told = {}

@@ -67,6 +67,11 @@ class FinetuneWork:
         targets = language_codes(chosen.targets) or ()
         return trainings(chosen.setups, self.source, targets, together=chosen.together)
 
+    @property
+    def trained(self) -> list[Training]:
+        """Those of the trainings that train something."""
+        return [training for training in self.trainings if training.trains]
+
     @cached_property
     def languages(self) -> tuple[str, ...]:
         """The source, and every target."""
@@ -97,13 +102,14 @@ class FinetuneWork:
     def prepare(self) -> None:
         """Raises InputError: something cannot be used."""
         if not self.checkpoint.is_steered:
-            raise InputError(f"{self.checkpoint.name}: a plain checkpoint has no neurons of a language; convert it first")
+            raise InputError(
+                f"{self.checkpoint.name}: a plain checkpoint has no neurons of a language; convert it first"
+            )
         _check_peft()
-        count, masks = len(self.examples), self.masks
-        self.progress.say(
-            f"{count:,} rows in {self.source}, {self._steps():,} steps for each of {len(masks)} trainings: "
-            + ", ".join(f"{name} ({_told(mask)})" for name, mask in masks.items())
-        )
+        told = ", ".join(f"{training.name} ({_told(self.masks[training.name])})" for training in self.trained)
+        if told:
+            rows = f"{len(self.examples):,} rows in {self.source}"
+            self.progress.say(f"{rows}, {self._steps():,} steps for each of {len(self.trained)} trainings: {told}")
 
     def _steps(self) -> int:
         settings = self.settings
@@ -135,7 +141,7 @@ class FinetuneWork:
 
     def begin(self) -> None:
         """Make the folders of all trainings, or go on in them. Raises InputError: another one is there."""
-        for training in self.trainings:
+        for training in self.trained:
             self.folder(training).begin(self.wanted(training), overwrite=self.options.overwrite)
 
     def train(self, training: Training, *, leads: bool) -> None:
@@ -167,21 +173,14 @@ class FinetuneWork:
         tokenizer = self.checkpoint.tokenizer
         pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         if pad is None:
-            raise InputError(f"{self.checkpoint.name}: no token to fill batches up with; give its tokenizer a pad_token")
+            raise InputError(
+                f"{self.checkpoint.name}: no token to fill batches up with; give its tokenizer a pad_token"
+            )
         return int(pad)
 
     def _record(self, training: Training) -> AdapterRecord:
         versions = {"clas-models": __version__, **{name: version(name) for name in _LIBRARIES}}
-        return AdapterRecord(
-            base=self.checkpoint.name,
-            base_fingerprint=self.checkpoint.source.fingerprint,
-            task=self.chosen.task,
-            labels=self.prompting.teaching.labels,
-            template=self.prompting.template,
-            chat_template=self.prompting.chat_template,
-            max_length=self.settings.max_length,
-            training={**self.wanted(training), "versions": versions},
-        )
+        return self.prompting.record(self.checkpoint, {**self.wanted(training), "versions": versions})
 
     @contextmanager
     def _bar(self, name: str) -> Iterator[_Bar]:

@@ -187,12 +187,8 @@ def _wide(logits: Tensor) -> Tensor:
 
 
 def _ending(job: Job) -> tuple[int, ...]:
-    """The token that ends a generated answer: the tokenizer's own where it is one that the model stops at."""
-    stops = job.checkpoint.eos_token_ids
-    own = job.checkpoint.tokenizer.eos_token_id
-    if job.choices or not stops:
-        return ()
-    return (own if own in stops else min(stops),)
+    """The token that ends a generated answer, where there is one."""
+    return () if job.choices or not job.checkpoint.eos_token_ids else (job.checkpoint.answer_end,)
 
 
 def _choice_log_p(job: Job, decoder: SplitDecoder, hidden: Tensor, pack: Pack) -> Tensor:

@@ -62,6 +62,12 @@ class Template:
     def places(self) -> set[str]:
         return {field for _, field in self.pieces if field is not None}
 
+    @property
+    def text(self) -> str:
+        """What `parse` reads it from."""
+        literals = ((literal.replace("{", "{{").replace("}", "}}"), field) for literal, field in self.pieces)
+        return "".join(literal + ("" if field is None else f"{{{field}}}") for literal, field in literals)
+
     def fill(self, fields: Mapping[str, str]) -> Filled:
         """The text for one example, whose fields have all the names that the template has places for."""
         text, spans = "", []
