@@ -114,7 +114,7 @@ def fit(add: Add) -> None:
         "gradient")  # fmt: skip
     add("--write", action="store_true", help="put the strengths into the checkpoint, for the languages in which they "
         "hold")  # fmt: skip
-    _add_common(add, default_out="./MODEL-fit-TASK")
+    _add_run(add, default_out="./MODEL-fit-TASK")
 
 
 def vectors(add: Add) -> None:
@@ -203,6 +203,14 @@ def finetune(add: Add) -> None:
 
 
 def _add_common(add: Add, default_out: str | None = None) -> None:
+    """Of a command that asks a model, with an adapter or without."""
+    add("--adapter", type=user_path, metavar="DIR", help="the folder of a PEFT adapter of MODEL, which is merged into "
+        "it; one that was trained as a classifier is asked for its labels")  # fmt: skip
+    _add_run(add, default_out)
+
+
+def _add_run(add: Add, default_out: str | None = None) -> None:
+    """What `fit` takes, too, whose strengths are for a checkpoint alone."""
     default = f" (default: {default_out})" if default_out else ""
     add("--out", type=user_path, required=not default_out, metavar="RUN", help="the run's folder; an interrupted run "
         f"goes on in it, and more methods, tasks, languages or samples are added to it{default}")  # fmt: skip
@@ -218,9 +226,10 @@ def _add_data(add: Add) -> None:
     add("--data-dir", type=user_path, metavar="DIR", help="folder with the published files (default: from the Hub)")
     add("--corpus", type=path_or_name, metavar="SOURCE", help="of perplexity: builtin (default), xquad, xnli, "
         "FILE.jsonl or a Hub data set")  # fmt: skip
-    add("--scoring", default="letter", metavar="NAME", help="letter (default), choices by the logits of their letters; "
-        "continuation, choices by the mean log-likelihood a token of their texts after the prompt; likelihood, choices "
-        "and answers by how unlikely the right one is, in nats a token, and nothing is generated")  # fmt: skip
+    add("--scoring", default="", metavar="NAME", help="letter (default), choices by the logits of their letters; "
+        "head (default with an adapter that has one), choices by the logits of its labels; continuation, choices by "
+        "the mean log-likelihood a token of their texts after the prompt; likelihood, choices and answers by how "
+        "unlikely the right one is, in nats a token, and nothing is generated")  # fmt: skip
     add("--templates", type=user_path, metavar="PATH", help="a file or a folder in place of the default templates")
     add("--no-chat-template", dest="chat_template", action="store_false", help="prompts without the tokenizer's chat "
         "template")  # fmt: skip

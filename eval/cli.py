@@ -14,7 +14,10 @@ from clas_models.errors import InputError
 from . import arguments, commands
 
 _NUMBERS = ("--alpha", "--beta", "--gamma", "--default-alpha", "--vector-strength", "--threshold")
-_EXTRA = ("evaluate", "sklearn", "scipy", "jinja2")  # what the package's extra `eval` brings
+_EXTRAS = {  # what the package's extras bring
+    **dict.fromkeys(("evaluate", "sklearn", "scipy", "jinja2"), "eval"),
+    "peft": "finetune",
+}
 _EXAMPLES = f"""examples:
   {EVAL} run ./llama-clas --tasks xnli,xquad --methods base,int-mean,clas --samples 200 --out runs/llama
   {EVAL} run ./llama-clas --tasks xnli --methods base,clas:alpha=-2,int:value=zero --out runs/methods
@@ -128,9 +131,11 @@ def _run(args: argparse.Namespace) -> int:
         said = given.pop("work")(given)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        if missing not in _EXTRA:
+        if missing not in _EXTRAS:
             raise
-        raise InputError(f"the package {missing} is not installed: pip install 'clas-models[eval]'") from error
+        raise InputError(
+            f"the package {missing} is not installed: pip install 'clas-models[{_EXTRAS[missing]}]'"
+        ) from error
     if said:
         print(said)
     return 0

@@ -11,6 +11,9 @@ from typing import Any, Self
 
 from torch import Tensor
 
+from clas_models.finetuning.adapter_record import AdapterRecord
+
+from .adapters import label_places, trained_templates
 from .engine.choices import choose
 from .engine.conditions import Condition
 from .engine.continuations import score_continuations
@@ -46,8 +49,10 @@ class Job:
         task: as the run's scoring has it.
         examples: by language, in the order of the report.
         templates: None for a perplexity.
-        choices: the token of every choice; none unless the task is one of choices that are ranked by their letters.
+        choices: the token of every choice, or the place of its label in the head; none unless the task is one of
+            choices that are ranked by their letters or by a head.
         corpus: of a perplexity, by the name that a profile knows it by; None of other tasks.
+        trained: the record of the checkpoint's adapter, where it was trained for the task.
         said: what a user should know of how the examples were read.
         built: the prompts of a language, once they have been asked for.
     """
@@ -60,6 +65,7 @@ class Job:
     choices: tuple[int, ...]
     batch_size: int
     corpus: str | None = None
+    trained: AdapterRecord | None = None
     said: tuple[str, ...] = ()
     built: dict[str, list[Prompt]] = field(default_factory=dict)
 
@@ -71,15 +77,23 @@ class Job:
         examples = task.load(options.languages, replace(options.source, say=said.append))
         templates = find_templates(task.template, options.templates) if task.template else None
         tokenizer, chat = checkpoint.tokenizer, options.chat_template
-        room = int(checkpoint.config.max_position_embeddings) - task.max_new_tokens
-        builder = PromptBuilder(tokenizer, templates, task, options.max_length or room, chat)
-        by_letters = task.kind is Kind.CHOICE and task.continuations is None
-        choices = choice_ids(tokenizer, task, chat) if by_letters else ()
+        longest = int(checkpoint.config.max_position_embeddings) - task.max_new_tokens
+        trained = checkpoint.trained_for(name)
+        if trained is not None:  # as in `trained_prompts`, but for what a user chooses, which a head does not allow
+            templates = trained_templates(trained) if options.templates is None else templates
+            longest, chat = trained.max_length, chat and trained.chat_template
+        builder = PromptBuilder(tokenizer, templates, task, options.max_length or longest, chat)
+        choices: tuple[int, ...] = ()
+        if task.by_head and trained is not None:
+            choices = label_places(trained, task)
+        elif task.kind is Kind.CHOICE and task.continuations is None:
+            choices = choice_ids(tokenizer, task, chat)
         corpus = None
         if task.kind is Kind.PERPLEXITY:
             named = options.corpus or DEFAULT_CORPUS
             corpus = Path(named).name if Path(named).is_file() else named
-        return cls(task, examples, templates, checkpoint, builder, choices, options.batch_size, corpus, tuple(said))
+        made = (task, examples, templates, checkpoint, builder, choices, options.batch_size, corpus, trained)
+        return cls(*made, tuple(said))
 
     @property
     def languages(self) -> list[str]:

@@ -22,6 +22,9 @@ from clas_models.conversion.source import (
 )
 from clas_models.conversion.weights import current_names, read_tensor
 from clas_models.errors import InputError
+from clas_models.finetuning.adapted_model import load_adapted
+from clas_models.finetuning.adapter import Adapter
+from clas_models.finetuning.adapter_record import AdapterRecord
 from clas_models.modeling.configuration_clas import STRENGTHS
 from clas_models.modeling.language_tags import matching
 from clas_models.modeling.tensor_names import DETECTOR_PREFIX, is_added
@@ -48,16 +51,18 @@ class Checkpoint:
         source: its folder, configuration and weights on disk.
         tokenizer: a fast one.
         dtype, device: what its weights are loaded as, and where.
+        adapter: what is merged into it when it is loaded.
     """
 
     source: Source
     tokenizer: Any
     dtype: str
     device: torch.device
+    adapter: Adapter | None = None
 
     @property
     def name(self) -> str:
-        return self.source.name
+        return self.source.name if self.adapter is None else f"{self.source.name.rstrip('/')} + {self.adapter.name}"
 
     @property
     def is_steered(self) -> bool:
@@ -78,8 +83,8 @@ class Checkpoint:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of the weights, masks and vectors, of what decides how text is read, and of the configuration
-        without the strengths.
+        """A digest of the weights, masks and vectors, of an adapter, of what decides how text is read, and of the
+        configuration without the strengths.
 
         Two checkpoints with the same one give the same predictions under the same strengths.
         """
@@ -89,6 +94,8 @@ class Checkpoint:
                 table = read_tensor(self.source.shards, name).contiguous().view(torch.uint8)
                 digest.update(f"{name}|".encode() + table.numpy().tobytes())
         fields = {name: value for name, value in self.source.raw_config.items() if name not in _IRRELEVANT}
+        if self.adapter is not None:
+            digest.update(f"adapter|{self.adapter.digest}".encode())
         digest.update(json.dumps([fields, sorted(self.eos_token_ids)], sort_keys=True).encode())
         folder = self.source.folder
         for path in prompt_files(folder):
@@ -158,22 +165,31 @@ class Checkpoint:
         check_vectors_fit(vectors, self.source, path)
         return vectors
 
-    def load(self) -> Any:
-        """The model with its weights, in eval mode.
+    def trained_for(self, task: str) -> AdapterRecord | None:
+        """The record of an adapter that was trained for a task; None without one, and for other tasks."""
+        record = None if self.adapter is None else self.adapter.record
+        return record if record is not None and record.task == task else None
 
-        Raises InputError: it cannot be loaded.
+    def load(self) -> Any:
+        """The model with its weights, in eval mode; with an adapter that has a head, a sequence classification.
+
+        Raises InputError: it cannot be loaded, or the adapter does not fit it.
         """
+        if self.adapter is not None:
+            return load_adapted(self.source, self.adapter.folder, self.dtype, self.device)
         return load_model(self.source, self.dtype, self.device)
 
 
-def open_checkpoint(model: str, dtype: str = "auto", device: str = "auto") -> Checkpoint:
+def open_checkpoint(model: str, dtype: str = "auto", device: str = "auto", adapter: Path | None = None) -> Checkpoint:
     """Find and check the model that a user names.
 
     Args:
         model: a folder or a Hub id.
         dtype, device: as for the converter.
+        adapter: the folder of one that is merged into it.
 
-    Raises InputError: it is neither, not a supported family, or damaged; or the device cannot be used.
+    Raises InputError: it is neither, not a supported family, or damaged; the device cannot be used; or the adapter
+    cannot, see `Adapter.open`.
     """
     path = Path(model).expanduser()
     if path.is_file():
@@ -183,4 +199,5 @@ def open_checkpoint(model: str, dtype: str = "auto", device: str = "auto") -> Ch
     precision = pick_dtype(dtype, where)
     if precision == "auto":
         precision = str(source.raw_config.get("dtype") or source.raw_config.get("torch_dtype") or "float32")
-    return Checkpoint(source, load_tokenizer(source), precision, where)
+    opened = None if adapter is None else Adapter.open(adapter, source)
+    return Checkpoint(source, load_tokenizer(source), precision, where, opened)

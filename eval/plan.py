@@ -59,11 +59,11 @@ class Plan:
 
     def settings(self, parts: tuple[int, ...] = ()) -> Settings:
         """Everything that the predictions depend on; `parts` are the numbers of samples that a run had before."""
-        options, checkpoint = self.options, self.checkpoint
+        options, checkpoint, adapter = self.options, self.checkpoint, self.checkpoint.adapter
         by_task = {job.task.name: job for job in self.jobs}
         return Settings(
             command=self.command,
-            model=options.model,
+            model=checkpoint.name,
             fingerprint=checkpoint.fingerprint,
             anchor_language=checkpoint.anchor_language,
             languages={name: job.languages for name, job in by_task.items()},
@@ -81,7 +81,8 @@ class Plan:
                     for method in group.methods
                     if (digest := group.digest(method))
                 },
-                "chat_template": options.chat_template,
+                "chat_template": options.chat_template
+                and all(job.trained is None or job.trained.chat_template for job in self.jobs),
                 "max_length": {name: job.builder.max_length for name, job in by_task.items()},
                 "batch_size": options.batch_size,
                 "dtype": checkpoint.dtype,
@@ -90,6 +91,7 @@ class Plan:
                 "profiled": {each.task: dict(each.counts) for each in self.profiled if any(each.counts.values())},
                 **({"parts": list(parts)} if parts else {}),
                 **({"skip": options.skip} if options.skip else {}),
+                **({"adapter": {"folder": str(adapter.folder), "digest": adapter.digest}} if adapter else {}),
                 **({"scoring": options.scoring} if options.scoring != LETTER else {}),
             },
         )

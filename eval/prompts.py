@@ -50,8 +50,9 @@ class PromptBuilder:
 
     With a chat template a prompt is one user message and the beginning of the reply; without, it is the text between
     the special tokens that the tokenizer adds of its own.  There, the answer of a choice begins a line of its own, so
-    that its token is the same as in a reply.  For a perplexity it is the example's text alone.  A text that is read
-    after a prompt has the tokens that it has when the model goes on with it there.
+    that its token is the same as in a reply; a classification head answers at the end of the text.  For a perplexity it
+    is the example's text alone.  A text that is read after a prompt has the tokens that it has when the model goes on
+    with it there.
 
     A special token written out in an example, such as `<|im_end|>` in a paragraph about chat models, stays text; in a
     template it is the token.
@@ -218,7 +219,7 @@ def _shortened(fields: Mapping[str, str], field: str, length: int) -> dict[str, 
 def _markup(tokenizer: PreTrainedTokenizerBase, task: Task, chat: bool) -> tuple[str, str]:
     """What stands before and after a template's text."""
     if not chat:
-        return "", "\n" if task.kind is Kind.CHOICE else ""
+        return "", "\n" if task.kind is Kind.CHOICE and not task.by_head else ""
     name = tokenizer.name_or_path
     if not tokenizer.chat_template:
         raise InputError(f"the tokenizer of {name} has no chat template: pass --no-chat-template")

@@ -77,7 +77,7 @@ class Settings:
 
     Attributes:
         command: run, grid or tune.
-        model: as the user named it; `fingerprint` identifies the weights and masks.
+        model: as the user named it, and its adapter; `fingerprint` identifies the weights and masks.
         anchor_language: of the checkpoint.
         languages: by task, in the order of the report.
         methods: by name, what was in force: {"kind": "base"}, {"kind": "clas", "alpha": 1.0, "beta": 0.4,
@@ -86,8 +86,8 @@ class Settings:
             be by language, and "as" is the language that the method acts as for, where that is not the examples'.
         samples: examples a language, None for all.
         other: everything else, such as the template's digest, precision, maximum length and versions; "parts" are the
-            numbers of samples that the run had before it was given more, where it was; "skip" and "scoring" are there
-            where they are not the default.
+            numbers of samples that the run had before it was given more, where it was; "skip", "scoring" and "adapter"
+            (its folder and digest) are there where they are not the default.
     """
 
     command: str

@@ -6,8 +6,9 @@ from pathlib import Path
 from clas_models.conversion.options import DTYPES, check_counts
 from clas_models.errors import InputError
 
+from .adapters import check_adapter, fitting_scoring
 from .loading import Checkpoint, open_checkpoint
-from .scoring import LETTER, check_scoring
+from .scoring import check_scoring
 from .tasks import ExampleSource, Kind, task_of
 
 
@@ -24,7 +25,9 @@ class RunOptions:
         skip: rows of every language that are left out before them, because something was learned from them.
         data_dir: folder with the published files; None is the Hub.
         corpus: of a perplexity, as the converter takes it; None is the built-in one.
-        scoring: how answers are judged, a name that `check_scoring` knows.
+        adapter: the folder of a PEFT adapter that is merged into the model.
+        scoring: how answers are judged, a name that `check_scoring` knows; where it is left out, `head` with an adapter
+            that has a classification head, else `letter`.
         templates: a file or folder in place of the default templates.
         chat_template: whether to use the tokenizer's.
         max_length: the most tokens of a prompt, with its longest choice where that follows it; None is what the model
@@ -32,6 +35,8 @@ class RunOptions:
         batch_size: the most examples that are computed together; it decides the last bits of a result.
         dtype, device: as for the converter.
         overwrite: remove the predictions of a run with other settings that is in the folder.
+
+    Raises InputError: the adapter's record is damaged.
     """
 
     model: str
@@ -42,7 +47,8 @@ class RunOptions:
     skip: int = 0
     data_dir: Path | None = None
     corpus: str | None = None
-    scoring: str = LETTER
+    adapter: Path | None = None
+    scoring: str = ""
     templates: Path | None = None
     chat_template: bool = True
     max_length: int | None = None
@@ -50,6 +56,10 @@ class RunOptions:
     dtype: str = "auto"
     device: str = "auto"
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.scoring:
+            object.__setattr__(self, "scoring", fitting_scoring(self.adapter))
 
     def check(self) -> None:
         """Raises InputError for a value that no model or data could make right."""
@@ -60,6 +70,7 @@ class RunOptions:
         if self.dtype not in DTYPES:
             raise InputError(f"dtype {self.dtype!r}: choose one of {', '.join(DTYPES)}")
         check_counts(self.max_length, self.batch_size, self.samples)
+        check_adapter(self.adapter, self.scoring, tasks, self.templates, self.max_length, self.chat_template)
         check_scoring(self.scoring, tasks)
         if self.corpus is not None and all(task.kind is not Kind.PERPLEXITY for task in tasks):
             raise InputError(f"corpus {self.corpus!r} is for the task perplexity, which is not asked for: leave it out")
@@ -67,7 +78,7 @@ class RunOptions:
     def open(self) -> Checkpoint:
         """The model, after `check`; raises InputError as that and `open_checkpoint`."""
         self.check()
-        return open_checkpoint(self.model, self.dtype, self.device)
+        return open_checkpoint(self.model, self.dtype, self.device, self.adapter)
 
     @property
     def source(self) -> ExampleSource:

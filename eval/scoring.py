@@ -12,7 +12,7 @@ from clas_models.errors import InputError
 from .score_scale import GOLD_NATS
 from .tasks.task import Answer, Example, Kind, Task
 
-LETTER, CONTINUATION, LIKELIHOOD = "letter", "continuation", "likelihood"
+LETTER, CONTINUATION, LIKELIHOOD, HEAD = "letter", "continuation", "likelihood", "head"
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,11 @@ def _nats_of_text(answer: Answer, example: Example, language: str) -> dict[str, 
     return {GOLD_NATS.name: float(answer)}
 
 
+def _by_head(task: Task) -> Task:
+    """A prompt that is too long loses what several examples share: a text that was trained on must not be refused."""
+    return replace(task, by_head=True, cut=task.cut or task.shared)
+
+
 _SCORINGS: Mapping[str, _Scoring] = {
     LETTER: _Scoring(lambda task: task),
     CONTINUATION: _Scoring(
@@ -71,6 +76,7 @@ _SCORINGS: Mapping[str, _Scoring] = {
         lambda task: task.kind is not Kind.PERPLEXITY,
         "tasks with a right answer, which {} has not, being a likelihood already",
     ),
+    HEAD: _Scoring(_by_head, lambda task: bool(task.labels), "choices that are classes, which {} has not"),
 }
 
 

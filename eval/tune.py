@@ -80,6 +80,11 @@ def run_tune(options: RunOptions, grid: Grid, write: bool, progress: Progress, d
     candidates: dict[str, Any] = {dial: tuple(value for value in getattr(grid, dial) if value)}
     methods = grid_methods(replace(grid, **candidates), checkpoint)
     if write:
+        if checkpoint.adapter is not None:
+            raise InputError(
+                f"{checkpoint.name}: what is decided with an adapter does not hold for the checkpoint alone; leave out "
+                "--write or --adapter"
+            )
         check_writable(checkpoint.source)
         _check_layers(methods, checkpoint)
     plan = Plan.of("tune", options, checkpoint, methods)

@@ -2,17 +2,19 @@
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from ..errors import InputError, VerificationError
 from ..modeling.tensor_names import is_added
 from .source import Source
+
+_CLASSIFIER = "score.weight"  # of the head, which no causal language model has
 
 
 def pick_device(name: str) -> torch.device:
@@ -63,16 +65,58 @@ def load_model(source: Source, dtype: str, device: torch.device, **overrides: An
 
     Raises InputError: it cannot be loaded, or lacks a weight.
     """
+    return _loaded(AutoModelForCausalLM, source, dtype, device, is_added, **overrides)
+
+
+def load_classifier(source: Source, labels: Sequence[str], dtype: str, device: torch.device) -> Any:
+    """The decoder of a source under a head with a logit for each label, in eval mode.
+
+    The head is random: whoever asks for it puts a trained one in its place, so transformers' report that there is none
+    is left out.
+
+    Raises as `load_model`.
+    """
+    names = {"id2label": dict(enumerate(labels)), "label2id": {label: place for place, label in enumerate(labels)}}
+    with _without_report():
+        return _loaded(
+            AutoModelForSequenceClassification,
+            source,
+            dtype,
+            device,
+            lambda name: is_added(name) or name == _CLASSIFIER,
+            num_labels=len(labels),
+            **names,
+        )
+
+
+def _loaded(
+    auto: Any, source: Source, dtype: str, device: torch.device, may_be_missing: Callable[[str], bool], **fields: Any
+) -> Any:
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source.folder, dtype=dtype, device_map={"": device}, output_loading_info=True, **overrides
+        loaded: Any = auto.from_pretrained(
+            source.folder, dtype=dtype, device_map={"": device}, output_loading_info=True, **fields
         )
     except Exception as error:  # whatever transformers finds wrong with a user's files
         raise _unusable(source, error) from error
     model, info = loaded
-    if missing := sorted(name for name in info["missing_keys"] if not is_added(name)):
+    if missing := sorted(name for name in info["missing_keys"] if not may_be_missing(name)):
         raise InputError(f"{source.name}: no tensor {missing[0]!r} in its weights; download the model again")
     return model.eval()
+
+
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """Without transformers' table of tensors that are missing or left over."""
+    logger = logging.getLogger("transformers.modeling_utils")
+    logger.addFilter(_is_no_report)  # a level would do, but from warnings on transformers has more to say
+    try:
+        yield
+    finally:
+        logger.removeFilter(_is_no_report)
+
+
+def _is_no_report(said: logging.LogRecord) -> bool:
+    return "LOAD REPORT" not in said.getMessage()
 
 
 def load_unsteered(source: Source, dtype: str, device: torch.device) -> Any:

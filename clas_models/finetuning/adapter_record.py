@@ -2,18 +2,20 @@
 
 PEFT's `adapter_config.json` says which modules an adapter changes, and by a name on which model.  The record says on
 which weights, for which task, under which labels and with which prompts.  Loading the adapter into a model is the
-business of `adapted_model.py`.  Nothing here needs torch's or PEFT's classes.
+business of `adapted_model.py`.  Nothing here loads torch or PEFT.
 """
 
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ..atomic import atomic_file
-from ..conversion.source import Source
 from ..errors import InputError
 from ..json_data import from_json, parse_json
+
+if TYPE_CHECKING:
+    from ..conversion.source import Source
 
 RECORD_NAME = "clas_adapter.json"
 FORMAT = 1
@@ -98,7 +100,7 @@ class AdapterRecord:
         """The record in an adapter's folder, or None for an adapter of somebody's own.  Raises InputError as `load`."""
         return cls.load(folder) if (folder / RECORD_NAME).exists() else None
 
-    def check_fits(self, source: Source) -> None:
+    def check_fits(self, source: "Source") -> None:
         """Raises InputError: the adapter was trained on other weights than those of `source`."""
         if (found := source.fingerprint) != self.base_fingerprint:
             raise InputError(

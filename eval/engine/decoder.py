@@ -1,4 +1,4 @@
-"""A causal language model in two halves: the layers below the first steered one, and the rest.
+"""A causal language model, or a classifier, in two halves: the layers below the first steered one, and the rest.
 
 Nothing in the lower half depends on the strengths or the language, so it runs once where the upper half runs under
 many conditions; and conditions that begin to differ at different layers go as far together as they can (`advance`).
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
+from transformers.modeling_layers import GenericForSequenceClassification
 
 from clas_models import FAMILIES
 from clas_models.errors import InputError
@@ -65,20 +66,23 @@ class LowerState:
 
 
 class SplitDecoder:
-    """The decoder and the head of a causal language model, steered or plain; in a plain one no layer is an upper one.
+    """The decoder and the head of a model, steered or plain; in a plain one no layer is an upper one.
 
     Args:
         model: a causal language model of a supported family, in eval mode.
+        or_classifier: whether it may be a sequence classification, whose logits are those of labels.
 
     Raises InputError: the model's family, its attention implementation or a kind of attention is not supported, or the
     model is in training mode.
     """
 
-    def __init__(self, model: Any) -> None:
-        _check(model)
+    def __init__(self, model: Any, *, or_classifier: bool = False) -> None:
+        _check(model, or_classifier)
         self.model = model
         self.config = model.config
         self.decoder = model.model
+        self.is_classifier = isinstance(model, GenericForSequenceClassification)
+        self.output: Any = model.score if self.is_classifier else model.lm_head
         self.layers = list(self.decoder.layers[: self.config.num_hidden_layers])
         self.layer_types = _layer_types(self.config)
         self.is_steered = hasattr(model, "rules")
@@ -218,12 +222,25 @@ class SplitDecoder:
         ids = torch.full((len(state.hidden),), self.language_id(language), dtype=torch.long, device=self.device)
         return {"language_ids": ids, "positions": positions}
 
-    def head(self, hidden: Tensor, token_ids: Tensor | None = None) -> Tensor:
-        """Logits `[..., vocabulary]` of hidden states `[..., hidden]`, or `[..., ids]` of some tokens only."""
-        if token_ids is None:
-            return self.model.lm_head(hidden)
-        weight, bias = self.model.lm_head.weight, self.model.lm_head.bias
-        return F.linear(hidden, weight[token_ids], None if bias is None else bias[token_ids])
+    @property
+    def outputs(self) -> int:
+        """How many logits a token has: one for each of the vocabulary, or of a classifier's labels."""
+        return int(self.output.out_features)
+
+    def head(self, hidden: Tensor, ids: Tensor | None = None) -> Tensor:
+        """Logits `[..., outputs]` of hidden states `[..., hidden]`, or `[..., ids]` of some outputs only."""
+        if ids is None:
+            return self.output(hidden)
+        weight, bias = self.output.weight, self.output.bias
+        return F.linear(hidden, weight[ids], None if bias is None else bias[ids])
+
+    def head_at(self, hidden: Tensor, places: Tensor, ids: Tensor) -> Tensor:
+        """Logits `[places, ids]` of some tokens of a pack, whose hidden states are `[1, tokens, hidden]`.
+
+        A classifier's head goes over all tokens, as in its forward: how many there are decides the last bits.
+        """
+        places = places.to(hidden.device)
+        return self.output(hidden)[0, places][:, ids] if self.is_classifier else self.head(hidden[0, places], ids)
 
     def lower_pack(self, pack: Pack, cache: Cache | None = None, seen: Seen | None = None) -> LowerState:
         """`lower` of a pack, a batch of one row; an empty `cache` takes its keys and values.
@@ -275,10 +292,11 @@ def _layer_types(config: Any) -> list[str]:
     return list(getattr(config, "layer_types", None) or [kind] * config.num_hidden_layers)
 
 
-def _check(model: Any) -> None:
+def _check(model: Any, or_classifier: bool) -> None:
     supported = [name for family in FAMILIES.values() for name in (family.base, family.model_type)]
     kind = model.config.model_type
-    if kind not in supported or not hasattr(model, "lm_head"):
+    is_classifier = or_classifier and isinstance(model, GenericForSequenceClassification)
+    if kind not in supported or not (hasattr(model, "lm_head") or is_classifier):
         raise InputError(
             f"model: {type(model).__name__} of type {kind!r} is not supported; give a causal language model of type "
             f"{', '.join(supported)}"

@@ -25,8 +25,8 @@ Answer: TypeAlias = int | str | float
 class Kind(Enum):
     """How a task asks a model.
 
-    CHOICE: one forward pass; the logits of the choices' tokens at the last position, the largest wins; or, where the
-        task has `continuations`, the mean log p a token of those after the prompt.
+    CHOICE: one forward pass; the logits of the choices' tokens, or of a head's labels, at the last position, the
+        largest wins; or, where the task has `continuations`, the mean log p a token of those after the prompt.
     GENERATION: greedy decoding of at most `max_new_tokens` tokens.
     LIKELIHOOD: one forward pass; the mean -log p a token of the one continuation after the prompt.
     PERPLEXITY: one forward pass; the negative log-likelihood of the text's own tokens.
@@ -161,9 +161,11 @@ class Task:
         score_choices: further scores of one answer that is a choice, of `Record.choice_scores`.
         template: name of the default template, a file `templates/NAME.txt` of this package; "" for a perplexity.
         choices: the strings whose first token is scored, for a choice.
+        labels: the classes that the choices stand for, in the same order; none where they are no classes.
         choice_fields: the fields with the texts of the choices, in the same order; none where they have no texts.
         continuations: of an example, the texts that are read after its prompt, by what a message calls them, as many
             for all examples; None where only the prompt is read.  `scoring.py` sets it.
+        by_head: whether a head with `labels` answers, in place of the choices' tokens.  `scoring.py` sets it.
         shared: the field that several examples may have in common, such as a passage; None where each has its own.
         cut: the field that is shortened where a prompt exceeds the maximum length; None where none may be.
         max_new_tokens: for a generation.
@@ -177,8 +179,10 @@ class Task:
     score_choices: Callable[[Sequence[float], Example], dict[str, float]] = lambda log_p, example: {}
     template: str = ""
     choices: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     choice_fields: tuple[str, ...] = ()
     continuations: Callable[[Example], Mapping[str, str]] | None = None
+    by_head: bool = False
     shared: str | None = None
     cut: str | None = None
     max_new_tokens: int = 0

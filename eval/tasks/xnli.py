@@ -62,5 +62,6 @@ XNLI = Task(
     score=score_choice,
     template="xnli",
     choices=("0", "1", "2"),
+    labels=LABELS,
     shared="premise",
 )

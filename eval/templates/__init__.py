@@ -110,7 +110,7 @@ def find_templates(name: str, path: Path | None = None) -> Templates:
     if path is None:
         return Templates(default, {})
     if path.is_file():
-        return Templates(_checked(_read(path), default), {})
+        return Templates(with_places_of(_read(path), default), {})
     if not path.is_dir():
         raise InputError(f"template {path} does not exist: give a file, or a folder with {name}.txt or {name}.LANG.txt")
     plain = path / f"{name}.txt"
@@ -119,8 +119,8 @@ def find_templates(name: str, path: Path | None = None) -> Templates:
     if not native and not plain.is_file():
         raise InputError(f"template folder {path} has no {name}.txt and no {name}.LANG.txt: add one of them")
     return Templates(
-        _checked(_read(plain), default) if plain.is_file() else default,
-        {language: _checked(_read(file), default) for language, file in native.items()},
+        with_places_of(_read(plain), default) if plain.is_file() else default,
+        {language: with_places_of(_read(file), default) for language, file in native.items()},
     )
 
 
@@ -133,8 +133,11 @@ def _read(path: Path) -> Template:
         raise InputError(f"{path} cannot be read ({error.strerror}): give a file that can") from None
 
 
-def _checked(template: Template, default: Template) -> Template:
-    """The template, if it has the places of the default one: those are the fields of the task's examples."""
+def with_places_of(template: Template, default: Template) -> Template:
+    """The template, if it has the places of the default one: those are the fields of the task's examples.
+
+    Raises InputError: it has others.
+    """
     known = ", ".join(f"{{{place}}}" for place in sorted(default.places))
     for places, fault in ((template.places - default.places, "unknown"), (default.places - template.places, "missing")):
         if places:

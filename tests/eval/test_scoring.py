@@ -128,7 +128,7 @@ def test_a_scoring_that_does_not_fit_a_task_is_refused(steered: Path, evaluation
     )
     options[1] = "length"
     said = evaluation.refused("run", steered, "--tasks", "mmmlu", *options)
-    assert said == "scoring 'length': choose one of letter, continuation, likelihood"
+    assert said == "scoring 'length': choose one of letter, continuation, likelihood, head"
 
 
 @pytest.mark.real

@@ -8,22 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from adapter_helpers import RECORD, saved
+from conftest import tiny_plain
 
-from clas_models.conversion.source import open_source
 from clas_models.errors import InputError
 from clas_models.finetuning.adapter_record import RECORD_NAME, AdapterRecord
-from tests.conftest import byte_tokenizer, tiny_plain
-
-RECORD = AdapterRecord(
-    base="tiny",
-    base_fingerprint="0123456789abcdef",
-    task="xnli",
-    labels=("entailment", "neutral", "contradiction"),
-    template="{premise} {hypothesis}",
-    chat_template=False,
-    max_length=128,
-    training={"setup": "target", "rate": 2e-4, "languages": ["hi", "ur"]},
-)
 
 
 @pytest.mark.parametrize("record", [RECORD, replace(RECORD, task="xquad", labels=())])
@@ -90,10 +79,7 @@ def test_damaged_files(text: str | bytes, tmp_path: Path) -> None:
 
 
 def test_belongs_to_the_weights_that_it_was_trained_on(family: Any, tmp_path: Path) -> None:
-    for seed in (0, 1):
-        tiny_plain(family, seed).save_pretrained(tmp_path / str(seed))
-        byte_tokenizer().save_pretrained(tmp_path / str(seed))
-    base, other = (open_source(str(tmp_path / name), tmp_path) for name in ("0", "1"))
+    base, other = (saved(tiny_plain(family, seed), tmp_path / str(seed)) for seed in (0, 1))
     record = replace(RECORD, base_fingerprint=base.fingerprint)
     record.check_fits(base)
     with pytest.raises(InputError, match=r"an adapter for another base: it was trained on tiny \(fingerprint .*give"):
