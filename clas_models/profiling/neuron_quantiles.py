@@ -1,8 +1,7 @@
-"""Percentiles and the spread of every neuron's activations in every language, and where they were seen: the data and its
-file.
+"""Percentiles of every neuron's activations in every language, and their spread: the data and its file.
 
-It stands beside a neuron profile, which has sums alone, and no squares at these sites.  `quantile_recorder.py` makes it in one pass over text, within
-the error bound of `quantile_bins.py`; `selections.py` and the interventions of Mondal et al. read it.
+It stands beside a neuron profile, which has sums alone, and no squares at these sites.  `quantile_recorder.py` makes
+it in one pass over text, within the error bound of `quantile_bins.py`; selections and values read it.
 
 Source: Mondal et al., "Language-specific Neurons Do Not Facilitate Cross-Lingual Transfer" (2025), appendix A.2.2.
 """
@@ -165,7 +164,7 @@ class NeuronQuantiles:
     def save(self, path: Path) -> None:
         """Write a safetensors file, whole or not at all; in the newest format whose tensors it has."""
         held = {site: each.tensors for site, each in self.sites.items()}
-        version = max(version for version, names in FORMATS.items() if all(set(names) <= set(held[site]) for site in held))
+        version = max(each for each, names in FORMATS.items() if all(set(names) <= set(at) for at in held.values()))
         described = {
             "format_version": version,
             "languages": self.languages,

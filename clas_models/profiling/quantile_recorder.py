@@ -2,7 +2,8 @@
 
 While a language is read, it holds NUM_BINS counts (448, int32) and two sums (float64) for every neuron and site, on the
 model's device; when the next one begins, they become percentiles and standard deviations.  For Llama 3.1 8B, 32 layers
-of 14336 neurons, that is 0.83 GB a site, and of each finished language 17 MB a site.  What counts mean, and how exact percentiles are, is said in `quantile_bins.py`.
+of 14336 neurons, that is 0.83 GB a site, and of each finished language 17 MB a site.  What counts mean, and how exact
+percentiles are, is said in `quantile_bins.py`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -14,9 +14,9 @@ from ..errors import InputError
 from .activation_probability import activation_probability
 from .categories import Category, categorize
 from .corpora.languages import normalise_codes
+from .known import Known
 from .lape import lape
 from .neuron_profile import NeuronProfile
-from .neuron_quantiles import NeuronQuantiles
 from .selection import Selection
 from .selection_sets import check_same_model, difference, intersection, random_like, union
 
@@ -32,19 +32,6 @@ OPERATIONS: Mapping[str, Callable[[Selection, Selection], Selection]] = {
 }
 _OPERATION = re.compile(rf"\s+({'|'.join(OPERATIONS)})\s+")
 FILE_ENDING = ".safetensors"
-
-
-@dataclass(frozen=True, eq=False)
-class Known:
-    """What selections are made from; without quantiles some cannot be."""
-
-    profile: NeuronProfile
-    quantiles: NeuronQuantiles | None = None
-
-    def select(self, languages: tuple[str, ...]) -> "Known":
-        """The same of these languages. Raises InputError: one of them is not known."""
-        profile = self.profile.select(languages)
-        return Known(profile, None if self.quantiles is None else self.quantiles.select(languages))
 
 
 Reader: TypeAlias = Callable[[str], Any]  # the value of an option from its text; raises ValueError for what is none

@@ -11,8 +11,9 @@ from clas_models.command_line import CONVERT
 from clas_models.errors import InputError
 from clas_models.keeping import refuse_loss
 from clas_models.profiling.corpora.languages import normalise_codes
+from clas_models.profiling.known import Known
 from clas_models.profiling.selection import Selection
-from clas_models.profiling.selections import Known, check_not_empty, select, split_selections
+from clas_models.profiling.selections import check_not_empty, select, split_selections
 
 from ..loading import Checkpoint, open_checkpoint
 from ..summary import aligned

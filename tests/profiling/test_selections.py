@@ -15,13 +15,14 @@ from clas_models import FAMILIES
 from clas_models.errors import InputError
 from clas_models.profiling.activation_probability import activation_probability
 from clas_models.profiling.categories import Category, categorize
+from clas_models.profiling.known import Known
 from clas_models.profiling.lape import lape
 from clas_models.profiling.profiler import NeuronSums
 from clas_models.profiling.quantile_recorder import QuantileRecorder
 from clas_models.profiling.recording import record
 from clas_models.profiling.selection import Selection
 from clas_models.profiling.selection_sets import difference, intersection, random_like, union
-from clas_models.profiling.selections import SELECTIONS, SETS, Known, check_not_empty, select, split_selections
+from clas_models.profiling.selections import SELECTIONS, SETS, check_not_empty, select, split_selections
 
 
 @pytest.fixture
