@@ -21,7 +21,7 @@ from clas_models.errors import InputError
 from clas_models.modeling.language_tags import matching
 from clas_models.modeling.write import Write
 from clas_models.profiling.fitted_strengths import FittedStrengths
-from clas_models.profiling.selections import select
+from clas_models.profiling.selections import check_not_empty, select
 from clas_models.profiling.write_tables import WriteTables, write_tables
 
 from .engine.conditions import VECTORS, Condition
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Writing:
-    """What is written over the activations of a language's neurons: keys of SELECTIONS, VALUES and SITES."""
+    """What is written over the activations of a language's neurons: a selection, a value and a key of SITES, each as it
+    is written in the one way.
+    """
 
     select: str
     value: str
@@ -150,11 +152,9 @@ def _group(methods: tuple[Method, ...], change: Change, checkpoint: Checkpoint) 
         return Group(methods, fitted=fitted)
     known = checkpoint.known()
     how = {"value": change.value, "site": change.site}
-    selection = select(change.select, known)
+    selection = check_not_empty(select(change.select, known), change.select)
     anchor = checkpoint.anchor_language  # nothing is written over its neurons
-    return Group(
-        methods, write_tables(known.profile, selection, checkpoint.config.languages, **how, leave_out=(anchor,))
-    )
+    return Group(methods, write_tables(known, selection, checkpoint.config.languages, **how, leave_out=(anchor,)))
 
 
 def _with_vectors(methods: tuple[Method, ...], change: Vectors, checkpoint: Checkpoint) -> Group:

@@ -15,13 +15,24 @@ from clas_models.errors import InputError
 from clas_models.modeling.configuration_clas import STRENGTHS, UNSTEERED
 from clas_models.modeling.language_tags import did_you_mean
 from clas_models.modeling.positions import POSITIONS
-from clas_models.profiling.selections import SELECTIONS
-from clas_models.profiling.values import SITES, VALUES
+from clas_models.profiling.selections import read_selection
+from clas_models.profiling.values import SITES, read_value
 
 from .engine.conditions import VECTORS as BY_LAYER
 from .engine.conditions import Condition
 from .loading import Checkpoint
-from .method_names import Syntax, by_language, language, layers, method_name, number, one_of, read_method, whole_number
+from .method_names import (
+    Syntax,
+    by_language,
+    language,
+    layers,
+    method_name,
+    nested,
+    number,
+    one_of,
+    read_method,
+    whole_number,
+)
 from .method_tables import Change, Fitted, Vectors, Writing
 from .random_masks import RandomMasks
 from .run_folder import BASE, CLAS, CLAS_VECTORS, FITTED, VECTORS
@@ -104,7 +115,7 @@ def _both(checkpoint: Checkpoint, options: Mapping[str, Any]) -> InForce:
 
 
 def _int(checkpoint: Checkpoint, options: Mapping[str, Any]) -> InForce:
-    described = {name: options[name] for name in ("select", "value", "site")}
+    described = {name: str(options[name]) for name in ("select", "value", "site")}
     return described, _unsteered(checkpoint), Writing(**described)
 
 
@@ -137,8 +148,7 @@ METHODS: Mapping[str, tuple[Syntax, Callable[[Checkpoint, Mapping[str, Any]], In
     CLAS_VECTORS: (Syntax({**_SCALING, **_ADDING, "as": language}), _both),
     "int": (
         Syntax(
-            {"select": one_of(tuple(SELECTIONS)), "value": one_of(tuple(VALUES)), "site": one_of(tuple(SITES)),
-             "as": language},
+            {"select": nested(read_selection), "value": read_value, "site": one_of(tuple(SITES)), "as": language},
             defaults={"select": "lape", "value": "mean", "site": "gate"},
         ),
         _int,

@@ -154,6 +154,9 @@ class RunFolder:
 
 def folder_of(method: str) -> str:
     """A method's name without the characters that file systems keep for themselves; different ones stay different."""
+    if "=(" in method:  # of a syntax of its own, such as the path of a file: any character may be in it
+        name = re.sub(r"[^A-Za-z0-9=.+_-]+", "_", method).strip("_")
+        return f"{name[:_LONGEST]}~{hashlib.sha256(method.encode()).hexdigest()[:12]}"
     name = method.translate(str.maketrans(":,/", "__~"))
     if len(name) <= _LONGEST:
         return name
