@@ -35,7 +35,7 @@ from .method_names import (
 )
 from .method_tables import Change, Fitted, Vectors, Writing
 from .random_masks import RandomMasks
-from .run_folder import BASE, CLAS, CLAS_VECTORS, FITTED, VECTORS
+from .run_folder import BASE, CLAS, CLAS_VECTORS, FITTED, INT, VECTORS
 
 RANDOM = "random"
 
@@ -146,7 +146,7 @@ METHODS: Mapping[str, tuple[Syntax, Callable[[Checkpoint, Mapping[str, Any]], In
     FITTED: (Syntax({"file": str, "alpha": by_language, "as": language}), _fitted),
     VECTORS: (Syntax({**_ADDING, "as": language}), _vectors),
     CLAS_VECTORS: (Syntax({**_SCALING, **_ADDING, "as": language}), _both),
-    "int": (
+    INT: (
         Syntax(
             {"select": nested(read_selection), "value": read_value, "site": one_of(tuple(SITES)), "as": language},
             defaults={"select": "lape", "value": "mean", "site": "gate"},
@@ -154,7 +154,7 @@ METHODS: Mapping[str, tuple[Syntax, Callable[[Checkpoint, Mapping[str, Any]], In
         _int,
     ),
 }  # fmt: skip
-SHORT_NAMES = {"int-mean": "int"}
+SHORT_NAMES = {"int-mean": INT}
 _SYNTAX = {kind: syntax for kind, (syntax, _) in METHODS.items()}
 
 

@@ -30,6 +30,7 @@ CLAS = "clas"
 VECTORS = "vectors"
 CLAS_VECTORS = "clas+vectors"
 FITTED = "fitted"
+INT = "int"
 STEERING = (CLAS, VECTORS, CLAS_VECTORS, FITTED)  # the kinds of methods that a checkpoint can carry
 _LONGEST = 100  # characters of a method in a folder's name
 

@@ -127,6 +127,11 @@ SELECTIONS: Mapping[str, Kind] = {
 """Name -> what says which neurons belong to each language."""
 
 
+def default_selections(known: Known) -> tuple[str, ...]:
+    """LAPE, and activation probability where there is what it needs."""
+    return ("lape",) if known.quantiles is None else ("lape", "probability")
+
+
 def select(text: str, known: Known) -> Selection:
     """The selection that `text` describes.
 
