@@ -25,6 +25,7 @@ from torch import Tensor
 from clas_models.modeling.configuration_clas import UNSTEERED
 from clas_models.modeling.write import Write
 from clas_models.profiling.corpora import PROFILED_ROWS, load_corpus
+from clas_models.profiling.known import Known
 from clas_models.profiling.lape import lape
 from clas_models.profiling.write_tables import write_tables
 from eval.analysis.perplexity_texts import Texts
@@ -53,7 +54,7 @@ def main() -> None:
     checkpoint = open_checkpoint(str(args.model))
     languages = args.languages.split(",")
     profile = checkpoint.profile()
-    tables = write_tables(profile, lape(profile), languages, value="zero")
+    tables = write_tables(Known(profile), lape(profile), languages, value="zero")
     write = Write(tables.masks, tables.values, tables.languages)
     print(_where(write, checkpoint.config.languages), flush=True)
     corpus = load_corpus("builtin", languages=languages, skip=PROFILED_ROWS["builtin"])

@@ -13,6 +13,7 @@ from clas_models.conversion.cli import parse_alpha, parse_languages
 Add: TypeAlias = Callable[..., Any]  # `add_argument` of a command's parser
 
 _TASKS = "xnli, xquad, belebele, mmmlu, hellaswag, xcopa"  # the table itself is in `tasks`, which loads much
+_VALUES = "mean, zero, a percentile such as p90, or mean+2std and mean-0.5std, standard deviations from the mean"
 
 
 def parse_names(text: str) -> tuple[str, ...]:
@@ -51,7 +52,8 @@ def run(add: Add) -> None:
         "checkpoint has); with options clas:alpha=-2,beta=0.4,gamma=0.2 or clas:alpha=de=-2/default=1, "
         "vectors:layer=14,strength=2,positions=last (last, generated or all tokens; layer=12/14 are several), "
         "clas:masks=random,seed=1 (as many neurons, drawn at random), and int:select=lape,value=mean,site=gate, which "
-        "is int-mean; as=hi acts on all examples as on Hindi")  # fmt: skip
+        "is int-mean, int:select=(lape:top_rate=0.02 or categories),value=p90 and so on; as=hi acts on all examples as "
+        "on Hindi")  # fmt: skip
     add("--alpha", type=parse_alpha, metavar="A", help="of clas: a number, or by language as de=-2,default=0.5 "
         "(default: the checkpoint's)")  # fmt: skip
     add("--beta", type=float, metavar="B", help="of clas (default: the checkpoint's)")
@@ -152,13 +154,25 @@ def perplexity_change(add: Add) -> None:
     add("--languages", type=parse_languages, metavar="de,th,…", help="whose neurons, and whose text (default: all that "
         "CHECKPOINT was profiled for)")  # fmt: skip
     add("--select", default="lape", metavar="NAME", help="how neurons are found: as for neurons, one (default: lape)")
-    add("--value", default="zero", metavar="NAME", help="what is written over them: zero (default) or mean")
+    add("--value", default="zero", metavar="NAME", help=f"what is written over them: {_VALUES} (default: zero)")
     add("--site", default="activated", metavar="NAME", help="where a value such as the mean is taken: activated, after "
         "the nonlinearity (default), or gate, before it")  # fmt: skip
     add("--data-dir", type=user_path, metavar="DIR", help="folder with the published files (default: from the Hub)")
     add("--max-length", type=int, metavar="N", help="tokens a window; a longer text goes on in the next one (default: "
         "1024, or what the model has room for)")  # fmt: skip
     _add_computing(add)
+
+
+def interventions(add: Add) -> None:
+    add("model", type=path_or_name, metavar="CHECKPOINT", help="a folder or a Hub id of a steered checkpoint")
+    add("--task", required=True, metavar="NAME", help=f"{_TASKS} or perplexity")
+    add("--select", dest="selections", metavar="lape,…", help="how neurons are found: as for neurons (default: lape, "
+        "and probability with quantiles)")  # fmt: skip
+    add("--values", type=parse_names, default=(), metavar="mean,…", help=f"what is written over them: {_VALUES} "
+        "(default: mean,p75,p90,p95,zero,p5,p10,p25, or without quantiles mean,zero)")  # fmt: skip
+    add("--site", default="gate", metavar="NAME", help="where these values are taken: gate, before the nonlinearity "
+        "(default), or activated, after it")  # fmt: skip
+    _add_common(add, default_out="./CHECKPOINT-interventions-TASK")
 
 
 def finetune(add: Add) -> None:

@@ -27,6 +27,7 @@ _EXAMPLES = f"""examples:
   {EVAL} finetune ./llama-clas --task xnli --train pairs.jsonl --targets vi,hi,ur --out runs/finetune
   {EVAL} lens ./llama-clas --task belebele --methods base,clas --out runs/lens
   {EVAL} perplexity-change ./llama-clas --corpus rows.jsonl --tokens 100000 --out runs/perplexity-change
+  {EVAL} interventions ./llama-clas --task xnli --languages vi,hi,ur --values mean,p90,zero,p10 --out runs/interventions
   {EVAL} vectors ./llama --task mmmlu --samples 50 --out vectors.safetensors    (convert with --vectors puts them in)
   {EVAL} grid ./llama-vectors --task mmmlu --skip 50 --vector-layers 12,16 --vector-strength 1,2,3 --out runs/vectors
   {EVAL} report runs/llama runs/grid
@@ -74,6 +75,12 @@ def build_parser() -> argparse.ArgumentParser:
             "what writing over the neurons of each language does to the text of every language",
             commands.perplexity_change,
             arguments.perplexity_change,
+        ),
+        (
+            "interventions",
+            "what writing over the neurons of each language does to the scores of a task",
+            commands.interventions,
+            arguments.interventions,
         ),
         ("report", "tables, figures and one HTML page", commands.report, arguments.report),
         (

@@ -142,6 +142,21 @@ def perplexity_change(given: dict[str, Any]) -> str:
     return str(result.folder) if quiet else result.summary()
 
 
+def interventions(given: dict[str, Any]) -> str:
+    from clas_models.profiling.selections import split_selections
+
+    from .analysis.interventions import InterventionOptions, run_interventions
+    from .progress import Progress
+    from .run_options import RunOptions
+
+    quiet, task = given.pop("quiet"), given.pop("task")
+    selections, values, site = (given.pop(name) for name in ("selections", "values", "site"))
+    asked = InterventionOptions(split_selections(selections) if selections else (), values, site)
+    given["out"] = given["out"] or _default_out(given["model"], "interventions", task)
+    result = run_interventions(RunOptions(**given, tasks=(task,)), asked, Progress(quiet))
+    return str(result.folder) if quiet else result.summary()
+
+
 def report(given: dict[str, Any]) -> str:
     from .report import write_report
 

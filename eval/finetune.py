@@ -26,7 +26,7 @@ from clas_models.finetuning.setups import SETUPS, Training
 from .analysis.intervention_tables import InterventionTable, to_csv, to_json, to_markdown
 from .finetuning.options import FinetuneOptions
 from .finetuning.ranks import Ranks
-from .finetuning.scores import scored, table_of
+from .finetuning.scores import check_scores, scored, table_of
 from .finetuning.work import FinetuneWork
 from .progress import Progress
 from .run_options import RunOptions
@@ -68,6 +68,7 @@ def run_finetune(options: RunOptions, chosen: FinetuneOptions, progress: Progres
     chosen.check()
     work = FinetuneWork(options, chosen, options.open(), progress)
     work.prepare()
+    check_scores(work)
     with _begun(work) if ranks.leads else nullcontext():
         ranks.wait()
         for training in work.trained:

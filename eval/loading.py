@@ -28,10 +28,10 @@ from clas_models.finetuning.adapter_record import AdapterRecord
 from clas_models.modeling.configuration_clas import STRENGTHS
 from clas_models.modeling.language_tags import matching
 from clas_models.modeling.tensor_names import DETECTOR_PREFIX, is_added
+from clas_models.profiling.known import Known
 from clas_models.profiling.language_vectors import LanguageVectors
 from clas_models.profiling.neuron_profile import NeuronProfile
 from clas_models.profiling.neuron_quantiles import NeuronQuantiles
-from clas_models.profiling.selections import Known
 
 # Fields of config.json that change no prediction: strengths are part of each method, languages are always named, and
 # what version 0.1 stored of overwritten neurons is not read.

@@ -1,18 +1,26 @@
 """How methods are written: a kind and options, `int:value=zero,site=activated`, and the one name of each.
 
 A value by language is written with slashes, `clas:alpha=de=-2/default=1`, because commas stand between options and
-between methods.  Which kinds and options there are is said in `methods.py`, how a folder is named in `run_folder.py`.
+between methods.  A value with a syntax of its own stands in brackets, `int:select=(lape:top_rate=0.02 or random)`.
+Which kinds and options there are is said in `methods.py`, how a folder is named in `run_folder.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from clas_models.brackets import split, unwrapped
 from clas_models.command_line import strengths_by_language
 from clas_models.errors import InputError
 from clas_models.profiling.corpora.languages import normalise_codes
 
 Reader: TypeAlias = Callable[[str], Any]  # the value of an option from its text; raises ValueError for what is none
+
+
+class Nested(str):
+    """A value with a syntax of its own: in a name it stands in brackets, unless it is a single word."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True)
@@ -31,10 +39,10 @@ class Syntax:
 def split_methods(text: str) -> tuple[str, ...]:
     """`base,int:value=zero,site=gate,clas`: a part such as `site=gate` is one more option of the method before it.
 
-    Raises InputError: an option before any method.
+    Raises InputError: an option before any method, or a bracket that does not close.
     """
     methods: list[str] = []
-    for part in map(str.strip, text.split(",")):
+    for part in map(str.strip, split(text, ",")):
         if "=" not in part.partition(":")[0]:
             methods.append(part)
         elif methods:
@@ -66,7 +74,7 @@ def read_method(
         raise InputError(f"unknown method {written!r}: choose among {known}")
     syntax = kinds[kind]
     given: dict[str, Any] = {}
-    for part in rest.split(",") if colon else ():
+    for part in split(rest, ",") if colon else ():
         name, _, value = map(str.strip, part.partition("="))
         if name not in syntax.options:
             known = f"its options are {', '.join(syntax.options)}" if syntax.options else "it has no options"
@@ -99,6 +107,8 @@ def written(value: Any) -> str:
     if isinstance(value, Mapping):
         codes = sorted(value, key=lambda code: (code == "default", code))
         return "/".join(f"{code}={written(value[code])}" for code in codes)
+    if isinstance(value, Nested) and not value.isidentifier():
+        return f"({value})"
     if isinstance(value, tuple):
         return "/".join(map(written, value))
     if isinstance(value, float):
@@ -142,6 +152,11 @@ def layers(text: str) -> tuple[int, ...]:
 def language(text: str) -> str:
     """A language, as its canonical tag."""
     return normalise_codes([text], "language")[0]
+
+
+def nested(read: Callable[[str], str]) -> Reader:
+    """What `read` gives for it; it may stand in brackets, and has to where there are commas in it."""
+    return lambda text: Nested(read(text if (inner := unwrapped(text)) is None else inner))
 
 
 def one_of(names: Sequence[str]) -> Reader:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -21,7 +22,9 @@ from clas_models.errors import InputError
 from clas_models.modeling.language_tags import matching
 from clas_models.modeling.write import Write
 from clas_models.profiling.fitted_strengths import FittedStrengths
-from clas_models.profiling.selections import select
+from clas_models.profiling.known import Known
+from clas_models.profiling.selection import Selection
+from clas_models.profiling.selections import check_not_empty, select
 from clas_models.profiling.write_tables import WriteTables, write_tables
 
 from .engine.conditions import VECTORS, Condition
@@ -34,7 +37,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Writing:
-    """What is written over the activations of a language's neurons: keys of SELECTIONS, VALUES and SITES."""
+    """What is written over the activations of a language's neurons: a selection, a value and a key of SITES, each as it
+    is written in the one way.
+    """
 
     select: str
     value: str
@@ -104,6 +109,13 @@ class Group:
         moved = [code for row, code in enumerate(known) for table in (self.vectors or {}).values() if table[row].any()]
         return [code for code in languages if matching(code, moved) is None]
 
+    def without_neurons(self, languages: Sequence[str]) -> list[str]:
+        """In which of these languages nothing is written by tables that write in others."""
+        if self.tables is None:
+            return []
+        written = [code for code, mask in zip(self.tables.languages, self.tables.masks, strict=True) if mask.any()]
+        return [code for code in languages if matching(code, written) is None]
+
     def in_force(self, model: Any) -> AbstractContextManager[None]:
         """What the group puts into the model for the length of a `with` block; strengths are the engine's."""
         if self.masks is not None:
@@ -134,10 +146,28 @@ def grouped(methods: Sequence[Method], checkpoint: Checkpoint) -> list[Group]:
     together: dict[Change, list[Method]] = {}
     for method in methods:
         together.setdefault(method.change or with_vectors, []).append(method)
-    return [_group(tuple(alike), change, checkpoint) for change, alike in together.items()]
+    selected = _Selected(checkpoint)
+    return [_group(tuple(alike), change, checkpoint, selected) for change, alike in together.items()]
 
 
-def _group(methods: tuple[Method, ...], change: Change, checkpoint: Checkpoint) -> Group:
+@dataclass
+class _Selected:
+    """What is read and selected of a checkpoint, once for all methods."""
+
+    checkpoint: Checkpoint
+    _selections: dict[str, Selection] = field(default_factory=dict)
+
+    @cached_property
+    def known(self) -> Known:
+        return self.checkpoint.known()
+
+    def neurons(self, text: str) -> Selection:
+        if text not in self._selections:
+            self._selections[text] = check_not_empty(select(text, self.known), text)
+        return self._selections[text]
+
+
+def _group(methods: tuple[Method, ...], change: Change, checkpoint: Checkpoint, selected: _Selected) -> Group:
     if isinstance(change, RandomMasks):
         return Group(methods, masks=change.draw(checkpoint))
     if isinstance(change, Vectors):
@@ -148,13 +178,10 @@ def _group(methods: tuple[Method, ...], change: Change, checkpoint: Checkpoint) 
         fitted = FittedStrengths.load(change.file)
         check_strengths_fit(fitted, checkpoint.source, change.file)
         return Group(methods, fitted=fitted)
-    known = checkpoint.known()
     how = {"value": change.value, "site": change.site}
-    selection = select(change.select, known)
-    anchor = checkpoint.anchor_language  # nothing is written over its neurons
-    return Group(
-        methods, write_tables(known.profile, selection, checkpoint.config.languages, **how, leave_out=(anchor,))
-    )
+    leave_out = (checkpoint.anchor_language,)  # nothing is written over its neurons
+    neurons, languages = selected.neurons(change.select), checkpoint.config.languages
+    return Group(methods, write_tables(selected.known, neurons, languages, **how, leave_out=leave_out))
 
 
 def _with_vectors(methods: tuple[Method, ...], change: Vectors, checkpoint: Checkpoint) -> Group:

@@ -15,16 +15,27 @@ from clas_models.errors import InputError
 from clas_models.modeling.configuration_clas import STRENGTHS, UNSTEERED
 from clas_models.modeling.language_tags import did_you_mean
 from clas_models.modeling.positions import POSITIONS
-from clas_models.profiling.selections import SELECTIONS
-from clas_models.profiling.values import SITES, VALUES
+from clas_models.profiling.selections import read_selection
+from clas_models.profiling.values import SITES, read_value
 
 from .engine.conditions import VECTORS as BY_LAYER
 from .engine.conditions import Condition
 from .loading import Checkpoint
-from .method_names import Syntax, by_language, language, layers, method_name, number, one_of, read_method, whole_number
+from .method_names import (
+    Syntax,
+    by_language,
+    language,
+    layers,
+    method_name,
+    nested,
+    number,
+    one_of,
+    read_method,
+    whole_number,
+)
 from .method_tables import Change, Fitted, Vectors, Writing
 from .random_masks import RandomMasks
-from .run_folder import BASE, CLAS, CLAS_VECTORS, FITTED, VECTORS
+from .run_folder import BASE, CLAS, CLAS_VECTORS, FITTED, INT, VECTORS
 
 RANDOM = "random"
 
@@ -104,7 +115,7 @@ def _both(checkpoint: Checkpoint, options: Mapping[str, Any]) -> InForce:
 
 
 def _int(checkpoint: Checkpoint, options: Mapping[str, Any]) -> InForce:
-    described = {name: options[name] for name in ("select", "value", "site")}
+    described = {name: str(options[name]) for name in ("select", "value", "site")}
     return described, _unsteered(checkpoint), Writing(**described)
 
 
@@ -135,16 +146,15 @@ METHODS: Mapping[str, tuple[Syntax, Callable[[Checkpoint, Mapping[str, Any]], In
     FITTED: (Syntax({"file": str, "alpha": by_language, "as": language}), _fitted),
     VECTORS: (Syntax({**_ADDING, "as": language}), _vectors),
     CLAS_VECTORS: (Syntax({**_SCALING, **_ADDING, "as": language}), _both),
-    "int": (
+    INT: (
         Syntax(
-            {"select": one_of(tuple(SELECTIONS)), "value": one_of(tuple(VALUES)), "site": one_of(tuple(SITES)),
-             "as": language},
+            {"select": nested(read_selection), "value": read_value, "site": one_of(tuple(SITES)), "as": language},
             defaults={"select": "lape", "value": "mean", "site": "gate"},
         ),
         _int,
     ),
 }  # fmt: skip
-SHORT_NAMES = {"int-mean": "int"}
+SHORT_NAMES = {"int-mean": INT}
 _SYNTAX = {kind: syntax for kind, (syntax, _) in METHODS.items()}
 
 

@@ -122,10 +122,21 @@ class Plan:
                 moved_by_none = group.without_vectors(list(languages), config.languages)
                 if silent := [code for code in moved_by_none if code != config.anchor_language]:
                     yield f"no vector: {', '.join(silent)}; there {VECTORS} equals {BASE}"
+        yield from self._without_neurons(list(languages))
         for job in self.jobs:
             yield from job.remarks()
         for each in self.profiled:
             yield from each.remarks()
+
+    def _without_neurons(self, languages: Sequence[str]) -> Iterator[str]:
+        """Of each method that writes, where it would, but its selection has no neurons."""
+        for group in self.groups:
+            for method in group.methods:
+                acting = [method.described["as"]] if "as" in method.described else languages
+                profiled = [code for code in acting if self.checkpoint.profiled_as(code) is not None]
+                others = [code for code in profiled if code != self.checkpoint.anchor_language]
+                if silent := group.without_neurons(others):
+                    yield f"{method.name}: no neurons of {', '.join(silent)}; there it equals {BASE}"
 
     def _turned(self, method: Method) -> str:
         strengths = {name: value for name, value in method.condition.items() if name in STRENGTHS}

@@ -30,6 +30,7 @@ CLAS = "clas"
 VECTORS = "vectors"
 CLAS_VECTORS = "clas+vectors"
 FITTED = "fitted"
+INT = "int"
 STEERING = (CLAS, VECTORS, CLAS_VECTORS, FITTED)  # the kinds of methods that a checkpoint can carry
 _LONGEST = 100  # characters of a method in a folder's name
 
@@ -154,6 +155,9 @@ class RunFolder:
 
 def folder_of(method: str) -> str:
     """A method's name without the characters that file systems keep for themselves; different ones stay different."""
+    if "=(" in method:  # of a syntax of its own, such as the path of a file: any character may be in it
+        name = re.sub(r"[^A-Za-z0-9=.+_-]+", "_", method).strip("_")
+        return f"{name[:_LONGEST]}~{hashlib.sha256(method.encode()).hexdigest()[:12]}"
     name = method.translate(str.maketrans(":,/", "__~"))
     if len(name) <= _LONGEST:
         return name

@@ -1,7 +1,7 @@
-"""Percentiles of every neuron's activations in every language, and where they were seen: the data and its file.
+"""Percentiles of every neuron's activations in every language, and their spread: the data and its file.
 
-It stands beside a neuron profile, which has sums alone.  `quantile_recorder.py` makes it in one pass over text, within
-the error bound of `quantile_bins.py`; `selections.py` and the interventions of Mondal et al. read it.
+It stands beside a neuron profile, which has sums alone, and no squares at these sites.  `quantile_recorder.py` makes
+it in one pass over text, within the error bound of `quantile_bins.py`; selections and values read it.
 
 Source: Mondal et al., "Language-specific Neurons Do Not Facilitate Cross-Lingual Transfer" (2025), appendix A.2.2.
 """
@@ -27,9 +27,11 @@ PERCENTS = (5, 10, 25, 50, 75, 90, 95)
 OVERALL = 90
 """The percentile of the values of all neurons together that `above` counts from."""
 SITES = (GATE, ACTIVATED)
-FORMAT = 1
 _METADATA_KEY = "clas_quantiles"
 _TENSORS = ("values", "overall", "threshold", "above")
+FORMATS: Mapping[int, tuple[str, ...]] = {1: _TENSORS, 2: (*_TENSORS, "std")}
+"""Version of the file format -> the tensors of each site in its files."""
+FORMAT = max(FORMATS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +43,21 @@ class SiteQuantiles:
         overall: float32 `[languages, percents]`, those of the values of all neurons together.
         threshold: float32 `[languages]`, the bound of a bin at or next above the overall percentile OVERALL.
         above: int32 `[languages, layers, neurons]`, tokens whose value is at least `threshold`; an exact count.
+        std: float32, same shape, the standard deviation of the values over the tokens (divided by their number); from
+            sums, so that no bin limits it.  None from a file of format version 1.
     """
 
     values: Tensor
     overall: Tensor
     threshold: Tensor
     above: Tensor
+    std: Tensor | None = None
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """What is there, by name."""
+        held = {name: getattr(self, name) for name in (*_TENSORS, "std")}
+        return {name: tensor for name, tensor in held.items() if tensor is not None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +97,12 @@ class NeuronQuantiles:
             check_tensor(f"{site}.overall", held.overall, torch.float32, (languages, percents))
             check_tensor(f"{site}.threshold", held.threshold, torch.float32, (languages,))
             check_tensor(f"{site}.above", held.above, torch.int32, (languages, *inner))
-            for name in ("values", "overall", "threshold"):
-                if not bool(getattr(held, name).isfinite().all()):
+            if held.std is not None:
+                check_tensor(f"{site}.std", held.std, torch.float32, (languages, *inner))
+                if bool((held.std < 0).any()):
+                    raise InputError(f"tensor '{site}.std' holds standard deviations below 0")
+            for name, tensor in held.tensors.items():
+                if not bool(tensor.isfinite().all()):
                     raise InputError(f"tensor '{site}.{name}' holds values that are not finite")
             if bool((held.values.diff(dim=1) < 0).any()):
                 raise InputError(f"tensor '{site}.values' holds percentiles that do not ascend")
@@ -110,6 +125,19 @@ class NeuronQuantiles:
             raise InputError(f"P{percent} was not recorded: choose one of {told}")
         return self.at(site).values[self._row(language), self.percents.index(percent)]
 
+    def std(self, language: str, site: str = ACTIVATED) -> Tensor:
+        """The standard deviation over the tokens of a language: float32 `[layers, neurons]`.
+
+        Raises InputError: an earlier version recorded none, a site that was not recorded, or an unknown language.
+        """
+        held = self.at(site).std
+        if held is None:
+            raise InputError(
+                "standard deviations were not recorded, by an earlier version; convert the checkpoint again, with "
+                f"{CONVERT} CHECKPOINT --quantiles"
+            )
+        return held[self._row(language)]
+
     def at(self, site: str) -> SiteQuantiles:
         """What was seen at a site. Raises InputError: it was not recorded."""
         if site not in self.sites:
@@ -120,7 +148,7 @@ class NeuronQuantiles:
         """The same of these languages only, in this order. Raises InputError: one is not among them, or none."""
         rows = [self._row(code) for code in languages]
         sites = {
-            site: SiteQuantiles(**{name: getattr(held, name)[rows] for name in _TENSORS})
+            site: SiteQuantiles(**{name: tensor[rows] for name, tensor in held.tensors.items()})
             for site, held in self.sites.items()
         }
         chosen = tuple(self.languages[row] for row in rows)
@@ -134,27 +162,30 @@ class NeuronQuantiles:
         )
 
     def save(self, path: Path) -> None:
-        """Write a safetensors file, whole or not at all."""
+        """Write a safetensors file, whole or not at all; in the newest format whose tensors it has."""
+        held = {site: each.tensors for site, each in self.sites.items()}
+        version = max(each for each, names in FORMATS.items() if all(set(names) <= set(at) for at in held.values()))
         described = {
-            "format_version": FORMAT,
+            "format_version": version,
             "languages": self.languages,
             "layers": self.layers,
             "num_model_layers": self.num_model_layers,
             "percents": self.percents,
             "provenance": asdict(self.provenance),
         }
-        tensors = {f"{site}.{name}": getattr(held, name) for site, held in self.sites.items() for name in _TENSORS}
+        tensors = {f"{site}.{name}": held[site][name] for site in held for name in FORMATS[version]}
         save_described(path, _METADATA_KEY, described, {"tokens": self.tokens, **tensors})
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a file of `save`. Raises InputError: no such file, one of another kind, or one that is damaged."""
         remedy = f"make one with {CONVERT} CHECKPOINT --quantiles"
-        with described_tensors(path, _METADATA_KEY, "file of neuron quantiles", remedy, FORMAT) as (described, held):
+        with described_tensors(path, _METADATA_KEY, "file of neuron quantiles", remedy, *FORMATS) as (described, held):
+            names = FORMATS[described["format_version"]]
             sites = [site for site in SITES if f"{site}.values" in held]
-            check_names(held, {"tokens", *(f"{site}.{name}" for site in sites for name in _TENSORS)})
+            check_names(held, {"tokens", *(f"{site}.{name}" for site in sites for name in names)})
             described_by: dict[str, Any] = {
-                site: SiteQuantiles(**{name: held[f"{site}.{name}"] for name in _TENSORS}) for site in sites
+                site: SiteQuantiles(**{name: held[f"{site}.{name}"] for name in names}) for site in sites
             }
             return cls(
                 languages=stored_languages(described["languages"]),

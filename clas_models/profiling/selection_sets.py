@@ -4,13 +4,14 @@ Language by language: a language that one of two selections lacks has no neurons
 """
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import blake2b
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError
+from .neuron_profile import NeuronProfile
 from .selection import Origin, Selection
 
 
@@ -44,6 +45,20 @@ def random_like(selection: Selection, seed: int = 0) -> Selection:
     return Selection(
         selection.languages, selection.layers, drawn, Origin("random_like", arguments, selection.origin.profile)
     )
+
+
+def random_per_layer(profile: NeuronProfile, count: int, seed: int = 0) -> Selection:
+    """`count` neurons drawn for each language and layer, as in table 8 of Mondal et al. (2025).
+
+    They are those of `random_like` where that has so many.  Raises InputError: none, or more than a layer has.
+    """
+    if not 0 < count <= profile.num_neurons:
+        raise InputError(f"random: per_layer={count}: draw 1 or more of the {profile.num_neurons} neurons of a layer")
+    masks = torch.zeros((len(profile.languages), len(profile.layers), profile.num_neurons), dtype=torch.bool)
+    masks[..., :count] = True
+    origin = Origin("random_per_layer", {"per_layer": count, "seed": seed}, profile.provenance)
+    as_many = Selection(profile.languages, profile.layers, masks, origin)
+    return replace(random_like(as_many, seed), origin=origin)
 
 
 def _seed_of(seed: int, language: str, layer: int) -> int:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..json_data import from_json
-from .neuron_profile import NeuronProfile
+from .known import Known
 from .recorder import GATE
 from .selection import Origin, Selection
 from .tensor_file import check_axes, check_names, check_tensor, described_tensors, save_described, stored_languages
@@ -78,7 +78,7 @@ class WriteTables:
 
 
 def write_tables(
-    profile: NeuronProfile,
+    known: Known,
     selection: Selection,
     languages: Sequence[str],
     *,
@@ -89,15 +89,16 @@ def write_tables(
     """What a model of these `languages` writes over the selected neurons of each.
 
     Args:
-        profile: has the sums that the values are read from.
+        known: the profile and quantiles that the values are read from.
         selection: which neurons; a language that it lacks has none.
         languages: codes, usually those of the model.
-        value: a key of `values.VALUES`.
+        value: as `values.read_value` takes it.
         site: a key of `values.SITES`, where the value is taken.
         leave_out: languages in which nothing is written, such as the anchor.
 
     Raises InputError: the profile and the selection are of different models, or `language_values` does.
     """
+    profile = known.profile
     languages, leave_out = stored_languages(languages), stored_languages(tuple(leave_out))
     mine, theirs = profile.provenance, selection.origin.profile
     if (
@@ -116,7 +117,7 @@ def write_tables(
         if language in selection.languages and language not in leave_out:
             chosen = selection.masks[selection.languages.index(language)]
             masks[index, list(selection.layers)] = chosen
-            written = language_values(profile, language, value, site)[rows]
+            written = language_values(known, language, value, site)[rows]
             values[index, list(selection.layers)] = torch.where(chosen, written, 0.0)
     made_by, made_with = selection.origin.made_by, selection.origin.arguments
     made = {"made_by": made_by, "arguments": made_with, "digests": list(theirs.digests)}

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from clas_models.profiling.known import Known
 from clas_models.profiling.neuron_quantiles import SITES
 from clas_models.profiling.selection import Selection
-from clas_models.profiling.selections import Known
 from clas_models.profiling.values import SITES as SUMS_OF_SITES
 
 

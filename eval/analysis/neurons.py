@@ -11,8 +11,9 @@ from clas_models.command_line import CONVERT
 from clas_models.errors import InputError
 from clas_models.keeping import refuse_loss
 from clas_models.profiling.corpora.languages import normalise_codes
+from clas_models.profiling.known import Known
 from clas_models.profiling.selection import Selection
-from clas_models.profiling.selections import Known, check_not_empty, select, split_selections
+from clas_models.profiling.selections import check_not_empty, default_selections, select, split_selections
 
 from ..loading import Checkpoint, open_checkpoint
 from ..summary import aligned
@@ -44,7 +45,7 @@ def report_neurons(
     if not checkpoint.is_steered:
         raise InputError(f"{model}: a plain checkpoint, which carries no profile; convert it first with {CONVERT}")
     known = checkpoint.known()
-    texts = split_selections(selections) if selections is not None else _default(known)
+    texts = split_selections(selections) if selections is not None else default_selections(known)
     found = {text: check_not_empty(select(text, known), text) for text in texts}
     if languages is not None:
         found = {text: _of_languages(selection, text, languages) for text, selection in found.items()}
@@ -61,10 +62,6 @@ def summarize_neurons(report: NeuronReport, out: Path) -> str:
     rows = [[column.title for column in table.columns]]
     rows += [[cell.text for cell in row] for row in (*table.body, *table.foot)]
     return "\n".join([*report.notes, aligned(rows), f"Tables, figures and the page: {out / PAGE_NAME}"])
-
-
-def _default(known: Known) -> tuple[str, ...]:
-    return ("lape",) if known.quantiles is None else ("lape", "probability")
 
 
 def _of_languages(selection: Selection, text: str, languages: Sequence[str]) -> Selection:

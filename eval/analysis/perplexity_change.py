@@ -24,7 +24,7 @@ from clas_models.profiling.corpora import PROFILED_ROWS, load_corpus
 from clas_models.profiling.neuron_profile import METADATA_KEY
 from clas_models.profiling.seen_text import read_seen_text
 from clas_models.profiling.selections import select
-from clas_models.profiling.values import SITES, VALUES
+from clas_models.profiling.values import SITES, read_value
 from clas_models.profiling.write_tables import WriteTables, write_tables
 
 from ..engine.packing import PACK_TOKENS
@@ -54,7 +54,7 @@ class PerplexityChangeOptions:
         tokens: the most of a language that are predicted; the rows are the same in every language.
         languages: rows and columns of the matrix; None is all that the checkpoint was profiled for.
         select: whose neurons, as `selections.select` reads it.
-        value, site: what is written, keys of VALUES and SITES.
+        value, site: what is written, as `read_value` takes it, and a key of SITES.
         skip: rows of the corpus that are left out, after those that are for profiling.
         data_dir: folder with the published files of a corpus; None is the Hub.
         max_length: tokens of a window; None is 1,024, or what the model has room for if that is less.
@@ -82,12 +82,12 @@ class PerplexityChangeOptions:
     def check(self) -> None:
         """Raises InputError for a value that no model or data could make right."""
         for name, given, known in (
-            ("value", self.value, VALUES),
             ("site", self.site, SITES),
             ("dtype", self.dtype, DTYPES),
         ):
             if given not in known:
                 raise InputError(f"{name} {given!r}: choose one of {', '.join(known)}")
+        read_value(self.value)
         check_counts(self.max_length, self.batch_size, None)
         if self.tokens < 1:
             raise InputError(f"tokens {self.tokens}: must be at least 1")
@@ -165,7 +165,7 @@ class _Work:
             "max_length": self.window,
             **self.texts.settings(),
             "select": options.select,
-            "value": options.value,
+            "value": read_value(options.value),
             "site": options.site,
             "written": sha256([self.tables.masks, self.tables.values]),
             "batch_size": options.batch_size,
@@ -254,7 +254,7 @@ def _tables(options: PerplexityChangeOptions, checkpoint: Checkpoint, languages:
             f"selection {options.select}: it is empty, no language has a neuron in {checkpoint.name}; profile more "
             "text, or choose another --select"
         )
-    tables = write_tables(known.profile, selection, languages, value=options.value, site=options.site)
+    tables = write_tables(known, selection, languages, value=options.value, site=options.site)
     missing = [code for code, mask in zip(languages, tables.masks, strict=True) if not bool(mask.any())]
     if missing:
         raise InputError(

@@ -9,14 +9,29 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from clas_models.finetuning.setups import SETUPS, Training
+from clas_models.profiling.selections import read_selection
+from clas_models.profiling.values import read_value
 
 from ..analysis.intervention_tables import NONE, InterventionTable, Row, rows_of, scales_of
 from ..analysis.interventions import intervention_methods
+from ..method_tables import grouped
 from ..methods import Method
 from ..plan import Plan
 from ..report.collect import TaskResults, collect
 from ..runner import execute
+from ..tasks import task_of
 from .work import FinetuneWork
+
+
+def check_scores(work: FinetuneWork) -> None:
+    """What a long training must not be wasted on: the evaluation's data and its interventions.
+
+    Raises InputError: something of it cannot be used.
+    """
+    options = replace(work.options, languages=work.languages)
+    task_of(work.chosen.task).load(options.languages, options.source)
+    for training in work.trained:
+        grouped(list(methods_of(work, training).values()), work.checkpoint)
 
 
 def scored(work: FinetuneWork, training: Training) -> TaskResults:
@@ -25,15 +40,11 @@ def scored(work: FinetuneWork, training: Training) -> TaskResults:
     Raises InputError, OSError: as `run_methods`.
     """
     folder = work.folder(training)
-    options = replace(
-        work.options,
-        out=folder.scores,
-        languages=languages_of(work, training),
-        adapter=folder.adapter if training.trains else None,
-        scoring="",
-        # With an adapter prompts are those that it was trained on.
-        **({"templates": None, "max_length": None, "chat_template": True} if training.trains else {}),
-    )
+    options = replace(work.options, out=folder.scores, languages=languages_of(work, training), scoring="")
+    if training.trains:  # prompts are those that it was trained on
+        options = replace(options, adapter=folder.adapter)
+        if work.prompting.teaching.labels:
+            options = replace(options, templates=None, max_length=None)
     work.progress.say(f"{training.name}: answers")
     plan = Plan.of("run", options, options.open(), list(methods_of(work, training).values()))
     execute(plan, work.progress)
@@ -47,8 +58,8 @@ def languages_of(work: FinetuneWork, training: Training) -> tuple[str, ...]:
 def methods_of(work: FinetuneWork, training: Training) -> dict[str, Method]:
     """By column: no intervention, and every value over a language's own neurons; without training the first alone."""
     chosen = work.chosen
-    values = chosen.values if training.trains else ()
-    return intervention_methods(chosen.select, values, chosen.site, work.checkpoint)
+    values = map(read_value, chosen.values if training.trains else ())
+    return intervention_methods(read_selection(chosen.select), tuple(values), chosen.site, work.checkpoint)
 
 
 def table_of(work: FinetuneWork, answers: Mapping[str, TaskResults]) -> InterventionTable:

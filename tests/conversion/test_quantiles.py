@@ -23,7 +23,7 @@ def assert_same(one: Path, other: Path) -> None:
     first, second = (NeuronQuantiles.load(folder / QUANTILES_NAME) for folder in (one, other))
     assert first.languages == second.languages
     for site in SITES:
-        assert all(torch.equal(held, getattr(second.at(site), name)) for name, held in vars(first.at(site)).items())
+        assert all(torch.equal(held, getattr(second.at(site), name)) for name, held in first.at(site).tensors.items())
 
 
 def names(folder: Path) -> set[str]:

@@ -6,15 +6,30 @@ import re
 from typing import Any
 
 import pytest
+from profiling.selection_texts import selection_texts
 
 from clas_models.errors import InputError
-from eval.method_names import Syntax, by_language, language, method_name, number, one_of, read_method, split_methods
+from clas_models.profiling.selections import read_selection
+from eval.method_names import (
+    Syntax,
+    by_language,
+    language,
+    method_name,
+    nested,
+    number,
+    one_of,
+    read_method,
+    split_methods,
+)
 from eval.run_folder import folder_of
 
 KINDS = {
     "base": Syntax(),
     "clas": Syntax({"alpha": by_language, "beta": number, "as": language}),
-    "int": Syntax({"value": one_of(("mean", "zero")), "as": language}, defaults={"value": "mean"}),
+    "int": Syntax(
+        {"select": nested(read_selection), "value": one_of(("mean", "zero")), "as": language},
+        defaults={"select": "lape", "value": "mean"},
+    ),
 }
 SHORT = {"int-mean": "int"}
 
@@ -75,6 +90,34 @@ def test_what_cannot_be_read_is_said(text: str, said: str) -> None:
     with pytest.raises(InputError, match=re.escape(said)) as caught:
         read(text)
     assert "\n" not in str(caught.value)
+
+
+def test_every_selection_stands_in_a_name() -> None:
+    texts = list(dict.fromkeys(selection_texts(seed=1, count=300)))
+    methods = [f"int:value=zero,select=({text}),as=hi" for text in texts]
+    assert split_methods(",".join(["base", *methods, "clas"])) == ("base", *methods, "clas")
+    names: dict[str, str] = {}
+    for text, method in zip(texts, methods, strict=True):
+        name, kind, options = read(method)
+        assert options == {"select": read_selection(text), "value": "zero", "as": "hi"}
+        assert read(name) == (name, kind, options)
+        assert name == method_name(kind, options, KINDS["int"], SHORT)
+        names[name] = options["select"]
+    assert len(set(names.values())) == len(names)
+    folders = [folder_of(name) for name in names]
+    assert len(set(folders)) == len(folders)
+    assert all(re.fullmatch(r"int_?[A-Za-z0-9=.+_~-]{1,120}", folder) for folder in folders)
+
+
+def test_brackets_are_needed_where_there_are_commas() -> None:
+    assert read("int:select=lape:top_rate=0.02,value=zero")[0] == "int:select=(lape:top_rate=0.02),value=zero"
+    assert read("int:select=(lape),value=zero")[0] == "int:value=zero"
+    assert folder_of("int:select=categories") == "int_select=categories", "as in earlier runs"
+    assert split_methods("int:select=(lape:a=1,b=2),value=zero,site=gate") == (
+        "int:select=(lape:a=1,b=2),value=zero,site=gate",
+    )
+    with pytest.raises(InputError, match="a bracket does not close"):
+        split_methods("int:select=(lape:a=1,value=zero")
 
 
 def test_every_name_has_a_safe_folder_of_its_own() -> None:

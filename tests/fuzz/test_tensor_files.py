@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from clas_models.conversion.cli import main
 from clas_models.conversion.formats.ia3 import WEIGHTS_NAME, check_base
+from clas_models.profiling.known import Known
 from clas_models.profiling.language_vectors import LanguageVectors
 from clas_models.profiling.lape import lape
 from clas_models.profiling.neuron_profile import NeuronProfile
@@ -56,7 +57,7 @@ def contents() -> dict[Callable[[Path], Any], bytes]:
     profile = NeuronProfile.load(sound.steered() / "neuron_profile.safetensors")
     with tempfile.TemporaryDirectory() as folder:
         (selected := lape(profile)).save(selection := Path(folder, "selection"))
-        write_tables(profile, selected, profile.languages).save(tables := Path(folder, "tables"))
+        write_tables(Known(profile), selected, profile.languages).save(tables := Path(folder, "tables"))
         return {
             load_and_use_profile: (sound.steered() / "neuron_profile.safetensors").read_bytes(),
             load_and_use_selection: selection.read_bytes(),

@@ -90,13 +90,23 @@ def test_quantiles_of_a_model_are_within_the_bound(model: Any, tokenizer: Any, b
                 assert torch.equal(held.above[row, place], counted.int())
 
 
+@pytest.mark.parametrize("batch_size", [1, 64])
+def test_standard_deviations_of_a_model(model: Any, tokenizer: Any, batch_size: int) -> None:
+    found, everything = recorded(model, tokenizer, WORDS, batch_size)
+    for language in found.languages:
+        for site in SITES:
+            for place, layer in enumerate(found.layers):
+                exact = everything.values(language, site, layer).double().std(0, correction=0)
+                torch.testing.assert_close(found.std(language, site)[place].double(), exact, rtol=1e-4, atol=1e-6)
+
+
 def test_sums_and_quantiles_share_a_pass(model: Any, tokenizer: Any) -> None:
     alone, _ = recorded(model, tokenizer, WORDS)
     sums, quantiles = NeuronSums(model, WORDS.languages), QuantileRecorder(model, WORDS.languages)
     recording = record(model, tokenizer, WORDS, [sums, quantiles])
     both = quantiles.quantiles(recording)
     for site in SITES:
-        assert all(torch.equal(held, getattr(alone.at(site), name)) for name, held in vars(both.at(site)).items())
+        assert all(torch.equal(held, getattr(alone.at(site), name)) for name, held in both.at(site).tensors.items())
     assert torch.equal(sums.profile(recording).tokens, both.tokens)
 
 
@@ -106,16 +116,16 @@ def test_memory_does_not_grow_with_the_tokens(model: Any, tokenizer: Any) -> Non
 
     class Size(Everything):
         def observe(self, site: str, layer: int, values: Tensor) -> None:
-            held = [*recorder.counts.values()]
+            held = [*recorder.counts.values(), *recorder.sums.values()]
             held += [
-                each for sites in recorder.finished.values() for at in sites.values() for each in vars(at).values()
+                each for sites in recorder.finished.values() for at in sites.values() for each in at.tensors.values()
             ]
             sizes.append((self.batch.language, sum(tensor.nbytes for tensor in held)))
 
     record(model, tokenizer, WORDS, [recorder, Size()], batch_size=2)
     neurons = MODEL["num_hidden_layers"] * MODEL["intermediate_size"]
-    counts = 2 * neurons * NUM_BINS * 4
-    a_language = 2 * 4 * (neurons * (len(PERCENTS) + 1) + len(PERCENTS) + 1)
+    counts = 2 * neurons * (NUM_BINS * 4 + 2 * 8)
+    a_language = 2 * 4 * (neurons * (len(PERCENTS) + 2) + len(PERCENTS) + 1)
     assert set(sizes) == {(code, counts + place * a_language) for place, code in enumerate(WORDS.languages)}
 
 
@@ -197,14 +207,17 @@ def test_quantiles_come_back_from_their_file(quantiles: NeuronQuantiles, path: P
         assert getattr(loaded, name) == getattr(quantiles, name), name
     assert torch.equal(loaded.tokens, quantiles.tokens)
     for site in SITES:
-        for name, tensor in vars(quantiles.at(site)).items():
+        for name, tensor in quantiles.at(site).tensors.items():
             assert torch.equal(getattr(loaded.at(site), name), tensor), name
 
 
 @pytest.mark.parametrize(
     ("description", "tensors", "message"),
     [
-        ({"format_version": 2}, {}, "format version 2, this package reads 1"),
+        ({"format_version": 3}, {}, "format version 3, this package reads 1, 2"),
+        ({"format_version": 1}, {}, "it holds the tensors .*'gate.std'"),
+        ({}, {"gate.std": torch.full((3, 4, 24), -1.0)}, "'gate.std' holds standard deviations below 0"),
+        ({}, {"gate.std": torch.full((3, 4, 24), torch.inf)}, "'gate.std' holds values that are not finite"),
         ({"languages": ["en"]}, {}, "'tokens' is"),
         ({"percents": [5, 10]}, {}, "'gate.values' is"),
         ({"percents": [95, 90, 75, 50, 25, 10, 5]}, {}, "whole numbers, ascending"),
@@ -223,6 +236,15 @@ def test_refuses_a_damaged_file(
     with pytest.raises(InputError, match=message) as caught:
         NeuronQuantiles.load(path)
     assert str(caught.value).startswith(f"{path}: not a usable file of neuron quantiles: ")
+
+
+def test_a_file_of_an_earlier_version_has_no_standard_deviations(quantiles: NeuronQuantiles, tmp_path: Path) -> None:
+    older = {site: replace(quantiles.at(site), std=None) for site in SITES}
+    replace(quantiles, sites=older).save(tmp_path / "older")
+    loaded = NeuronQuantiles.load(tmp_path / "older").select(["de"])
+    assert torch.equal(loaded.of("de", 90), quantiles.of("de", 90))
+    with pytest.raises(InputError, match=r"standard deviations were not recorded, by an earlier .*--quantiles"):
+        loaded.std("de")
 
 
 def test_a_site_may_be_missing(quantiles: NeuronQuantiles, tmp_path: Path) -> None:

@@ -9,19 +9,21 @@ from typing import Any
 import pytest
 import torch
 from conftest import tiny_plain
+from selection_texts import selection_texts
 from test_profiler import MODEL, WORDS
 
 from clas_models import FAMILIES
 from clas_models.errors import InputError
 from clas_models.profiling.activation_probability import activation_probability
 from clas_models.profiling.categories import Category, categorize
+from clas_models.profiling.known import Known
 from clas_models.profiling.lape import lape
 from clas_models.profiling.profiler import NeuronSums
 from clas_models.profiling.quantile_recorder import QuantileRecorder
 from clas_models.profiling.recording import record
 from clas_models.profiling.selection import Selection
 from clas_models.profiling.selection_sets import difference, intersection, random_like, union
-from clas_models.profiling.selections import SELECTIONS, SETS, Known, check_not_empty, select, split_selections
+from clas_models.profiling.selections import SELECTIONS, SETS, check_not_empty, read_selection, select, split_selections
 
 
 @pytest.fixture
@@ -72,6 +74,64 @@ def test_set_operations_go_from_left_to_right(known: Known) -> None:
     text = "categories and probability:top_rate=0.1 or lape"
     assert same(select(text, known), union(intersection(one, two), three))
     assert same(select("categories  without  probability:top_rate=0.1", known), difference(one, two))
+
+
+def test_brackets_say_what_is_combined_first(known: Known) -> None:
+    one, two, three = (select(name, known) for name in ("categories", "probability:top_rate=0.1", "lape"))
+    text = "categories without (probability:top_rate=0.1 or lape)"
+    assert same(select(text, known), difference(one, union(two, three)))
+    assert not same(select("categories without probability:top_rate=0.1 or lape", known), select(text, known))
+    control = select("random:like=(categories or probability:top_rate=0.1),seed=2", known)
+    assert same(control, random_like(union(one, two), 2))
+
+
+def test_so_many_random_neurons_a_layer(known: Known) -> None:
+    found = select("random:per_layer=10,seed=1", known)
+    assert bool((found.masks.sum(-1) == 10).all())
+    assert found.masks.shape == (3, 4, 24)
+    assert not torch.equal(found.masks[0], found.masks[1]), "drawn for each language"
+    assert not same(found, select("random:per_layer=10", known))
+    assert same(select("random:per_layer=10,languages=zh", known), select("random:per_layer=10", known.select(["zh"])))
+    assert found.origin.made_by == "random_per_layer"
+    assert found.origin.arguments == {"per_layer": 10, "seed": 1}
+    with pytest.raises(InputError, match="per_layer=10 or like=lape says how many neurons there are; give one"):
+        select("random:per_layer=10,like=lape", known)
+    for count in (0, 25):
+        with pytest.raises(InputError, match=f"per_layer={count}: draw 1 or more of the 24 neurons of a layer"):
+            select(f"random:per_layer={count}", known)
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        (("lape", " lape ", "lape:", "(lape)", "((lape))"), "lape"),
+        (
+            ("lape:rate_of=model,top_rate=0.020", "lape: top_rate = 2e-2, rate_of=model"),
+            "lape:top_rate=0.02,rate_of=model",
+        ),
+        (("lape  or\tcategories", "(lape or categories)", "(lape) or (categories)"), "lape or categories"),
+        (("(lape or random) and (categories)",), "(lape or random) and categories"),
+        (("lape:languages=EN/bn/hi/ta/te/mr/ur/kn/ml/pa", "lape:languages=set6"), "lape:languages=set6"),
+        (("lape:languages=DE/zho",), "lape:languages=de/zh"),
+        (("random:seed=1,like=categories",), "random:like=categories,seed=1"),
+        (("random:like=lape:top_rate=0.1",), "random:like=(lape:top_rate=0.1)"),
+        (("random:like=my.safetensors",), "random:like=(my.safetensors)"),
+        (("(a, b.safetensors)",), "a, b.safetensors"),
+    ],
+)
+def test_a_selection_is_written_in_one_way(typed: tuple[str, ...], name: str) -> None:
+    assert {read_selection(text) for text in typed} == {name}
+    assert read_selection(name) == name
+
+
+def test_every_selection_can_be_written_and_read_again(known: Known) -> None:
+    for text in selection_texts(seed=0, count=300):
+        name = read_selection(text)
+        assert read_selection(name) == name
+        assert read_selection(f"({name})") == name
+        assert split_selections(f"lape:top_rate=0.5,({name}),categories")[1] == f"({name})"
+        if ".safetensors" not in text:
+            assert same(select(text, known), select(name, known)), text
 
 
 def test_a_file_in_place_of_a_name(known: Known, tmp_path: Path) -> None:

@@ -246,7 +246,7 @@ def test_a_damaged_part_is_named(asked: list[object], evaluation: Any, tmp_path:
     ("options", "said"),
     [
         (("--select", "best"), "unknown selection 'best': choose among lape, "),
-        (("--value", "one"), "value 'one': choose one of mean, zero"),
+        (("--value", "one"), "unknown value 'one' to write: choose one of mean, zero, p5"),
         (("--site", "neurons"), "site 'neurons': choose one of gate, activated"),
         (("--tokens", "0"), "tokens 0: must be at least 1"),
         (("--tokens", "30"), r"tokens 30: too few for 2 rows of corpus rows.jsonl in \w+, where row \d ends at"),
