@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from configparser import ConfigParser
 from importlib.metadata import requires, version
 from pathlib import Path
 
@@ -51,3 +52,37 @@ def test_modeling_imports_nothing_but_torch_transformers_and_its_own_files() -> 
         for name in re.findall(r"^(?:from|import) (\.*\w+)", path.read_text(encoding="utf-8"), re.MULTILINE):
             own = name.startswith(".") and not name.startswith("..")
             assert own or name in allowed or name in library, (path.name, name)
+
+
+INSTALLED = {"clas_models": ROOT / "clas_models", "clas_eval": ROOT / "eval"}  # import name -> folder
+
+
+def setup() -> ConfigParser:
+    parser = ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+
+
+def test_every_folder_of_code_is_installed() -> None:
+    found = {
+        ".".join([name, *path.parent.relative_to(folder).parts])
+        for name, folder in INSTALLED.items()
+        for path in files(folder)
+        if path.suffix == ".py"
+    }
+    assert sorted(found) == sorted(setup()["options"]["packages"].split())
+
+
+def test_every_file_that_is_no_code_is_installed() -> None:
+    covered: set[Path] = set()
+    for package, patterns in setup()["options.package_data"].items():
+        name, *within = package.split(".")
+        for pattern in re.split(r"[\s,]+", patterns.strip()):
+            covered.update(INSTALLED[name].joinpath(*within).glob(pattern))
+    data = [path for folder in INSTALLED.values() for path in files(folder) if path.suffix != ".py"]
+    assert len(data) > 100
+    assert [str(path.relative_to(ROOT)) for path in data if path not in covered] == []

@@ -14,9 +14,9 @@ from typing import Any, Self, TypeAlias
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
-from transformers.modeling_layers import GenericForSequenceClassification
 
 from clas_models import FAMILIES
 from clas_models.errors import InputError
@@ -81,7 +81,7 @@ class SplitDecoder:
         self.model = model
         self.config = model.config
         self.decoder = model.model
-        self.is_classifier = isinstance(model, GenericForSequenceClassification)
+        self.is_classifier = _is_classifier(model)
         self.output: Any = model.score if self.is_classifier else model.lm_head
         self.layers = list(self.decoder.layers[: self.config.num_hidden_layers])
         self.layer_types = _layer_types(self.config)
@@ -292,11 +292,15 @@ def _layer_types(config: Any) -> list[str]:
     return list(getattr(config, "layer_types", None) or [kind] * config.num_hidden_layers)
 
 
+def _is_classifier(model: Any) -> bool:
+    kinds: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING.get(type(model.config), ())
+    return isinstance(model, kinds)
+
+
 def _check(model: Any, or_classifier: bool) -> None:
     supported = [name for family in FAMILIES.values() for name in (family.base, family.model_type)]
     kind = model.config.model_type
-    is_classifier = or_classifier and isinstance(model, GenericForSequenceClassification)
-    if kind not in supported or not (hasattr(model, "lm_head") or is_classifier):
+    if kind not in supported or not (hasattr(model, "lm_head") or (or_classifier and _is_classifier(model))):
         raise InputError(
             f"model: {type(model).__name__} of type {kind!r} is not supported; give a causal language model of type "
             f"{', '.join(supported)}"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import tiny_plain, tiny_steered
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification
+from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
 from clas_models.errors import InputError
 from clas_models.modeling.write import Write
@@ -25,8 +25,7 @@ def classifier(model: Any) -> Any:
     """A classifier on the decoder of a causal language model, with a random head."""
     torch.manual_seed(5)
     model.config.num_labels = len(LABELS)
-    kind = AutoModelForSequenceClassification._model_mapping[type(model.config)]
-    found = kind(model.config).eval()
+    found: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(model.config)](model.config).eval()
     found.model = model.model
     return found.to(model.dtype)
 
