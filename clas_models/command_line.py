@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,6 +140,8 @@ def quieten_libraries() -> None:
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    # A name that PEFT and the Trainer ask for themselves.
+    warnings.filterwarnings("ignore", r"`\w*gradient_checkpointing\w*` is deprecated", FutureWarning)
     # What those two warn of the programs say themselves, once.
     own = ("clas_models.modeling.language", "clas_models.modeling.steering")
     for name in ("datasets", "huggingface_hub", "httpx", "httpx2", *own):

@@ -26,7 +26,7 @@ from clas_models.finetuning.setups import SETUPS, Training
 from .analysis.intervention_tables import InterventionTable, to_csv, to_json, to_markdown
 from .finetuning.options import FinetuneOptions
 from .finetuning.ranks import Ranks
-from .finetuning.scores import check_scores, scored, table_of
+from .finetuning.scores import check_scores, scored, tables_of
 from .finetuning.work import FinetuneWork
 from .progress import Progress
 from .run_options import RunOptions
@@ -37,16 +37,16 @@ _STEM = "finetune"
 
 @dataclass(frozen=True)
 class Finetuned:
-    """A finished fine-tuning, and the table of its scores."""
+    """A finished fine-tuning, and the tables of its scores."""
 
     work: FinetuneWork
-    table: InterventionTable
+    tables: list[InterventionTable]
 
     def write(self) -> None:
         """Raises OSError: a file cannot be written; none is half there."""
-        out, tables = self.work.options.out, [self.table]
-        _save(self.work, {"tables": to_json(tables)})
-        for ending, text in (("csv", to_csv(tables)), ("md", to_markdown(tables))):
+        out = self.work.options.out
+        _save(self.work, {"tables": to_json(self.tables)})
+        for ending, text in (("csv", to_csv(self.tables)), ("md", to_markdown(self.tables))):
             with atomic_file(out / f"{_STEM}.{ending}") as partial:
                 partial.write_text(text, encoding="utf-8", newline="")
 
@@ -54,7 +54,7 @@ class Finetuned:
         """For the command line."""
         out = self.work.options.out
         adapters = "\n".join(f"  {self.work.folder(each).adapter}" for each in self.work.trained)
-        return f"{to_markdown([self.table])}\nAlso in {out / _STEM}.md, .csv and .json. Adapters:\n{adapters}"
+        return f"{to_markdown(self.tables)}\nAlso in {out / _STEM}.md, .csv and .json. Adapters:\n{adapters}"
 
 
 def run_finetune(options: RunOptions, chosen: FinetuneOptions, progress: Progress, ranks: Ranks) -> Finetuned | None:
@@ -77,7 +77,7 @@ def run_finetune(options: RunOptions, chosen: FinetuneOptions, progress: Progres
         if not ranks.leads:
             return None
         answers = {training.name: scored(work, training) for training in work.trainings}
-        finetuned = Finetuned(work, table_of(work, answers))
+        finetuned = Finetuned(work, tables_of(work, answers))
         finetuned.write()
     return finetuned
 

@@ -8,7 +8,7 @@ is the business of who asks: `interventions.py` has a row for each language.
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -121,15 +121,20 @@ def scales_of(main: ScoreScale) -> tuple[ScoreScale, ...]:
 
 
 def rows_of(
-    task: TaskResults, methods: Mapping[str, str], languages: Sequence[str], labels: tuple[str, ...] = ()
+    task: TaskResults,
+    methods: Mapping[str, str],
+    languages: Sequence[str],
+    labels: tuple[str, ...] = (),
+    untested: Collection[str] | None = None,
 ) -> list[Row]:
     """A row for each language, from the predictions of a run.
 
     Args:
         task: of a run that is finished.
         methods: column -> name of a method; the first is what the others are compared with, and has to be the base.
-        languages: of the task; in the anchor nothing is tested.
+        languages: of the task.
         labels: of every row, before its language.
+        untested: languages in which all columns must be alike; by default the anchor, which nothing is written in.
 
     Raises InputError: a method has no predictions in a language, or the first is not the base.
     """
@@ -143,13 +148,14 @@ def rows_of(
     records = {pair: held for pair, held in task.records.items() if pair[0] in names and pair[1] in languages}
     wanted = replace(task, methods=names, languages=tuple(languages), records=records)
     found = [_differences(replace(wanted, scale=scale)) for scale in scales_of(task.scale)]
+    untested = (task.anchor,) if untested is None else untested
     rows = []
     for code in languages:
         of_base = list(records[first, code].values())
         base = tuple(Score(scale.shown(of_base)) for scale in scales_of(task.scale))
         cells = {column: Cell(base, len(of_base)) for column in methods}
         for column, method in list(methods.items())[1:]:
-            cells[column] = _cell([by_pair[method, code] for by_pair in found], tested=code != task.anchor)
+            cells[column] = _cell([by_pair[method, code] for by_pair in found], tested=code not in untested)
         rows.append(Row((*labels, code), cells))
     return rows
 
@@ -207,9 +213,11 @@ def _differences_part(table: InterventionTable, kind: int, scale: ScoreScale) ->
         cells = []
         for column in others:
             score = row.cells[column].scores[kind] if column in row.cells else None
-            mean = score.interval.mean if score and score.interval else None
-            told = difference(mean, places, marked=bool(score and score.significant)).text
-            cells.append(escape_markdown(f"{told} {interval(score.interval if score else None, places).text}"))
+            if score is None or score.interval is None:
+                cells.append(MISSING)
+                continue
+            told = difference(score.interval.mean, places, marked=score.significant).text
+            cells.append(escape_markdown(f"{told} {interval(score.interval, places).text}"))
         rows.append([*map(escape_markdown, row.labels), *cells])
     test = "McNemar's exact test" if scale.is_binary else "a paired permutation test"
     told = (

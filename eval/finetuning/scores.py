@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from clas_models.finetuning.setups import NONE as NONE_TRAINED
 from clas_models.finetuning.setups import SETUPS, Training
 from clas_models.profiling.selections import read_selection
 from clas_models.profiling.values import read_value
@@ -18,7 +19,9 @@ from ..method_tables import grouped
 from ..methods import Method
 from ..plan import Plan
 from ..report.collect import TaskResults, collect
+from ..run_folder import BASE
 from ..runner import execute
+from ..score_scale import ScoreScale
 from ..tasks import task_of
 from .work import FinetuneWork
 
@@ -40,9 +43,9 @@ def scored(work: FinetuneWork, training: Training) -> TaskResults:
     Raises InputError, OSError: as `run_methods`.
     """
     folder = work.folder(training)
-    options = replace(work.options, out=folder.scores, languages=languages_of(work, training), scoring="")
-    if training.trains:  # prompts are those that it was trained on
-        options = replace(options, adapter=folder.adapter)
+    options = replace(work.options, out=folder.scores, languages=languages_of(work, training))
+    if training.trains:  # how it is asked is as it was trained
+        options = replace(options, adapter=folder.adapter, scoring="")
         if work.prompting.teaching.labels:
             options = replace(options, templates=None, max_length=None)
     work.progress.say(f"{training.name}: answers")
@@ -62,8 +65,20 @@ def methods_of(work: FinetuneWork, training: Training) -> dict[str, Method]:
     return intervention_methods(read_selection(chosen.select), tuple(values), chosen.site, work.checkpoint)
 
 
-def table_of(work: FinetuneWork, answers: Mapping[str, TaskResults]) -> InterventionTable:
-    """A row for every training and language: tables 3 and 7, and 8 in its first column."""
+def tables_of(work: FinetuneWork, answers: Mapping[str, TaskResults]) -> list[InterventionTable]:
+    """Interventions on every training, and the trainings beside each other where there are several.
+
+    Args:
+        answers: of every training, by its name.
+    """
+    tables = [_by_intervention(work, answers)]
+    if len(work.trainings) > 1:
+        tables.append(_by_training(work, answers))
+    return tables
+
+
+def _by_intervention(work: FinetuneWork, answers: Mapping[str, TaskResults]) -> InterventionTable:
+    """A row for every training and language: tables 3 and 7."""
     rows: list[Row] = []
     columns: tuple[str, ...] = (NONE,)
     for training in work.trainings:
@@ -71,10 +86,48 @@ def table_of(work: FinetuneWork, answers: Mapping[str, TaskResults]) -> Interven
         columns = max(columns, tuple(methods), key=len)
         labels = (training.name, SETUPS[training.setup])
         rows += rows_of(answers[training.name], methods, languages_of(work, training), labels)
-    task = next(iter(answers.values()))
-    notes = [f"In {work.source}, the source, nothing is written over: it is the anchor."]
-    if any(not training.trains for training in work.trainings):
-        notes.append("Without training the answer is that to the task's prompt, not a head's.")
-    title = f"{work.chosen.task}, trained in {work.source}, neurons by {work.chosen.select}"
+    title = f"{work.chosen.task}, trained in {work.source}, neurons by {work.chosen.select}: interventions"
     heads = ("training", "what", "language")
-    return InterventionTable(title, heads, columns, scales_of(task.scale), tuple(rows), tuple(notes)).adjusted()
+    return InterventionTable(title, heads, columns, _scales(answers), tuple(rows), _notes(work)).adjusted()
+
+
+def _by_training(work: FinetuneWork, answers: Mapping[str, TaskResults]) -> InterventionTable:
+    """A row for every language, a column for every setup, without interventions: the first column of tables 7 and 8.
+
+    The others are compared with attention alone, or with the first of them if that was not trained.
+    """
+    setups = list(dict.fromkeys(training.setup for training in work.trainings))
+    setups.sort(key=lambda setup: setup != NONE_TRAINED)
+    rows: list[Row] = []
+    for code in work.languages:
+        records = {
+            (setup, code): answers[training.name].records[BASE, code]
+            for setup in setups
+            if (training := _training_of(work, setup, code)) is not None
+        }
+        columns = {setup: setup for setup, _ in records}
+        first = next(iter(answers.values()))
+        side_by_side = replace(first, methods=tuple(columns), base=next(iter(columns)), records=records)
+        rows += rows_of(side_by_side, columns, [code], untested=())
+    title = f"{work.chosen.task}, trained in {work.source}, neurons by {work.chosen.select}: trainings, no intervention"
+    notes = [f"{setup}: {SETUPS[setup]}." for setup in setups]
+    return InterventionTable(
+        title, ("language",), tuple(setups), _scales(answers), tuple(rows), (*notes, *_notes(work)[1:])
+    ).adjusted()
+
+
+def _training_of(work: FinetuneWork, setup: str, code: str) -> Training | None:
+    """The training of a setup that is for a language; of the source, only where the setup has one training."""
+    found = [each for each in work.trainings if each.setup == setup and code in (*each.targets, work.source)]
+    return found[0] if len(found) == 1 else None
+
+
+def _scales(answers: Mapping[str, TaskResults]) -> tuple[ScoreScale, ...]:
+    return scales_of(next(iter(answers.values())).scale)
+
+
+def _notes(work: FinetuneWork) -> tuple[str, ...]:
+    notes = [f"In {work.source}, the source, nothing is written over: it is the anchor."]
+    if work.prompting.teaching.labels and any(not training.trains for training in work.trainings):
+        notes.append("Without training the answer is that to the task's prompt, not a head's.")
+    return tuple(notes)
