@@ -70,6 +70,7 @@ def run_finetune(options: RunOptions, chosen: FinetuneOptions, progress: Progres
     work.prepare()
     check_scores(work)
     with _begun(work) if ranks.leads else nullcontext():
+        work.announce()
         ranks.wait()
         for training in work.trained:
             work.train(training, leads=ranks.leads)

@@ -72,7 +72,7 @@ def tables_of(work: FinetuneWork, answers: Mapping[str, TaskResults]) -> list[In
         answers: of every training, by its name.
     """
     tables = [_by_intervention(work, answers)]
-    if len(work.trainings) > 1:
+    if len({training.setup for training in work.trainings}) > 1:
         tables.append(_by_training(work, answers))
     return tables
 
@@ -106,13 +106,15 @@ def _by_training(work: FinetuneWork, answers: Mapping[str, TaskResults]) -> Inte
             if (training := _training_of(work, setup, code)) is not None
         }
         columns = {setup: setup for setup, _ in records}
+        if setups[0] not in columns:  # the source, with a model for each target
+            continue
         first = next(iter(answers.values()))
-        side_by_side = replace(first, methods=tuple(columns), base=next(iter(columns)), records=records)
+        side_by_side = replace(first, methods=tuple(columns), base=setups[0], records=records)
         rows += rows_of(side_by_side, columns, [code], untested=())
     title = f"{work.chosen.task}, trained in {work.source}, neurons by {work.chosen.select}: trainings, no intervention"
     notes = [f"{setup}: {SETUPS[setup]}." for setup in setups]
     return InterventionTable(
-        title, ("language",), tuple(setups), _scales(answers), tuple(rows), (*notes, *_notes(work)[1:])
+        title, ("language",), tuple(setups), _scales(answers), tuple(rows), (*notes, *_notes(work, anchor=False))
     ).adjusted()
 
 
@@ -126,8 +128,10 @@ def _scales(answers: Mapping[str, TaskResults]) -> tuple[ScoreScale, ...]:
     return scales_of(next(iter(answers.values())).scale)
 
 
-def _notes(work: FinetuneWork) -> tuple[str, ...]:
-    notes = [f"In {work.source}, the source, nothing is written over: it is the anchor."]
+def _notes(work: FinetuneWork, *, anchor: bool = True) -> tuple[str, ...]:
+    notes = []
+    if anchor and work.source == work.checkpoint.anchor_language:
+        notes.append(f"{work.source}, the source, is the anchor, where nothing is written: every column is {NONE}.")
     if work.prompting.teaching.labels and any(not training.trains for training in work.trainings):
         notes.append("Without training the answer is that to the task's prompt, not a head's.")
     return tuple(notes)

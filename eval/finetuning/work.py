@@ -106,6 +106,11 @@ class FinetuneWork:
                 f"{self.checkpoint.name}: a plain checkpoint has no neurons of a language; convert it first"
             )
         _check_peft()
+        if self.trained:
+            _ = self.examples, self.masks
+
+    def announce(self) -> None:
+        """What is about to be trained."""
         told = ", ".join(f"{training.name} ({_told(self.masks[training.name])})" for training in self.trained)
         if told:
             rows = f"{len(self.examples):,} rows in {self.source}"
