@@ -11,7 +11,8 @@ import peft
 import pytest
 import torch
 from adapter_helpers import CPU, LABELS, save_adapter, wrapped
-from conftest import byte_tokenizer
+from conftest import DATA, byte_tokenizer
+from real_models import REAL_MODELS
 from run_helpers import (  # noqa: F401
     CHAT,
     contents,
@@ -358,3 +359,26 @@ def test_a_rank_that_does_not_fit_ends_the_run_in_a_line(
     ended = evaluation(*arguments, "--adapter", other, "--languages", "de", "--out", tmp_path / "run")
     assert ended.status == 2
     assert "is [4, 48], and its place in ClasLlamaForSequenceClassification [2, 48]; give an adapter" in ended.err
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not (DATA / "xnli").is_dir(), reason=f"XNLI is not at {DATA / 'xnli'}")
+@pytest.mark.parametrize("name", sorted(REAL_MODELS))
+def test_a_real_model_in_packs_is_itself_in_a_padded_batch(name: str, evaluation: Any, tmp_path: Path) -> None:
+    """The batch is padded as in training, on the right, by the token that the classifier takes for padding."""
+    folder = REAL_MODELS[name]()
+    adapter = save_adapter(tmp_path / "adapter", open_source(str(folder), folder), template="{premise}\n{hypothesis} =")
+    common = ["run", folder, "--adapter", adapter, "--tasks", "xnli", "--data-dir", DATA, "--quiet"]
+    evaluation.made(*common, "--languages", "en,hi", "--samples", 6, "--dtype", "float32", "--out", tmp_path / "run")
+    checkpoint = open_checkpoint(str(folder), "float32", "cpu", adapter)
+    model, builder = checkpoint.load(), trained_prompts(AdapterRecord.load(adapter), checkpoint.tokenizer)
+    for language, examples in XNLI.load(["en", "hi"], ExampleSource(DATA, samples=6)).items():
+        rows = [list(builder.build(example, language).ids) for example in examples]
+        longest, pad = max(map(len, rows)), model.config.pad_token_id
+        ids = torch.tensor([row + [pad] * (longest - len(row)) for row in rows])
+        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
+        with torch.inference_mode():
+            expected = model(ids, attention_mask=mask).logits.double().log_softmax(-1)
+        found = {record.key: record.choice_scores for record in records(tmp_path / "run", "xnli", "base", language)}
+        for example, scores in zip(examples, expected.tolist(), strict=True):
+            assert found[example.key] == pytest.approx(scores, abs=0.01)  # of logits up to 60
