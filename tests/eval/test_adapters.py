@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from run_helpers import (  # noqa: F401
     records,
     steered_fixture,
     templates_fixture,
+    write_belebele,
 )
 
 from clas_models.conversion.source import open_source
@@ -254,6 +256,20 @@ def test_grids_and_tuning_take_it(
     common = [command, steered, "--adapter", head, "--task", "xnli", "--alpha", "2,4", "--data-dir", data, "--quiet"]
     evaluation.made(*common, "--languages", "en,de", "--out", tmp_path / "run")
     assert RunFolder.open(tmp_path / "run").settings.other["scoring"] == "head"
+
+
+def test_a_lens_takes_one_that_generates(
+    evaluation: Any, steered: Path, templates: Path, head: Path, generative: Path, tmp_path: Path
+) -> None:
+    data = write_belebele(tmp_path / "belebele", 3, ("en", "de"))
+    common = ["lens", steered, "--task", "belebele", "--data-dir", data, "--templates", templates, "--quiet"]
+    common += ["--layers", "3,5", "--methods", "base"]
+    for name, adapter in (("without", []), ("with", ["--adapter", generative])):
+        evaluation.made(*common, *adapter, "--out", tmp_path / name)
+    numbers = [json.loads((tmp_path / name / "lens.json").read_text()) for name in ("without", "with")]
+    assert numbers[0]["languages"]["base"]["de"] != numbers[1]["languages"]["base"]["de"]
+    said = evaluation.refused(*common, "--adapter", head, "--out", tmp_path / "head")
+    assert said == f"{head}: its head was trained for xnli, not for belebele; leave that task out"
 
 
 def test_what_is_decided_with_it_is_not_written(
