@@ -63,23 +63,28 @@ def _base_model(source: Source, adapter: Adapter, dtype: str, device: torch.devi
 def _merged(model: Any, adapter: Adapter, tensors: Mapping[str, Tensor]) -> Any:
     import peft
 
-    folder = adapter.folder
+    path, parts = adapter.folder / CONFIG_NAME, set(model.state_dict())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of names within transformers that PEFT still uses
         try:
-            config = peft.PeftConfig.from_pretrained(str(folder))
+            config = peft.PeftConfig.from_pretrained(str(adapter.folder))
             config.base_model_name_or_path = None  # PEFT warns where it is another name of the same model
             wrapped: Any = peft.get_peft_model(model, config)
             places = peft.get_peft_model_state_dict(wrapped, save_embedding_layers=False)
+            _check_places(adapter.folder / WEIGHTS_NAME, tensors, places, model)
+            peft.set_peft_model_state_dict(wrapped, dict(tensors))
+            merged = wrapped.merge_and_unload(safe_merge=True)  # which looks for values that are not finite
+        except InputError:
+            raise
         except Exception as error:  # whatever PEFT finds wrong with a user's configuration
-            told = " ".join(str(error).split())
+            told = " ".join(str(error).split()) or type(error).__name__
             raise InputError(
-                f"{folder / CONFIG_NAME}: PEFT cannot put it into {type(model).__name__} ({told}); give an adapter of "
-                "this model"
+                f"{path}: PEFT cannot put it into {type(model).__name__} ({told}); give an adapter of this model that "
+                "can be merged"
             ) from error
-        _check_places(folder / WEIGHTS_NAME, tensors, places, model)
-        peft.set_peft_model_state_dict(wrapped, dict(tensors))
-        return wrapped.merge_and_unload()
+    if type(merged) is not type(model) or set(merged.state_dict()) != parts:
+        raise InputError(f"{path}: it makes another model of {type(model).__name__}; give one that can be merged")
+    return merged
 
 
 def _check_places(path: Path, tensors: Mapping[str, Tensor], places: Mapping[str, Tensor], model: Any) -> None:

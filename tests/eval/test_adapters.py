@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,8 @@ import peft
 import pytest
 import torch
 from adapter_helpers import CPU, LABELS, save_adapter, wrapped
-from conftest import byte_tokenizer
+from conftest import DATA, byte_tokenizer
+from real_models import REAL_MODELS
 from run_helpers import (  # noqa: F401
     CHAT,
     contents,
@@ -20,6 +22,7 @@ from run_helpers import (  # noqa: F401
     records,
     steered_fixture,
     templates_fixture,
+    write_belebele,
 )
 
 from clas_models.conversion.source import open_source
@@ -255,6 +258,20 @@ def test_grids_and_tuning_take_it(
     assert RunFolder.open(tmp_path / "run").settings.other["scoring"] == "head"
 
 
+def test_a_lens_takes_one_that_generates(
+    evaluation: Any, steered: Path, templates: Path, head: Path, generative: Path, tmp_path: Path
+) -> None:
+    data = write_belebele(tmp_path / "belebele", 3, ("en", "de"))
+    common = ["lens", steered, "--task", "belebele", "--data-dir", data, "--templates", templates, "--quiet"]
+    common += ["--layers", "3,5", "--methods", "base"]
+    for name, adapter in (("without", []), ("with", ["--adapter", generative])):
+        evaluation.made(*common, *adapter, "--out", tmp_path / name)
+    numbers = [json.loads((tmp_path / name / "lens.json").read_text()) for name in ("without", "with")]
+    assert numbers[0]["languages"]["base"]["de"] != numbers[1]["languages"]["base"]["de"]
+    said = evaluation.refused(*common, "--adapter", head, "--out", tmp_path / "head")
+    assert said == f"{head}: its head was trained for xnli, not for belebele; leave that task out"
+
+
 def test_what_is_decided_with_it_is_not_written(
     evaluation: Any, steered: Path, data: Path, head: Path, tmp_path: Path
 ) -> None:
@@ -358,3 +375,26 @@ def test_a_rank_that_does_not_fit_ends_the_run_in_a_line(
     ended = evaluation(*arguments, "--adapter", other, "--languages", "de", "--out", tmp_path / "run")
     assert ended.status == 2
     assert "is [4, 48], and its place in ClasLlamaForSequenceClassification [2, 48]; give an adapter" in ended.err
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not (DATA / "xnli").is_dir(), reason=f"XNLI is not at {DATA / 'xnli'}")
+@pytest.mark.parametrize("name", sorted(REAL_MODELS))
+def test_a_real_model_in_packs_is_itself_in_a_padded_batch(name: str, evaluation: Any, tmp_path: Path) -> None:
+    """The batch is padded as in training, on the right, by the token that the classifier takes for padding."""
+    folder = REAL_MODELS[name]()
+    adapter = save_adapter(tmp_path / "adapter", open_source(str(folder), folder), template="{premise}\n{hypothesis} =")
+    common = ["run", folder, "--adapter", adapter, "--tasks", "xnli", "--data-dir", DATA, "--quiet"]
+    evaluation.made(*common, "--languages", "en,hi", "--samples", 6, "--dtype", "float32", "--out", tmp_path / "run")
+    checkpoint = open_checkpoint(str(folder), "float32", "cpu", adapter)
+    model, builder = checkpoint.load(), trained_prompts(AdapterRecord.load(adapter), checkpoint.tokenizer)
+    for language, examples in XNLI.load(["en", "hi"], ExampleSource(DATA, samples=6)).items():
+        rows = [list(builder.build(example, language).ids) for example in examples]
+        longest, pad = max(map(len, rows)), model.config.pad_token_id
+        ids = torch.tensor([row + [pad] * (longest - len(row)) for row in rows])
+        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
+        with torch.inference_mode():
+            expected = model(ids, attention_mask=mask).logits.double().log_softmax(-1)
+        found = {record.key: record.choice_scores for record in records(tmp_path / "run", "xnli", "base", language)}
+        for example, scores in zip(examples, expected.tolist(), strict=True):
+            assert found[example.key] == pytest.approx(scores, abs=0.01)  # of logits up to 60

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
 import torch
 from adapter_helpers import CPU, LABELS, TARGETS, save_adapter, saved, wrapped
@@ -122,6 +123,33 @@ def test_an_adapter_of_somebodys_own_generates(llama: Source, tokens: Tensor, tm
     )
 
 
+def test_other_kinds_that_are_merged(llama: Source, tokens: Tensor, tmp_path: Path) -> None:
+    plain = load_model(llama, "float32", CPU)
+    kinds = {
+        "ia3": peft.IA3Config(task_type="CAUSAL_LM", target_modules=["down_proj"], feedforward_modules=["down_proj"]),
+        "dora": peft.LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["up_proj"], use_dora=True),
+    }
+    for name, config in kinds.items():
+        trained: Any = peft.get_peft_model(load_model(llama, "float32", CPU), config).eval()
+        with torch.no_grad():
+            for parameter in trained.parameters():
+                if parameter.requires_grad:
+                    parameter.add_(torch.randn(parameter.shape) * 0.1)
+        folder = save_adapter(tmp_path / name, llama, trained, **GENERATIVE)
+        model = load_adapted(llama, folder, "float32", CPU)
+        found, expected = (logits(each, tokens, language="de") for each in (model, trained))
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+        assert not torch.allclose(found, logits(plain, tokens, language="de"), atol=1e-2)
+
+
+def test_an_adapter_that_makes_another_model(llama: Source, tmp_path: Path) -> None:
+    trained = wrapped(llama, (), layer_replication=[[0, 4], [2, 6]])
+    folder = save_adapter(tmp_path / "deeper", llama, trained, **GENERATIVE)
+    assert refused(llama, folder).endswith(
+        "it makes another model of ClasLlamaForCausalLM; give one that can be merged"
+    )
+
+
 def test_the_digest_is_of_all_files(llama: Source, adapter: Path) -> None:
     digests = {Adapter.open(adapter, llama).digest}
     assert digests == {Adapter.open(adapter, llama).digest}
@@ -203,6 +231,11 @@ def test_a_head_without_its_labels(llama: Source, adapter: Path) -> None:
             "PEFT cannot put it into ClasLlamaForSequenceClassification (No modules were targeted",
         ),
         ({"r": "four"}, "PEFT cannot put it into ClasLlamaForSequenceClassification"),
+        (
+            {"alora_invocation_tokens": [1]},
+            "(aLoRA does not support safe merging.); give an adapter of this model that can",
+        ),
+        ({"lora_alpha": 1e300}, "NaNs detected in the merged weights"),
     ],
 )
 def test_a_configuration_of_other_tensors(change: dict[str, Any], told: str, llama: Source, adapter: Path) -> None:
