@@ -97,7 +97,7 @@ def finetune(given: dict[str, Any]) -> str:
         changes=tuple(changes),
         values=() if values == ("none",) else values,
     )
-    ranks = Ranks.of_launch()
+    ranks = Ranks.of_launch(given["device"])
     finetuned = run_finetune(RunOptions(**given, tasks=(task,)), chosen, Progress(quiet or not ranks.leads), ranks)
     if finetuned is None:
         return ""

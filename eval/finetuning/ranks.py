@@ -19,13 +19,14 @@ class Ranks:
     state: Any = None
 
     @classmethod
-    def of_launch(cls) -> Ranks:
-        """Connects the processes, where there are several."""
+    def of_launch(cls, device: str) -> Ranks:
+        """Connects the processes, where there are several; `device` is as the user named it."""
         if not is_launched(os.environ):
             return cls()
+        import torch
         from accelerate import PartialState
 
-        return cls(PartialState())
+        return cls(PartialState(cpu=device == "cpu" or not torch.cuda.is_available()))
 
     @property
     def leads(self) -> bool:

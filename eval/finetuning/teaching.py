@@ -100,10 +100,7 @@ class Prompting:
 
 
 def _example(builder: PromptBuilder, row: TrainingRow, source: str, end: tuple[int, ...]) -> TrainingExample:
-    try:
-        ids = builder.build(Example(row.place, row.fields, (), row.place), source).ids
-    except InputError as error:
-        raise InputError(f"{row.place}: {error}") from None
+    ids = builder.build(Example(row.place, row.fields, (), row.place), source).ids
     if isinstance(row.answer, int):
         return TrainingExample(ids, row.answer)
     answer = (*builder.answer(row.answer), *end)
