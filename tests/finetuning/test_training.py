@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForSequenceClassification
 
 from clas_models import FAMILIES
 from clas_models.errors import InputError
@@ -15,7 +16,7 @@ from clas_models.finetuning.training import Collator, Trained, TrainingExample, 
 
 from .training_helpers import ANSWERS, EXAMPLES, LABELS, PAD, Silent, neurons, quick_settings, saved_base
 
-pytest.importorskip("peft")
+peft = pytest.importorskip("peft")
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # gradient checkpointing will get another name
 
 
@@ -112,3 +113,19 @@ def test_padding_changes_no_loss(source: Any) -> None:
         for row, example in enumerate(EXAMPLES):
             alone = model(**Collator(PAD, 0)([example])).logits[0]
             torch.testing.assert_close(logits[row], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_in_four_bits_stay_as_they_are(source: Any, tmp_path: Path) -> None:
+    """The paper's way (appendix B.3); the head is no weight that is quantised."""
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    model, trained = run(source, tmp_path / "states", "load_in_4bit=true", "epochs=20")
+    quantised = [name for name, each in model.named_modules() if isinstance(each, bitsandbytes.nn.Linear4bit)]
+    assert any("down_proj" in name for name in quantised)
+    assert not any("score" in name for name in quantised)
+    assert trained.losses[-1][1] < trained.losses[0][1]
+    check_masked(dict(model.named_parameters()), neurons())
+    model.save_pretrained(tmp_path / "adapter")
+    whole = AutoModelForSequenceClassification.from_pretrained(source.folder, num_labels=3)
+    merged = peft.PeftModel.from_pretrained(whole, tmp_path / "adapter").merge_and_unload()
+    with torch.no_grad():
+        assert merged(**Collator(PAD, 0)([EXAMPLES[0]])).logits.isfinite().all()
