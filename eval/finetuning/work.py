@@ -107,7 +107,17 @@ class FinetuneWork:
             )
         _check_peft()
         if self.trained:
-            _ = self.examples, self.masks
+            _ = self.masks
+            self._check_ends()
+
+    def _check_ends(self) -> None:
+        """A head reads the last token that does not fill up, which has to be the last one of the prompt."""
+        pad = self._pad()
+        if self.prompting.teaching.labels and any(example.ids[-1] == pad for example in self.examples):
+            raise InputError(
+                f"{self.checkpoint.name}: its tokenizer ends prompts with token {pad}, which fills batches up, too; give "
+                "it a pad_token of its own"
+            )
 
     def announce(self) -> None:
         """What is about to be trained."""
