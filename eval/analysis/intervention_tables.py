@@ -50,10 +50,17 @@ class Score:
 
 @dataclass(frozen=True)
 class Cell:
-    """A method in a row: its scores, in the order of the table's scales, and of how many examples they are."""
+    """A method in a row.
+
+    Attributes:
+        scores: in the order of the table's scales.
+        examples: that they are of.
+        changed: how many outputs are not those of the first column; None in it, and where outputs are numbers.
+    """
 
     scores: tuple[Score, ...]
     examples: int
+    changed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -162,7 +169,7 @@ def _differences(task: TaskResults) -> dict[tuple[str, str], Difference]:
 
 def _cell(found: Sequence[Difference], *, tested: bool) -> Cell:
     scores = tuple(Score(each.score, each.interval, each.p if tested else None) for each in found)
-    return Cell(scores, found[0].examples)
+    return Cell(scores, found[0].examples, found[0].changed)
 
 
 def to_markdown(tables: Sequence[InterventionTable]) -> str:
@@ -198,12 +205,13 @@ def _shown(cell: Cell | None, scales: Sequence[ScoreScale], *, marked: bool) -> 
 
 
 def _differences_part(table: InterventionTable, kind: int, scale: ScoreScale) -> list[str]:
+    """Of the rows in which something is tested."""
     others = table.columns[1:]
-    if not others:
-        return []
     places = scale.digits_in_terminal
     rows = [[*table.heads, *others]]
     for row in table.rows:
+        if all(cell.scores[kind].p is None for cell in row.cells.values()):
+            continue
         cells = []
         for column in others:
             score = row.cells[column].scores[kind] if column in row.cells else None
@@ -216,7 +224,7 @@ def _differences_part(table: InterventionTable, kind: int, scale: ScoreScale) ->
         f"{scale.difference[0].upper()}{scale.difference[1:]}, to {table.columns[0]}, with the paired bootstrap's 95 % "
         f"interval over examples; * is p < {LEVEL} by {test}, adjusted (Holm) for {table.tests} comparisons."
     )
-    return [escape_markdown(told), _aligned(rows, len(table.heads))]
+    return [escape_markdown(told), _aligned(rows, len(table.heads))] if len(rows) > 1 else []
 
 
 def _aligned(rows: Sequence[Sequence[str]], labels: int) -> str:
@@ -275,6 +283,7 @@ def _values(table: InterventionTable, row: Row) -> list[dict[str, Value]]:
             "examples": cell.examples,
             "value": score.value,
             **interval_data(score.interval),
+            "changed": cell.changed,
             "p": score.p,
             "p_holm": score.p_holm,
             "best": column in best,

@@ -111,9 +111,9 @@ def run_interventions(options: RunOptions, asked: InterventionOptions, progress:
             f"first with {CONVERT}"
         )
     known = checkpoint.known()
-    asked = asked.of(known)
-    if known.quantiles is None:
+    if known.quantiles is None and not asked.values:
         progress.say(f"{checkpoint.name}: no quantiles, which percentiles need; {CONVERT} --quantiles makes them")
+    asked = asked.of(known)
     selections = {text: check_not_empty(select(text, known), text) for text in asked.selections}
     languages = _languages(options, checkpoint, selections, progress)
     base = method_of(BASE, {}, checkpoint)
