@@ -185,8 +185,8 @@ def to_markdown(tables: Sequence[InterventionTable]) -> str:
 
 
 def _scores_part(table: InterventionTable) -> list[str]:
-    told = "; ".join(scale.heading for scale in table.scales[:1])
-    beside = "".join(f", {scale.heading} in brackets" for scale in table.scales[1:])
+    told = table.scales[0].heading
+    beside = "".join(f" (in brackets {scale.heading})" for scale in table.scales[1:])
     rows = [[*table.heads, "examples", *table.columns]]
     for row in table.rows:
         best = table.best(row)

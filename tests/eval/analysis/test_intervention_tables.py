@@ -144,7 +144,7 @@ def test_exact_match_has_f1_beside_it(tmp_path: Path) -> None:
     assert [scale.name for scale in table.scales] == ["exact_match", "f1"]
     assert table.best(row) == {"Int mean"}, "of exact match, as in table 2"
     text = to_markdown([table])
-    assert "exact_match, %, f1, % in brackets" in text.replace("\\_", "_")
+    assert "exact_match, % (in brackets f1, %). The best" in text.replace("\\_", "_")
     assert "| 25.0 (50.0) | **50.0 (75.0)** | 0.0 (67.5) |" in text
     assert "Difference in exact_match, percentage points, to No Int" in text.replace("\\_", "_")
     assert "Difference in f1, percentage points, to No Int" in text
