@@ -8,10 +8,13 @@ is the business of who asks: `interventions.py` has a row for each language.
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Self
 
+from clas_models.atomic import atomic_file
 from clas_models.errors import InputError
 
 from ..report.collect import TaskResults
@@ -170,6 +173,15 @@ def _differences(task: TaskResults) -> dict[tuple[str, str], Difference]:
 def _cell(found: Sequence[Difference], *, tested: bool) -> Cell:
     scores = tuple(Score(each.score, each.interval, each.p if tested else None) for each in found)
     return Cell(scores, found[0].examples, found[0].changed)
+
+
+def save_tables(place: Path, tables: Sequence[InterventionTable], about: Mapping[str, Any]) -> None:
+    """Write `place`.md, .csv and .json, each whole or not at all; the last has `about`, too, what the tables are of."""
+    described = json.dumps({**about, "tables": to_json(tables)}, indent=1, ensure_ascii=False)
+    texts = {"json": f"{described}\n", "csv": to_csv(tables), "md": to_markdown(tables)}
+    for ending, text in texts.items():
+        with atomic_file(place.with_name(f"{place.name}.{ending}")) as partial:
+            partial.write_text(text, encoding="utf-8", newline="")
 
 
 def to_markdown(tables: Sequence[InterventionTable]) -> str:

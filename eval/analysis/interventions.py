@@ -5,13 +5,11 @@ of Mondal et al., "Language-specific Neurons Do Not Facilitate Cross-Lingual Tra
 (`intervention_tables.py`).
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from clas_models.atomic import atomic_file
 from clas_models.command_line import CONVERT, EVAL
 from clas_models.errors import InputError
 from clas_models.modeling.language_tags import did_you_mean, matching
@@ -32,7 +30,7 @@ from ..run_options import RunOptions
 from ..runner import execute
 from ..tasks import task_of
 from ..tasks.task import language_codes
-from .intervention_tables import NONE, InterventionTable, rows_of, scales_of, to_csv, to_json, to_markdown
+from .intervention_tables import NONE, InterventionTable, rows_of, save_tables, scales_of, to_markdown
 
 COMMAND = "interventions"
 VALUES = ("mean", "p75", "p90", "p95", "zero", "p5", "p10", "p25")
@@ -81,11 +79,7 @@ class InterventionResult:
 
     def write(self) -> None:
         """Raises OSError: a file cannot be written; none is half there."""
-        described = json.dumps({**self.about, "tables": to_json(self.tables)}, indent=1, ensure_ascii=False)
-        texts = {"json": f"{described}\n", "csv": to_csv(self.tables), "md": to_markdown(self.tables)}
-        for ending, text in texts.items():
-            with atomic_file(self.folder / f"{COMMAND}.{ending}") as partial:
-                partial.write_text(text, encoding="utf-8", newline="")
+        save_tables(self.folder / COMMAND, self.tables, self.about)
 
     def summary(self) -> str:
         """For the command line."""
