@@ -2,7 +2,7 @@
 
 A run like any other, of the base and the method `int` for every selection and value, and after it tables 1, 2, 4 and 5
 of Mondal et al., "Language-specific Neurons Do Not Facilitate Cross-Lingual Transfer" (2025), in the run's folder
-(`intervention_tables.py`).
+(`intervention_tables.py`, `intervention_output.py`).
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,8 @@ from ..run_options import RunOptions
 from ..runner import execute
 from ..tasks import task_of
 from ..tasks.task import language_codes
-from .intervention_tables import NONE, InterventionTable, rows_of, save_tables, scales_of, to_markdown
+from .intervention_output import save_tables, to_markdown
+from .intervention_tables import NONE, InterventionTable, rows_of, scales_of
 
 COMMAND = "interventions"
 VALUES = ("mean", "p75", "p90", "p95", "zero", "p5", "p10", "p25")

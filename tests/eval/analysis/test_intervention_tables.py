@@ -12,6 +12,7 @@ import pytest
 from report.support import answer, choices, nats, settings, write_run
 
 from clas_models.errors import InputError
+from eval.analysis.intervention_output import to_csv, to_json, to_markdown
 from eval.analysis.intervention_tables import (
     Cell,
     InterventionTable,
@@ -19,9 +20,6 @@ from eval.analysis.intervention_tables import (
     Score,
     rows_of,
     scales_of,
-    to_csv,
-    to_json,
-    to_markdown,
 )
 from eval.report.collect import TaskResults, collect
 from eval.run_folder import Record
