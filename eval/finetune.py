@@ -23,7 +23,8 @@ from clas_models.atomic import LOCK_NAME, atomic_file, check_place, folder_lock
 from clas_models.errors import InputError
 from clas_models.finetuning.setups import SETUPS, Training
 
-from .analysis.intervention_tables import InterventionTable, to_csv, to_json, to_markdown
+from .analysis.intervention_output import save_tables, to_markdown
+from .analysis.intervention_tables import InterventionTable
 from .finetuning.options import FinetuneOptions
 from .finetuning.ranks import Ranks
 from .finetuning.scores import check_scores, scored, tables_of
@@ -44,11 +45,7 @@ class Finetuned:
 
     def write(self) -> None:
         """Raises OSError: a file cannot be written; none is half there."""
-        out = self.work.options.out
-        _save(self.work, {"tables": to_json(self.tables)})
-        for ending, text in (("csv", to_csv(self.tables)), ("md", to_markdown(self.tables))):
-            with atomic_file(out / f"{_STEM}.{ending}") as partial:
-                partial.write_text(text, encoding="utf-8", newline="")
+        save_tables(self.work.options.out / _STEM, self.tables, _about(self.work))
 
     def summary(self) -> str:
         """For the command line."""
@@ -100,24 +97,24 @@ def _begun(work: FinetuneWork) -> Iterator[None]:
     out.mkdir(parents=True, exist_ok=True)
     with folder_lock(out, f"{out}: another fine-tuning is writing to it; wait for it, or give another --out"):
         work.begin()
-        _save(work, {})
+        with atomic_file(out / FINETUNE_NAME) as partial:
+            partial.write_text(json.dumps(_about(work), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         yield
 
 
-def _save(work: FinetuneWork, found: dict[str, Any]) -> None:
-    """All settings, and what has been found by now."""
-    options = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(work.options).items()}
-    chosen = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(work.chosen).items()}
-    told = {
+def _about(work: FinetuneWork) -> dict[str, Any]:
+    """All settings, and what has been trained by now."""
+    return {
         "model": work.checkpoint.name,
-        "chosen": chosen,
-        "evaluation": options,
+        "chosen": _as_json(asdict(work.chosen)),
+        "evaluation": _as_json(asdict(work.options)),
         "settings": asdict(work.settings),
         "trainings": {training.name: _told(work, training) for training in work.trainings},
-        **found,
     }
-    with atomic_file(work.options.out / FINETUNE_NAME) as partial:
-        partial.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _as_json(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
 
 def _told(work: FinetuneWork, training: Training) -> dict[str, Any]:

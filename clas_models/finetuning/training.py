@@ -25,14 +25,15 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
-from transformers.trainer_utils import get_last_checkpoint
 
 from ..conversion.source import Source
 from ..errors import InputError
+from ..json_data import parse_json
 from .neuron_lora import check_masked, lora_config, mask_update, trained_numbers
 from .training_settings import TrainingSettings
 
 HEAD = "score"  # the module that every family's sequence classification adds to its decoder
+STATE_NAME = "trainer_state.json"
 IGNORED = -100  # a label that torch's cross entropy leaves out
 
 
@@ -249,11 +250,22 @@ def train(
         callbacks=[_Watch(masks, told)],
     )
     trainer.remove_callback(PrinterCallback)
-    earlier = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    result = trainer.train(resume_from_checkpoint=earlier)
+    result = trainer.train(resume_from_checkpoint=_last_state(folder))
     _check(model, masks)
     losses = tuple((int(entry["step"]), entry["loss"]) for entry in trainer.state.log_history if "loss" in entry)
     return Trained(trainer.state.global_step, result.metrics["train_runtime"], numbers, losses)
+
+
+def _last_state(folder: Path) -> str | None:
+    """The last of the Trainer's states that is whole: its own file is the last that it writes."""
+    numbers = {int(path.name.rpartition("-")[2]): path for path in folder.glob("checkpoint-*")}
+    for _, path in sorted(numbers.items(), reverse=True):
+        try:
+            parse_json((path / STATE_NAME).read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # it was stopped while it wrote this one
+            continue
+        return str(path)
+    return None
 
 
 def _arguments(settings: TrainingSettings, folder: Path, on_cpu: bool) -> TrainingArguments:

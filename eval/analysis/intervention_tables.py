@@ -2,21 +2,19 @@
 
 The form of tables 1 to 5, 7 and 8 of Mondal et al., "Language-specific Neurons Do Not Facilitate Cross-Lingual
 Transfer" (2025): the score without an intervention and under each, the best of a row marked; and, which theirs lack,
-differences with intervals and tests.  The arithmetic is that of `report/comparison.py`.  Which runs and rows there are
-is the business of who asks: `interventions.py` has a row for each language.
+differences with intervals and tests.  The arithmetic is that of `report/comparison.py`, the forms on disk are in
+`intervention_output.py`.  Which runs and rows there are is the business of who asks: `interventions.py` has a row for
+each language.
 """
 
-import csv
-import io
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 from clas_models.errors import InputError
 
 from ..report.collect import TaskResults
 from ..report.comparison import LEVEL, Difference, compare
-from ..report.table import MISSING, Value, difference, escape_markdown, interval, interval_data, plain
 from ..score_scale import ScoreScale, scale_of
 from ..statistics import Interval, holm
 
@@ -50,10 +48,17 @@ class Score:
 
 @dataclass(frozen=True)
 class Cell:
-    """A method in a row: its scores, in the order of the table's scales, and of how many examples they are."""
+    """A method in a row.
+
+    Attributes:
+        scores: in the order of the table's scales.
+        examples: that they are of.
+        changed: how many outputs are not those of the first column; None in it, and where outputs are numbers.
+    """
 
     scores: tuple[Score, ...]
     examples: int
+    changed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -85,22 +90,15 @@ class InterventionTable:
 
     def adjusted(self) -> Self:
         """With p values that are adjusted (Holm) for all tests of the table, each kind of score for itself."""
-        rows = list(self.rows)
+        rows = self.rows
         for kind in range(len(self.scales)):
-            tested = [
-                (place, column, p)
-                for place, row in enumerate(rows)
-                for column, cell in row.cells.items()
-                if (p := cell.scores[kind].p) is not None
-            ]
-            for (place, column, _), p in zip(tested, holm([p for *_, p in tested]), strict=True):
-                cell = rows[place].cells[column]
-                scores = list(cell.scores)
-                scores[kind] = replace(scores[kind], p_holm=p)
-                rows[place] = replace(
-                    rows[place], cells={**rows[place].cells, column: replace(cell, scores=tuple(scores))}
-                )
-        return replace(self, rows=tuple(rows))
+            tested = [cell.scores[kind].p for row in rows for cell in row.cells.values()]
+            values = iter(holm([p for p in tested if p is not None]))
+            rows = tuple(
+                replace(row, cells={column: _adjusted(cell, kind, values) for column, cell in row.cells.items()})
+                for row in rows
+            )
+        return replace(self, rows=rows)
 
     @property
     def tests(self) -> int:
@@ -113,6 +111,14 @@ class InterventionTable:
         values = {column: sign * cell.scores[0].value for column, cell in row.cells.items()}
         best = {column for column, value in values.items() if value >= max(values.values()) - _SAME}
         return frozenset() if len(best) == len(values) else frozenset(best)
+
+
+def _adjusted(cell: Cell, kind: int, values: Iterator[float]) -> Cell:
+    """With the next of the values, where something is tested."""
+    score = cell.scores[kind]
+    if score.p is None:
+        return cell
+    return replace(cell, scores=(*cell.scores[:kind], replace(score, p_holm=next(values)), *cell.scores[kind + 1 :]))
 
 
 def scales_of(main: ScoreScale) -> tuple[ScoreScale, ...]:
@@ -168,125 +174,4 @@ def _differences(task: TaskResults) -> dict[tuple[str, str], Difference]:
 
 def _cell(found: Sequence[Difference], *, tested: bool) -> Cell:
     scores = tuple(Score(each.score, each.interval, each.p if tested else None) for each in found)
-    return Cell(scores, found[0].examples)
-
-
-def to_markdown(tables: Sequence[InterventionTable]) -> str:
-    """Each table as the paper has it, then the differences to its first column; the columns one below the other."""
-    parts = []
-    for table in tables:
-        parts += [f"### {escape_markdown(table.title)}", *_scores_part(table)]
-        for kind, scale in enumerate(table.scales):
-            parts += _differences_part(table, kind, scale)
-        if table.notes:
-            parts.append("\n".join(f"- {escape_markdown(note)}" for note in table.notes))
-    return "\n\n".join(parts) + "\n"
-
-
-def _scores_part(table: InterventionTable) -> list[str]:
-    told = "; ".join(scale.heading for scale in table.scales[:1])
-    beside = "".join(f", {scale.heading} in brackets" for scale in table.scales[1:])
-    rows = [[*table.heads, "examples", *table.columns]]
-    for row in table.rows:
-        best = table.best(row)
-        counts = sorted({cell.examples for cell in row.cells.values()})
-        cells = [_shown(row.cells.get(column), table.scales, marked=column in best) for column in table.columns]
-        rows.append([*map(escape_markdown, row.labels), "-".join(map(str, counts)), *cells])
-    return [f"{escape_markdown(told + beside)}. The best of a row is bold.", _aligned(rows, len(table.heads))]
-
-
-def _shown(cell: Cell | None, scales: Sequence[ScoreScale], *, marked: bool) -> str:
-    if cell is None:
-        return MISSING
-    first, *others = (scale.formatted(score.value) for scale, score in zip(scales, cell.scores, strict=True))
-    text = first + "".join(f" ({other})" for other in others)
-    return f"**{text}**" if marked else text
-
-
-def _differences_part(table: InterventionTable, kind: int, scale: ScoreScale) -> list[str]:
-    others = table.columns[1:]
-    if not others:
-        return []
-    places = scale.digits_in_terminal
-    rows = [[*table.heads, *others]]
-    for row in table.rows:
-        cells = []
-        for column in others:
-            score = row.cells[column].scores[kind] if column in row.cells else None
-            if score is None or score.interval is None:
-                cells.append(MISSING)
-                continue
-            told = difference(score.interval.mean, places, marked=score.significant).text
-            cells.append(escape_markdown(f"{told} {interval(score.interval, places).text}"))
-        rows.append([*map(escape_markdown, row.labels), *cells])
-    test = "McNemar's exact test" if scale.is_binary else "a paired permutation test"
-    told = (
-        f"{scale.difference[0].upper()}{scale.difference[1:]}, to {table.columns[0]}, with the paired bootstrap's 95 % "
-        f"interval over examples; * is p < {LEVEL} by {test}, adjusted (Holm) for {table.tests} comparisons."
-    )
-    return [escape_markdown(told), _aligned(rows, len(table.heads))]
-
-
-def _aligned(rows: Sequence[Sequence[str]], labels: int) -> str:
-    """A Markdown table that reads as well unrendered: labels to the left, numbers to the right."""
-    widths = [max(3, *(len(row[place]) for row in rows)) for place in range(len(rows[0]))]
-    rule = ["-" * width if place < labels else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
-    lines = []
-    for row in (rows[0], rule, *rows[1:]):
-        cells = [
-            text.ljust(width) if place < labels else text.rjust(width)
-            for place, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def to_csv(tables: Sequence[InterventionTable]) -> str:
-    """A line for each cell and kind of score, with all digits that tell anything; a missing value is empty."""
-    lines = [
-        {"table": table.title, **dict(zip(table.heads, row.labels, strict=True)), **values}
-        for table in tables
-        for row in table.rows
-        for values in _values(table, row)
-    ]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(name for line in lines for name in line)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: plain(value) for name, value in line.items()} for line in lines)
-    return text.getvalue()
-
-
-def to_json(tables: Sequence[InterventionTable]) -> list[dict[str, Any]]:
-    """The same, table by table, for `json.dumps`."""
-    return [
-        {
-            "title": table.title,
-            "columns": list(table.columns),
-            "scores": [scale.name for scale in table.scales],
-            "tests": table.tests,
-            "rows": [
-                {**dict(zip(table.heads, row.labels, strict=True)), "cells": plain(list(_values(table, row)))}
-                for row in table.rows
-            ],
-            "notes": list(table.notes),
-        }
-        for table in tables
-    ]
-
-
-def _values(table: InterventionTable, row: Row) -> list[dict[str, Value]]:
-    best = table.best(row)
-    return [
-        {
-            "intervention": column,
-            "score": scale.name,
-            "examples": cell.examples,
-            "value": score.value,
-            **interval_data(score.interval),
-            "p": score.p,
-            "p_holm": score.p_holm,
-            "best": column in best,
-        }
-        for column, cell in row.cells.items()
-        for scale, score in zip(table.scales, cell.scores, strict=True)
-    ]
+    return Cell(scores, found[0].examples, found[0].changed)

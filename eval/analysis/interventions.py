@@ -2,16 +2,14 @@
 
 A run like any other, of the base and the method `int` for every selection and value, and after it tables 1, 2, 4 and 5
 of Mondal et al., "Language-specific Neurons Do Not Facilitate Cross-Lingual Transfer" (2025), in the run's folder
-(`intervention_tables.py`).
+(`intervention_tables.py`, `intervention_output.py`).
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from clas_models.atomic import atomic_file
 from clas_models.command_line import CONVERT, EVAL
 from clas_models.errors import InputError
 from clas_models.modeling.language_tags import did_you_mean, matching
@@ -32,7 +30,8 @@ from ..run_options import RunOptions
 from ..runner import execute
 from ..tasks import task_of
 from ..tasks.task import language_codes
-from .intervention_tables import NONE, InterventionTable, rows_of, scales_of, to_csv, to_json, to_markdown
+from .intervention_output import save_tables, to_markdown
+from .intervention_tables import NONE, InterventionTable, rows_of, scales_of
 
 COMMAND = "interventions"
 VALUES = ("mean", "p75", "p90", "p95", "zero", "p5", "p10", "p25")
@@ -81,11 +80,7 @@ class InterventionResult:
 
     def write(self) -> None:
         """Raises OSError: a file cannot be written; none is half there."""
-        described = json.dumps({**self.about, "tables": to_json(self.tables)}, indent=1, ensure_ascii=False)
-        texts = {"json": f"{described}\n", "csv": to_csv(self.tables), "md": to_markdown(self.tables)}
-        for ending, text in texts.items():
-            with atomic_file(self.folder / f"{COMMAND}.{ending}") as partial:
-                partial.write_text(text, encoding="utf-8", newline="")
+        save_tables(self.folder / COMMAND, self.tables, self.about)
 
     def summary(self) -> str:
         """For the command line."""
@@ -111,15 +106,14 @@ def run_interventions(options: RunOptions, asked: InterventionOptions, progress:
             f"first with {CONVERT}"
         )
     known = checkpoint.known()
-    asked = asked.of(known)
-    if known.quantiles is None:
+    if known.quantiles is None and not asked.values:
         progress.say(f"{checkpoint.name}: no quantiles, which percentiles need; {CONVERT} --quantiles makes them")
+    asked = asked.of(known)
     selections = {text: check_not_empty(select(text, known), text) for text in asked.selections}
     languages = _languages(options, checkpoint, selections, progress)
-    base = method_of(BASE, {}, checkpoint)
     methods = {text: intervention_methods(text, asked.values, asked.site, checkpoint) for text in selections}
-    written = [method for by_column in methods.values() for method in list(by_column.values())[1:]]
-    plan = Plan.of("run", replace(options, languages=languages), checkpoint, [base, *written])
+    by_name = {method.name: method for by_column in methods.values() for method in by_column.values()}
+    plan = Plan.of("run", replace(options, languages=languages), checkpoint, list(by_name.values()))
     execute(plan, progress)
     task = next(task for task in collect([options.out]) if task.task == options.tasks[0])
     names = {text: {column: each.name for column, each in by_column.items()} for text, by_column in methods.items()}

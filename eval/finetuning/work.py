@@ -115,8 +115,8 @@ class FinetuneWork:
         pad = self._pad()
         if self.prompting.teaching.labels and any(example.ids[-1] == pad for example in self.examples):
             raise InputError(
-                f"{self.checkpoint.name}: its tokenizer ends prompts with token {pad}, which fills batches up, too; give "
-                "it a pad_token of its own"
+                f"{self.checkpoint.name}: its tokenizer ends prompts with token {pad}, which fills batches up, too; "
+                "give it a pad_token of its own"
             )
 
     def announce(self) -> None:

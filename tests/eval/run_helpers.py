@@ -48,6 +48,13 @@ def steered_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder if folder.is_dir() else save_steered(folder)
 
 
+@pytest.fixture(scope="module", name="quantified")
+def quantified_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with quantiles."""
+    folder = tmp_path_factory.getbasetemp() / "evaluated" / "quantified"
+    return folder if folder.is_dir() else save_steered(folder, "--quantiles")
+
+
 @pytest.fixture(scope="module", name="data")
 def data_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Small data files of both published data sets."""

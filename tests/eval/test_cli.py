@@ -60,6 +60,13 @@ def test_languages_that_were_not_profiled_are_told(run: list[object], evaluation
     assert "not profiled: sw; there clas takes the default alpha" in ended.err
 
 
+def test_languages_without_neurons_are_told_for_each_method(run: list[object], evaluation: Any) -> None:
+    german = "int:select=(lape:languages=en/de)"
+    ended = evaluation.made(*run, "--languages", "en,de,zh", "--methods", f"base,{german},int-mean,{german},as=zh")
+    told = [line for line in ended.err.splitlines() if "no neurons of" in line]
+    assert told == [f"{name}: no neurons of zh; there it equals base" for name in (german, f"{german},as=zh")]
+
+
 def test_strengths_that_turn_the_sign_of_neurons_are_told(run: list[object], evaluation: Any) -> None:
     ended = evaluation.made(*run, "--methods", "clas:alpha=ger=-2/default=0.5,clas:alpha=3,clas:alpha=0.5")
     told = (

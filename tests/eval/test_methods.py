@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from run_helpers import save_plain, steered_fixture  # noqa: F401
+from run_helpers import quantified_fixture, save_plain, steered_fixture  # noqa: F401
 from torch import Tensor
 
 from clas_models.errors import InputError
 from clas_models.profiling.lape import lape
 from clas_models.profiling.neuron_profile import NeuronProfile
+from clas_models.profiling.selections import select as selected
 from eval.engine.choices import choose
 from eval.loading import Checkpoint, open_checkpoint
 from eval.method_tables import Group, grouped
@@ -187,6 +188,70 @@ def test_int_mean_is_what_hooks_on_a_plain_model_do(checkpoint: Checkpoint, tmp_
         layer.mlp.act_fn.register_forward_hook(lambda _, __, out, m=mask, v=value: torch.where(m, v, out))
     expected = logits(model, groups(plain, "base")[0], "de")
     assert torch.equal(logits(checkpoint.load(), group, "de"), expected)
+
+
+@pytest.mark.parametrize("select", ["lape", "probability:top_rate=0.05"])
+def test_percentiles_are_what_hooks_on_a_plain_model_do(select: str, quantified: Path, tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(str(quantified))
+    [group] = groups(checkpoint, f"int:select=({select}),value=p90,site=activated")
+    known = checkpoint.known()
+    assert known.quantiles is not None
+    neurons, p90 = selected(select, known), known.quantiles.of("de", 90, "activated")
+    plain = open_checkpoint(str(save_plain(tmp_path / "plain")))
+    model = plain.load()
+    for place, layer in enumerate(model.model.layers):
+        chosen, written = neurons.indices("de")[place], p90[place]
+
+        def write(_: Any, __: Any, out: Tensor, chosen: Tensor = chosen, written: Tensor = written) -> Tensor:
+            out = out.clone()
+            out[..., chosen] = written[chosen]
+            return out
+
+        layer.mlp.act_fn.register_forward_hook(write)
+    expected = logits(model, groups(plain, "base")[0], "de")
+    assert torch.equal(logits(checkpoint.load(), group, "de"), expected)
+    assert not torch.equal(logits(checkpoint.load(), groups(checkpoint, "base")[0], "de"), expected)
+
+
+def test_an_int_is_described_in_the_one_way(quantified: Path) -> None:
+    checkpoint = open_checkpoint(str(quantified))
+    text = "int:site=activated,value=mean+std,select=(lape:rate_of=model,top_rate=0.020 or (categories))"
+    [method] = methods_of([text], checkpoint, {})
+    assert method.name == ("int:select=(lape:top_rate=0.02,rate_of=model or categories),value=mean+1std,site=activated")
+    assert method.described == {
+        "kind": "int", "select": "lape:top_rate=0.02,rate_of=model or categories", "value": "mean+1std",
+        "site": "activated",
+    }  # fmt: skip
+    assert methods_of([method.name], checkpoint, {}) == [method]
+    assert type(method.described["select"]) is str
+    assert "is given more than once as int:select=(random:like=lape)" in refused(
+        checkpoint, "int:select=(random:like=lape)", "int:select=random:like=(lape)"
+    )
+
+
+def test_a_selection_that_cannot_be_written_over(checkpoint: Checkpoint, quantified: Path, tmp_path: Path) -> None:
+    assert "select=best: unknown selection 'best': choose among lape" in refused(checkpoint, "int:select=best")
+    assert "unknown option 'rate'; its options are top_rate" in refused(checkpoint, "int:select=(lape:rate=1)")
+    assert refused(checkpoint, "int:select=(lape without lape)") == (
+        "selection 'lape without lape': no neuron in any language; loosen what it asks for, or choose another"
+    )
+    assert "value p90: quantiles were not recorded" in refused(checkpoint, "int:value=p90")
+    assert "P33 was not recorded: choose one of P5" in refused(open_checkpoint(str(quantified)), "int:value=p33")
+    assert "value=median: unknown value 'median' to write" in refused(checkpoint, "int:value=median")
+    found = selected("lape", checkpoint.known())
+    other = replace(found, masks=torch.cat([found.masks, found.masks], dim=2))
+    other.save(tmp_path / "other.safetensors")
+    assert "a selection of another model" in refused(checkpoint, f"int:select=({tmp_path}/other.safetensors)")
+
+
+def test_the_digest_follows_what_a_file_holds(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    known, path = checkpoint.known(), tmp_path / "mine.safetensors"
+    digests = set()
+    for text in ("lape", "categories", "lape"):
+        selected(text, known).save(path)
+        digests.add(digest(groups(checkpoint, f"int:select=({path})")[0]))
+    assert len(digests) == 2
+    assert digests == {digest(groups(checkpoint, f"int:select={text}")[0]) for text in ("lape", "categories")}
 
 
 def test_the_two_sites_differ(checkpoint: Checkpoint) -> None:

@@ -74,7 +74,7 @@ def test_the_commands_of_the_readme_work_in_their_order(
         if program == "convert":
             said[given[-1]] = converter.made(*given).out
         else:
-            more = data if given[0] in ("run", "grid", "tune", "fit", "lens", "vectors") else []
+            more = data if given[0] in ("run", "grid", "tune", "fit", "lens", "vectors", "interventions") else []
             said.setdefault(given[0], evaluation.made(*given, *more).out)
     check(Path("qwen-clas"), said)
 

@@ -61,6 +61,9 @@ def test_it_goes_on_where_it_was_stopped(source: Any, tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         run(source, tmp_path / "parts", bar=Stop())
+    half_written = tmp_path / "parts" / "checkpoint-8"
+    half_written.mkdir()
+    (half_written / "trainer_state.json").write_text('{"epoch": ')
     bar = Silent()
     resumed, trained = run(source, tmp_path / "parts", bar=bar)
     assert (bar.done, bar.steps, bar.seen, trained.steps) == (6, 12, 6, 12)

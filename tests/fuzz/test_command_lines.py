@@ -22,7 +22,8 @@ _WORDS = [
     "", " ", "en", "de", "EN", "de,zh", "de,,zh", "en,en", "auto", "none", "builtin", "xquad", "xnli", "a b", "é",
     "\udcff", "a\nb", "x" * 300, "../x", "-x", "--", "0-1", "1-2", "2-1", "1,1", "1-99999999999", "de=1,default=2",
     "de=1", "de=nan,default=1", "=,=", "mean", "lape", "cpu", "cuda:99", "float16", "xnli,xnli", "base,clas",
-    "int:value=zero", "clas:alpha=x", "clas:as=zz", "int-mean:", ":", "steered", "folded", "ia3", "letter",
+    "int:value=zero", "int:select=(lape or (categories)),value=p90", "(lape", "random:per_layer=2",
+    "mean+2std", "clas:alpha=x", "clas:as=zz", "int-mean:", ":", "steered", "folded", "ia3", "letter",
     "continuation",
 ]  # fmt: skip
 _FLAGS = ["--overwrite", "--private", "--no-chat-template", "--write", "--unknown", "--help=1"]
@@ -31,7 +32,7 @@ _CONVERT = ["--corpus", "--data-dir", "--languages", "--anchor", "--samples", "-
             "--language", "--profile", "--device", "--format"]  # fmt: skip
 _EVALUATE = ["--tasks", "--task", "--methods", "--alpha", "--beta", "--gamma", "--samples", "--languages", "--data-dir",
              "--corpus", "--templates", "--max-length", "--batch-size", "--dtype", "--device", "--skip",
-             "--scoring"]  # fmt: skip
+             "--scoring", "--select", "--values", "--site"]  # fmt: skip
 
 _CHANGE = ["--corpus", "--tokens", "--skip", "--languages", "--select", "--value", "--site", "--data-dir",
            "--max-length", "--batch-size", "--dtype", "--device"]  # fmt: skip
@@ -73,7 +74,7 @@ def test_converter(data: st.DataObject) -> None:
 
 @given(data=st.data())
 def test_evaluation(data: st.DataObject) -> None:
-    command = data.draw(st.sampled_from(["run", "run", "grid", "tune"]))
+    command = data.draw(st.sampled_from(["run", "run", "grid", "tune", "interventions"]))
     task = data.draw(st.sampled_from(["xnli", "xnli", "perplexity", "xquad", "mmmlu", "x"]))
     model = data.draw(st.just(str(sound.steered())) | paths() | st.sampled_from(_WORDS))
     given = ["--tasks" if command == "run" else "--task", task, "--templates", str(sound.templates()), "--quiet"]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 from conversion.support import write_corpus
-from run_helpers import contents, running, save_plain
+from run_helpers import contents, quantified_fixture, running, save_plain  # noqa: F401
 
 from clas_models.profiling.selection import Selection
 from clas_models.profiling.selections import select as selected
@@ -119,6 +119,17 @@ def test_the_matrix_is_that_of_plain_loops(
                 assert found["log_ratio"][row][column] == pytest.approx(math.log(after / before[text]), abs=1e-7)
     assert all(found["texts"][code]["perplexity"] == pytest.approx(before[code], rel=1e-7) for code in CODES)
     assert len({change for row in found["perplexity_change"] for change in row}) == 9, "every pair is another number"
+
+
+def test_percentiles_are_written(asked: list[object], quantified: Path, evaluation: Any, tmp_path: Path) -> None:
+    assert "value p90: quantiles were not recorded" in evaluation.refused(*asked, "--value", "p90")
+    asked[1] = quantified
+    found = {}
+    for value in ("p90", "p10", "mean+std"):
+        evaluation.made(*asked, "--value", value, "--quiet", "--overwrite")
+        found[value] = result(tmp_path / "change")
+    assert found["mean+std"]["settings"]["value"] == "mean+1std"
+    assert len({str(each["perplexity"]) for each in found.values()}) == 3
 
 
 def test_the_same_rows_are_read_in_every_language(asked: list[object], evaluation: Any, tmp_path: Path) -> None:
