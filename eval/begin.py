@@ -17,7 +17,7 @@ from clas_models.keeping import refuse_loss
 
 from .run_folder import PREDICTIONS_NAME, SETTINGS_NAME, TUNE_NAME, RunFolder, Settings, whole_lines
 
-# Names: the fingerprint and the examples' digest say what lies behind them. Which of them were profiled follows.
+# Names: the fingerprint and digests say what lies behind them. Which of them were profiled follows.
 _INFORMATION = ("model", "other.data", "other.adapter.folder", "other.profiled.")
 # In `other`: more of them change nothing about the others. Examples and templates are by task and language.
 _BY_METHOD_OR_TASK = ("max_length", "metrics", "written")

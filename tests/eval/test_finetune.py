@@ -153,6 +153,14 @@ def test_the_same_command_again_computes_nothing(common: list[object], evaluatio
     assert "target-de: trained already" in ended.err
 
 
+def test_a_folder_that_was_moved_goes_on(common: list[object], evaluation: Any, tmp_path: Path) -> None:
+    evaluation.made(*common, "--setups", "none", "--out", tmp_path / "out")
+    (tmp_path / "out").rename(tmp_path / "moved")
+    before = contents(tmp_path / "moved" / "none" / "scores" / "predictions")
+    evaluation.made(*common, "--setups", "none", "--out", tmp_path / "moved")
+    assert contents(tmp_path / "moved" / "none" / "scores" / "predictions") == before
+
+
 def test_more_setups_and_targets_are_added(common: list[object], evaluation: Any, tmp_path: Path) -> None:
     out = tmp_path / "out"
     evaluation.made(*common, "--setups", "target", "--targets", "de", "--out", out)
