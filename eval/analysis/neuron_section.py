@@ -79,7 +79,7 @@ def _annex(number: int, folder: Path) -> Annex:
         title=report.title,
         notes=tuple(notes),
         tables=tuple(tables[0]),
-        choices=tuple(choice for part in others if (choice := _choice(prefix, part))),
+        choices=tuple(choice for part in others if (choice := _choice(prefix, part, report.model))),
         outputs=(),
         details=tuple(_headed(table, part) for part, found in zip(others, tables[1:], strict=True) for table in found),
     )
@@ -92,8 +92,10 @@ def _headed(table: Table, part: Shown) -> Table:
     return table if len(part.tables) == 1 else replace(table, title=f"{part.title}: {table.title}")
 
 
-def _choice(prefix: str, part: Shown) -> Choice | None:
+def _choice(prefix: str, part: Shown, model: str) -> Choice | None:
     """The charts of a part that the page can show; its bars are those of a table."""
     charts = [chart for chart in part.charts if isinstance(chart, LineChart | HeatMap | DotChart)]
-    named = {chart.title: replace(chart, name=f"{prefix}-{chart.name}") for chart in charts}
+    named = {
+        chart.title.removeprefix(model).lstrip(",: "): replace(chart, name=f"{prefix}-{chart.name}") for chart in charts
+    }
     return Choice(f"{prefix}-{charts[0].name}-choice", named, next(iter(named))) if charts else None
