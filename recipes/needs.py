@@ -129,7 +129,7 @@ class Work:
     """One step: tokens of forward passes, and beside them what else is computed.
 
     Attributes:
-        passes: forward passes that a token costs; training is three, with gradient checkpointing.
+        passes: forward passes that a token costs; training is two, for the weights themselves get no gradient.
         head: every position goes through the head.
         profiled: sums and counts of every neuron.
         steps: steps of decoding, of batches of 16.
@@ -155,17 +155,19 @@ def _neurons_work() -> list[Work]:
     conditions = 1 + SELECTIONS * VALUES
     pairs, questions = TARGETS * XNLI_ROWS * XNLI_TOKENS, TARGETS * XQUAD_ROWS * XQUAD_TOKENS
     answers = TARGETS * XQUAD_ROWS / 16 * ANSWER
-    # none and source once and for all targets; random, target and both for each target, and for it alone.
-    trainings, evaluated = 2 + 3 * TARGETS, 2 * TARGETS + 3 * TARGETS
+    # none and source once and for all targets; random, target and both for each target, and for it alone. All of them
+    # are evaluated in English, too.
+    trainings, evaluated = 2 + 3 * TARGETS, 2 * (TARGETS + 1) + 3 * TARGETS * 2
+    again = (1 + VALUES) * (TARGETS + 1) / TARGETS
     return [
         Work("profile", LANGUAGES * 100e6, profiled=True),
         Work("perplexity-change", matrices * 1e6, head=True),
         Work("interventions, XNLI", conditions * pairs),
         Work("interventions, XQuAD", conditions * questions, steps=conditions * answers),
-        Work("finetune, XNLI", SELECTIONS * trainings * 2 * 100_000 * XNLI_TOKENS, passes=3),
+        Work("finetune, XNLI", SELECTIONS * trainings * 2 * 100_000 * XNLI_TOKENS, passes=2),
         Work("… evaluated", SELECTIONS * evaluated * (1 + VALUES) * pairs / TARGETS),
-        Work("finetune, XQuAD", 10 * 87_599 * XQUAD_TOKENS, passes=3),
-        Work("… evaluated", (1 + VALUES) * questions, steps=(1 + VALUES) * answers),
+        Work("finetune, XQuAD", 10 * 87_599 * XQUAD_TOKENS, passes=2),
+        Work("… evaluated", again * questions, steps=again * answers),
     ]
 
 

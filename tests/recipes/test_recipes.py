@@ -18,7 +18,19 @@ from eval.cli import build_parser
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 LANGUAGES = ["en", "fr", "es", "vi", "id", "ja", "zh", "bn", "hi", "ta", "te", "mr", "ur", "kn", "ml", "pa"]
-STEPS = ["corpus", "profile", "neurons", "perplexity-change", "interventions", "finetune"]
+STEPS = ["corpus", "profile", "neurons", "perplexity-change"]
+# Steps that need a command of the evaluation, and files that they end with.
+LATER = {
+    "interventions": (
+        "interventions",
+        ["interventions-xnli/interventions.csv", "interventions-xquad/interventions.csv"],
+    ),
+    "finetune": (
+        "finetune",
+        [f"finetune-{name}/finetune.csv" for name in ("xnli-lape", "xnli-probability", "xquad-lape")],
+    ),
+    "report": ("interventions", ["report/report.html"]),
+}
 
 
 def commands() -> set[str]:
@@ -38,15 +50,14 @@ def run(recipe: str, folder: Path, settings: dict[str, object]) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "kind"), [("llama-3.1-8b-neurons", "llama"), ("mistral-nemo-neurons", "mistral")])
 def test_language_neurons(recipe: str, kind: str, tmp_path: Path) -> None:
-    # What a step calls that this version does not have is left out.
-    steps = [step for step in STEPS if step not in ("interventions", "finetune") or step in commands()]
+    later = [step for step, (command, _) in LATER.items() if command in commands()]
     settings: dict[str, object] = {
         "MODEL": save_tiny(tmp_path / "model", kind),
         "WIKIPEDIA": write_wikipedia(tmp_path / "wikipedia", LANGUAGES),
         "DATA": write_tasks(tmp_path / "tasks", ["en", "vi", "hi", "ur", "zh"]),
         "MNLI": write_hub_folder(tmp_path / "mnli", {"default": {"train": mnli_rows(24)}}),
         "SQUAD": write_hub_folder(tmp_path / "squad", {"plain_text": {"train": squad_rows(12)}}),
-        "STEPS": " ".join(steps),
+        "STEPS": " ".join([*STEPS, *later]),
     }
     settings |= {"TOKENS": 800, "HELD_OUT": 160, "MAX_LENGTH": 32, "LAPE": ",top_rate=0.3,activation_percentile=0.5"}
     settings |= {"SAMPLES": 3, "VALUES": "mean,p90,zero", "PAIRS": 16, "QUESTIONS": 8, "FINETUNE": ""}
@@ -61,6 +72,7 @@ def test_language_neurons(recipe: str, kind: str, tmp_path: Path) -> None:
     for name, count in (("set1", 7), ("set6", 10), ("probability", 5)):
         table = (out / f"perplexity-change-{name}" / "perplexity-change.csv").read_text(encoding="utf-8")
         assert len(list(csv.DictReader(table.splitlines()))) == count**2, name
+    assert [file for step in later for file in LATER[step][1] if not (out / file).is_file()] == []
     if kind == "llama":
         before = {path: path.stat().st_mtime_ns for path in (out / "checkpoint").iterdir()}
         said = run(recipe, tmp_path, settings)
