@@ -266,7 +266,7 @@ def _add_overwrite(add: Add, what: str) -> None:
 
 
 def report(add: Add) -> None:
-    add("runs", type=user_path, nargs="+", metavar="RUN", help="folders of runs")
+    add("runs", type=user_path, nargs="+", metavar="RUN", help="folders of runs; those of neurons become sections, too")
     add("--out", type=user_path, metavar="DIR", help="where the report goes (default: RUN/report of the first)")
     _add_overwrite(add, "a report on other runs, or files of yours with the names of its own")
 

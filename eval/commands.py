@@ -158,10 +158,13 @@ def interventions(given: dict[str, Any]) -> str:
 
 
 def report(given: dict[str, Any]) -> str:
+    from .analysis.neuron_section import annexes, is_neuron_report
     from .report import write_report
 
+    neurons = [path for path in given["runs"] if is_neuron_report(path)]
+    runs = [path for path in given["runs"] if path not in neurons]
     out = given["out"] or given["runs"][0] / "report"
-    return str(write_report(given["runs"], out, overwrite=given["overwrite"])[0])
+    return str(write_report(runs, out, annexes(neurons), overwrite=given["overwrite"])[0])
 
 
 def compare(given: dict[str, Any]) -> str:

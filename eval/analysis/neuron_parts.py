@@ -101,7 +101,7 @@ def agreement_part(model: str, selections: Mapping[str, Selection]) -> Shown:
             for one in names
         ),
         unit="in both, of those in either, %",
-        decimals=0,
+        decimals=1,
         higher_is_better=True,
         ends=(0.0, 100.0),
     )

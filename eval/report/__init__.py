@@ -18,7 +18,7 @@ from clas_models.errors import InputError
 from clas_models.keeping import refuse_loss
 
 from .collect import collect
-from .document import assemble
+from .document import Annex, assemble
 from .earlier import RECORD_NAME, lost_in
 from .figures import save_chart
 from .page import to_html
@@ -26,8 +26,11 @@ from .page import to_html
 __all__ = ["write_report"]
 
 
-def write_report(runs: Sequence[Path], out: Path, *, overwrite: bool = False) -> list[Path]:
-    """Write the report on `runs` into the folder `out` and return its files, the page first.
+def write_report(
+    runs: Sequence[Path], out: Path, annexes: Sequence[Annex] = (), *, overwrite: bool = False
+) -> list[Path]:
+    """Write the report on `runs`, and behind them the `annexes`, into the folder `out` and return its files, the page
+    first.
 
     The same runs give the same Markdown, CSV and JSON, byte for byte.  Each file appears whole or not at all.
 
@@ -40,14 +43,15 @@ def write_report(runs: Sequence[Path], out: Path, *, overwrite: bool = False) ->
         raise InputError(f"{out}: a file is in the way; give another folder for the report")
     check_place(out)
     results = collect([Path(run) for run in runs])
-    document = assemble(results)
+    document = assemble(results, annexes)
     texts = {
         out / "report.html": to_html(document),
         out / "report.md": document.to_markdown(),
         out / "report.json": document.to_json(),
     }
     texts |= {out / "tables" / f"{table.name}.csv": table.to_csv() for table in document.tables}
-    refuse_loss(out, lost_in(out, {task.path.name for task in results}, texts), overwrite=overwrite)
+    folders = {task.path.name for task in results} | {annex.folder for annex in annexes}
+    refuse_loss(out, lost_in(out, folders, texts), overwrite=overwrite)
     for folder in (out, out / "tables", out / "figures"):
         folder.mkdir(parents=True, exist_ok=True)
     # What tells whose report it is comes first: after an interruption the same command goes on.

@@ -1,4 +1,5 @@
-"""What a report holds, in order: the verdict, an overview, a section for each task of each run, settings and versions.
+"""What a report holds, in order: the verdict, an overview, a section for each task of each run, then what is no run's,
+settings and versions.
 
 And its Markdown form; `page.py` makes the HTML form of the same.
 """
@@ -46,6 +47,15 @@ class Facts:
 
     title: str
     rows: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Annex:
+    """A section about what is no run, and where it comes from: `folder` is the name of a folder."""
+
+    folder: str
+    section: Section
+    facts: Facts
 
 
 @dataclass(frozen=True)
@@ -103,8 +113,8 @@ def _figures(choice: Choice) -> str:
     return "\n".join([*parts, *([f"More figures: {'; '.join(others)}.\n"] if others else [])])
 
 
-def assemble(results: Sequence[TaskResults]) -> Document:
-    """Everything there is to say about these results.
+def assemble(results: Sequence[TaskResults], annexes: Sequence[Annex] = ()) -> Document:
+    """Everything there is to say about these results, and behind it the annexes.
 
     Raises InputError: a `tune.json` that cannot be read.
     """
@@ -119,8 +129,15 @@ def assemble(results: Sequence[TaskResults]) -> Document:
         verdicts=tuple(found),
         by_language=verdict_table(found),
         overview=overview_table(results, compared, tunings),
-        sections=tuple(_section(task, compared[index], tunings[index]) for index, task in enumerate(results)),
-        facts=(*(_settings(runs[number]) for number in sorted(runs)), _versions()),
+        sections=(
+            *(_section(task, compared[index], tunings[index]) for index, task in enumerate(results)),
+            *(annex.section for annex in annexes),
+        ),
+        facts=(
+            *(_settings(runs[number]) for number in sorted(runs)),
+            *(annex.facts for annex in annexes),
+            _versions(),
+        ),
     )
 
 

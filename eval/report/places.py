@@ -16,6 +16,7 @@ from .table import MISSING, difference
 from .table import interval as interval_cell
 
 _DASHES = ("", "6 3", "8 3 2 3", "2 3")
+_MOST_TICKS = 12  # that fit beside each other on a phone
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def lines(chart: LineChart) -> Lines:
     ticks = sorted({value for line in chart.lines for value in line.x})
     ends = [end for line in chart.lines for each in line.intervals if each for end in (each.low, each.high)]
     heights = [*(value for line in chart.lines for value in line.y), *filter(math.isfinite, ends)]
-    x = axis_of(ticks, ticks)
+    x = axis_of(ticks, ticks[:: math.ceil(len(ticks) / _MOST_TICKS) or 1])
     y = axis_of([*heights, *([] if chart.level is None else [chart.level])])
     alone = all(line.emphasis for line in chart.lines)
     paths = []

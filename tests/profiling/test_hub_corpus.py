@@ -1,32 +1,18 @@
 """Corpora from the Hub: datasets laid out as there, and the ways in which the Hub cannot be used."""
 
-import json
 import os
 import socket
 import subprocess
 import sys
 
 import pytest
+from hub_folder import write_hub_folder
 
 from clas_models.errors import InputError
 from clas_models.profiling.corpora import load_corpus
 from clas_models.profiling.corpora.hub import open_corpus
 
 FOUND_OUT_WITHIN = 60  # seconds: ten of waiting, and a machine that is busy
-
-
-def write_hub_folder(folder, tables):
-    """A folder that `datasets` reads like a Hub dataset: `tables` maps configuration -> split -> rows."""
-    card = ["---", "configs:"]
-    for config, splits in tables.items():
-        card += [f"- config_name: {config}", "  data_files:"]
-        for split, rows in splits.items():
-            card += [f"  - split: {split}", f"    path: {config}/{split}.jsonl"]
-            (folder / config).mkdir(parents=True, exist_ok=True)
-            lines = "".join(json.dumps(row) + "\n" for row in rows)
-            (folder / config / f"{split}.jsonl").write_text(lines, encoding="utf-8")
-    (folder / "README.md").write_text("\n".join([*card, "---", ""]), encoding="utf-8")
-    return str(folder)
 
 
 def test_hub_layout_is_read_with_known_columns_and_the_validation_split(tmp_path):

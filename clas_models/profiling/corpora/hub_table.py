@@ -5,7 +5,7 @@ needed.  With HF_HUB_OFFLINE set, a dataset that `datasets` has in its cache is 
 and columns make a parallel corpus is decided elsewhere.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -73,8 +73,11 @@ class HubTable:
     dataset: Any
 
     @classmethod
-    def open(cls, repo: str, config: str, remedy: str) -> Self:
-        """The validation, else test, else training split. Raises InputError: there is none, or it cannot be opened."""
+    def open(cls, repo: str, config: str, remedy: str, order: Sequence[str] = _SPLITS) -> Self:
+        """The first split of `order` that there is: validation, else test, else training, unless told otherwise.
+
+        Raises InputError: there is none, or the configuration cannot be opened.
+        """
         import datasets
 
         place = f"dataset {repo}, configuration {config}"
@@ -82,10 +85,10 @@ class HubTable:
             splits = datasets.load_dataset(repo, config, streaming=True)
         except Exception as error:
             raise InputError(f"{place}: cannot be opened ({_first_line(error)}); {remedy}") from error
-        for split in _SPLITS:
+        for split in order:
             if split in splits:
                 return cls(repo, config, remedy, splits[split])
-        raise InputError(f"{place}: no split {', '.join(_SPLITS)} among {', '.join(splits)}; {remedy}")
+        raise InputError(f"{place}: no split {', '.join(order)} among {', '.join(splits)}; {remedy}")
 
     def columns(self) -> tuple[str, ...]:
         """The names of the columns; none if there is no row to tell them."""

@@ -14,7 +14,14 @@ import pytest
 import torch
 from command import Command
 from conversion.support import run_main as convert
-from run_helpers import contents, evaluation_fixture, save_plain, steered_fixture  # noqa: F401
+from run_helpers import (  # noqa: F401
+    contents,
+    data_fixture,
+    evaluation_fixture,
+    save_plain,
+    steered_fixture,
+    templates_fixture,
+)
 
 from clas_models.profiling.neuron_quantiles import SITES
 from clas_models.profiling.selection import Selection
@@ -201,3 +208,54 @@ def test_checkpoints_that_cannot_be_used(quantified: Path, steered: Path, evalua
     broken = Path(shutil.copytree(quantified, tmp_path / "broken"))
     (broken / "neuron_quantiles.safetensors").write_bytes(b"")
     assert "not a usable file of neuron quantiles" in evaluation.refused("neurons", broken, *out)
+
+
+# -- in the report on runs -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(steered: Path, data: Path, templates: Path, evaluation: Command, tmp_path: Path) -> Path:
+    given = ("--tasks", "xnli", "--languages", "en,de", "--samples", 4, "--data-dir", data, "--templates", templates)
+    evaluation.made("run", steered, *given, "--out", tmp_path / "run", "--quiet")
+    return tmp_path / "run"
+
+
+def test_a_section_of_the_report(quantified: Path, run: Path, evaluation: Command, tmp_path: Path) -> None:
+    neurons, out = tmp_path / "neurons", tmp_path / "report"
+    evaluation.made("neurons", quantified, "--select", SELECT, "--out", neurons, "--quiet")
+    evaluation.made("report", run, neurons, "--out", out)
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert page.index('id="section-1-xnli"') < page.index('id="section-neurons-1"') < page.index('id="settings"')
+    assert "Language neurons of tiny" in page
+    for path in sorted((neurons / "tables").glob("*.csv")):
+        assert rows(out / "tables" / f"neurons-1-{path.name}") == rows(path), path.name
+    figures = {path.name for path in (neurons / "figures").glob("*.svg")} - {"neurons-by-language.svg"}
+    assert {f"neurons-1-{name}" for name in figures} == {path.name for path in (out / "figures").glob("neurons-*.svg")}
+    text = (out / "report.md").read_text(encoding="utf-8")
+    assert f"{LAPE}: Made by lape:" in text.replace("\\", "")
+    evaluation.made("report", run, neurons, "--out", out)  # on the same folders, again
+    said = evaluation.refused("report", run, "--out", out)
+    assert said == f"{out}: a report on neurons is there; give another --out, or --overwrite to replace it"
+
+
+def test_a_folder_of_neurons_is_no_run(quantified: Path, evaluation: Command, tmp_path: Path) -> None:
+    evaluation.made("neurons", quantified, "--select", "categories", "--out", tmp_path / "neurons", "--quiet")
+    said = evaluation.refused("report", tmp_path / "neurons")
+    assert said == "no run given; give the folders that `run`, `grid` or `tune` wrote with --out"
+
+
+def test_a_folder_that_is_damaged(quantified: Path, run: Path, evaluation: Command, tmp_path: Path) -> None:
+    neurons = tmp_path / "neurons"
+    evaluation.made("neurons", quantified, "--select", "categories", "--out", neurons, "--quiet")
+    [file] = (neurons / "selections").iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:100])
+    assert str(file) in evaluation.refused("report", run, neurons)
+    file.write_bytes(whole)
+    values = json.loads((neurons / "neurons.json").read_text(encoding="utf-8"))
+    for broken in ("[]", "{", json.dumps({**values, "files": []}), json.dumps({**values, "tables": [{}]})):
+        (neurons / "neurons.json").write_text(broken, encoding="utf-8")
+        said = evaluation.refused("report", run, neurons)
+        assert said.startswith(f"{neurons / 'neurons.json'}: not as neurons writes it (")
+        assert said.endswith("; make it again with neurons --overwrite, or leave it out")
+    assert not (run / "report").exists()

@@ -54,6 +54,14 @@ def test_every_strength_has_a_place_where_it_is_read():
     assert (text, other) == ("α = -1: de 1.0", "α = 3: de 2.5, th 7.0")
 
 
+@pytest.mark.parametrize(("layers", "ticks"), [(2, (0, 1)), (12, tuple(range(12))), (32, tuple(range(0, 32, 3)))])
+def test_many_values_have_fewer_ticks_and_are_all_read(layers, ticks):
+    layer = tuple(map(float, range(layers)))
+    found = lines(LineChart("x", "", "layer", "", (Line("de", layer, layer),), None, "", 0))
+    assert found.x.ticks == ticks
+    assert len(found.stops) == layers
+
+
 @pytest.mark.parametrize("higher", [True, False])
 def test_the_same_colour_is_for_the_better_whichever_direction_that_is(higher):
     chart = HeatMap("x", "", "α", ("de",), ("1", "2"), ((2.0, -2.0),), "", 1, higher_is_better=higher)
