@@ -101,6 +101,7 @@ def test_every_training_has_an_adapter_answers_and_a_row(common: list[object], e
     assert "| target-de" in (out / "finetune.md").read_text()
 
 
+@pytest.mark.slow
 def test_it_changes_the_neurons_of_the_language_and_no_others(
     common: list[object], steered: Path, evaluation: Any, tmp_path: Path
 ) -> None:
@@ -153,6 +154,7 @@ def test_the_same_command_again_computes_nothing(common: list[object], evaluatio
     assert "target-de: trained already" in ended.err
 
 
+@pytest.mark.slow
 def test_a_folder_that_was_moved_goes_on(common: list[object], evaluation: Any, tmp_path: Path) -> None:
     evaluation.made(*common, "--setups", "none", "--out", tmp_path / "out")
     (tmp_path / "out").rename(tmp_path / "moved")
@@ -161,6 +163,7 @@ def test_a_folder_that_was_moved_goes_on(common: list[object], evaluation: Any, 
     assert contents(tmp_path / "moved" / "none" / "scores" / "predictions") == before
 
 
+@pytest.mark.slow
 def test_more_setups_and_targets_are_added(common: list[object], evaluation: Any, tmp_path: Path) -> None:
     out = tmp_path / "out"
     evaluation.made(*common, "--setups", "target", "--targets", "de", "--out", out)
@@ -170,6 +173,7 @@ def test_more_setups_and_targets_are_added(common: list[object], evaluation: Any
     assert all(torch.equal(each, before[name]) for name, each in adapter_of(out / "target-de").items())
 
 
+@pytest.mark.slow
 def test_it_goes_on_after_it_was_stopped(
     common: list[object], evaluation: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,6 +220,7 @@ def test_a_folder_of_something_else_is_left_alone(common: list[object], evaluati
         assert "another fine-tuning is writing to it" in evaluation.refused(*common, "--out", tmp_path / "busy")
 
 
+@pytest.mark.slow
 def test_together_all_targets_share_a_model(common: list[object], evaluation: Any, tmp_path: Path) -> None:
     evaluation.made(*common, "--setups", "target", "--together", "--out", tmp_path / "out")
     found = told(tmp_path / "out")["trainings"]
@@ -223,6 +228,7 @@ def test_together_all_targets_share_a_model(common: list[object], evaluation: An
     assert found["target"]["wanted"]["neurons"]["of"] == ["de", "zh"]
 
 
+@pytest.mark.slow
 def test_questions_are_answered_with_text(
     steered: Path, data: Path, templates: Path, evaluation: Any, tmp_path: Path
 ) -> None:

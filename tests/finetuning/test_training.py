@@ -40,7 +40,7 @@ def source(tmp_path: Path) -> Any:
 @pytest.mark.parametrize("labels", [LABELS, ()], ids=["head", "generative"])
 def test_it_learns_and_nothing_moves_outside(family: Any, labels: Any, tmp_path: Path) -> None:
     source = saved_base(tmp_path / "base", family)
-    model, trained = run(source, tmp_path / "states", "epochs=20", labels=labels)
+    model, trained = run(source, tmp_path / "states", "epochs=12", "save_steps=99", labels=labels)
     assert trained.losses[-1][1] < trained.losses[0][1] / 2
     check_masked(dict(model.named_parameters()), neurons())
     moved = adapter(model)
@@ -87,7 +87,7 @@ def test_recomputed_activations_change_nothing(source: Any, tmp_path: Path) -> N
 
 
 def test_mixed_precision_trains_float32(source: Any, tmp_path: Path) -> None:
-    model, trained = run(source, tmp_path / "states", "precision=bf16", "epochs=20")
+    model, trained = run(source, tmp_path / "states", "precision=bf16", "epochs=12", "save_steps=99")
     assert all(each.dtype == torch.float32 for each in adapter(model).values())
     assert trained.losses[-1][1] < trained.losses[0][1]
     check_masked(dict(model.named_parameters()), neurons())
@@ -121,7 +121,7 @@ def test_padding_changes_no_loss(source: Any) -> None:
 def test_weights_in_four_bits_stay_as_they_are(source: Any, tmp_path: Path) -> None:
     """The paper's way (appendix B.3); the head is no weight that is quantised."""
     bitsandbytes = pytest.importorskip("bitsandbytes")
-    model, trained = run(source, tmp_path / "states", "load_in_4bit=true", "epochs=20")
+    model, trained = run(source, tmp_path / "states", "load_in_4bit=true", "epochs=12", "save_steps=99")
     quantised = [name for name, each in model.named_modules() if isinstance(each, bitsandbytes.nn.Linear4bit)]
     assert any("down_proj" in name for name in quantised)
     assert not any("score" in name for name in quantised)
