@@ -63,6 +63,8 @@ def test_language_neurons(recipe: str, kind: str, steps: tuple[str, ...], tmp_pa
         "QUESTIONS": 8,
         "FINETUNE": "",
         "SETUPS": "none,target",
+        "XNLI": "vi",
+        "XQUAD": "vi",
     }
     run(recipe, tmp_path, settings)
     out = tmp_path / "out"
