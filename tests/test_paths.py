@@ -26,7 +26,8 @@ NO_PATHS = {
     *("push_to_hub", "tasks", "task", "methods", "samples", "max_length", "batch_size", "skip", "scoring", "state"),
     *("beta", "gamma", "threshold", "default_alpha", "vector_layers", "vector_strength", "vector_positions"),
     *("layers", "pca", "objective", "end", "sharing", "split", "penalty", "epochs", "rate", "seed", "groups", "memory"),
-    *("tokens", "select", "value", "site", "selections"),
+    *("tokens", "select", "value", "site", "selections", "values"),
+    *("targets", "setups", "random", "source", "changes", "rows"),
 }
 PLACES = {"model", "checkpoint", "runs", "first", "second", "out", "data_dir", "profile", "corpus", "detector_corpus",
           "vectors", "strengths"}  # fmt: skip
