@@ -236,8 +236,8 @@ def _add_data(add: Add) -> None:
     add("--samples", type=int, metavar="N", help="the first rows of every language (default: all)")
     add("--skip", type=int, default=0, metavar="N", help="leave out the first rows of every language, such as those "
         "that vectors were made from; --samples count after them")  # fmt: skip
-    add("--languages", type=parse_languages, metavar="de,th,…", help="(default: all that the data has; where neurons of a "
-        "language are needed, those that were profiled)")  # fmt: skip
+    add("--languages", type=parse_languages, metavar="de,th,…", help="(default: all that the data has; where "
+        "neurons of a language are needed, those that were profiled)")  # fmt: skip
     add("--data-dir", type=user_path, metavar="DIR", help="folder with the published files (default: from the Hub)")
     add("--corpus", type=path_or_name, metavar="SOURCE", help="of perplexity: builtin (default), xquad, xnli, "
         "FILE.jsonl or a Hub data set")  # fmt: skip

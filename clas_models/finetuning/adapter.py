@@ -76,8 +76,9 @@ class Adapter:
 
     @property
     def name(self) -> str:
-        """Short, for people."""
-        return self.folder.resolve().name
+        """Short, for people: of `finetuned/target-hi/adapter`, which all trainings have, `target-hi`."""
+        folder = self.folder.resolve()
+        return folder.parent.name if folder.name == "adapter" else folder.name
 
     @property
     def labels(self) -> tuple[str, ...]:

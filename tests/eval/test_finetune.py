@@ -92,6 +92,7 @@ def test_every_training_has_an_adapter_answers_and_a_row(common: list[object], e
         targets = found["trainings"][name]["targets"]
         assert list(run.settings.languages["xnli"]) == ["en", *targets]
         assert run.settings.other["scoring"] == "head"
+        assert run.settings.model.endswith(f" + {name}"), "what tells trainings apart in a report"
         assert not (out / name / "states").exists()
         assert found["trainings"][name]["trained"]["steps"] == 2
     interventions, trainings = found["tables"]
