@@ -35,7 +35,7 @@ def write_run(folder: Path) -> None:
             file.write_text("".join(Record(key, 0, (0,), {"accuracy": 1.0}).to_json() + "\n" for key in "ab"))
 
 
-@pytest.fixture(params=["tiny", pytest.param("real", marks=pytest.mark.real)])
+@pytest.fixture(params=[pytest.param("tiny", marks=pytest.mark.slow), pytest.param("real", marks=pytest.mark.real)])
 def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """What the page calls `smollm2`."""
     folder = tmp_path / "smollm2"

@@ -282,7 +282,7 @@ def test_a_strength_that_was_changed_on_the_way_is_found(fitted: Path, tmp_path:
     "options",
     [
         [],
-        ["--detector-corpus", "builtin"],
+        pytest.param(["--detector-corpus", "builtin"], marks=pytest.mark.slow),  # a table in 32 languages is made
         ["--detector-corpus", "none"],
         ["--vector-layers", "3", "--vector-strength", "2"],
         ["--vectors", "rows"],

@@ -187,6 +187,7 @@ def test_the_order_of_the_languages_does_not_matter() -> None:
     assert torch.equal(turned.masks, found.masks[[3, 1, 0, 2]])
 
 
+@pytest.mark.slow
 def test_more_probabilities_than_torch_quantile_takes() -> None:
     counts = torch.randint(0, 1000, (2, 1, 2**23 + 10), generator=torch.Generator().manual_seed(0))
     none = torch.zeros(1, dtype=torch.float64).expand(counts.shape)

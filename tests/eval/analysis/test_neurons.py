@@ -123,6 +123,7 @@ def test_every_file_and_the_numbers_in_it(quantified: Path, evaluation: Command,
     assert 'src="http' not in page
 
 
+@pytest.mark.slow
 def test_the_same_checkpoint_gives_the_same_bytes(quantified: Path, evaluation: Command, tmp_path: Path) -> None:
     for out in (tmp_path / "a", tmp_path / "b"):
         evaluation.made("neurons", quantified, "--select", SELECT, "--out", out, "--quiet")
@@ -220,6 +221,7 @@ def run(steered: Path, data: Path, templates: Path, evaluation: Command, tmp_pat
     return tmp_path / "run"
 
 
+@pytest.mark.slow
 def test_a_section_of_the_report(quantified: Path, run: Path, evaluation: Command, tmp_path: Path) -> None:
     neurons, out = tmp_path / "neurons", tmp_path / "report"
     evaluation.made("neurons", quantified, "--select", SELECT, "--out", neurons, "--quiet")
