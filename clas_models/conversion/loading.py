@@ -14,7 +14,7 @@ from ..errors import InputError, VerificationError
 from ..modeling.tensor_names import is_added
 from .source import Source
 
-_CLASSIFIER = "score.weight"  # of the head, which no causal language model has
+HEAD = "score"  # the module that every family's sequence classification adds to its decoder
 
 
 def pick_device(name: str) -> torch.device:
@@ -68,11 +68,11 @@ def load_model(source: Source, dtype: str, device: torch.device, **overrides: An
     return _loaded(AutoModelForCausalLM, source, dtype, device, is_added, **overrides)
 
 
-def load_classifier(source: Source, labels: Sequence[str], dtype: str, device: torch.device) -> Any:
+def load_classifier(source: Source, labels: Sequence[str], dtype: str, device: torch.device, **overrides: Any) -> Any:
     """The decoder of a source under a head with a logit for each label, in eval mode.
 
-    The head is random: whoever asks for it puts a trained one in its place, so transformers' report that there is none
-    is left out.
+    The head is random: whoever asks for it trains it, or puts a trained one in its place, so transformers' report that
+    there is none is left out.
 
     Raises as `load_model`.
     """
@@ -83,9 +83,10 @@ def load_classifier(source: Source, labels: Sequence[str], dtype: str, device: t
             source,
             dtype,
             device,
-            lambda name: is_added(name) or name == _CLASSIFIER,
+            lambda name: is_added(name) or name == f"{HEAD}.weight",
             num_labels=len(labels),
             **names,
+            **overrides,
         )
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..conversion.loading import load_classifier, load_model, load_tokenizer
+from ..conversion.loading import HEAD, load_classifier, load_model, load_tokenizer
 from ..conversion.source import Source
 from ..errors import InputError
 from .adapter import CONFIG_NAME, WEIGHTS_NAME, Adapter
 
-_HEAD = "base_model.model.score.weight"
+_HEAD = f"base_model.model.{HEAD}.weight"
 
 
 def load_adapted(source: Source, folder: Path, dtype: str, device: torch.device) -> Any:

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
     PrinterCallback,
     Trainer,
     TrainerCallback,
@@ -26,13 +24,13 @@ from transformers import (
     set_seed,
 )
 
+from ..conversion.loading import HEAD, load_classifier, load_model
 from ..conversion.source import Source
 from ..errors import InputError
 from ..json_data import parse_json
 from .neuron_lora import check_masked, lora_config, mask_update, trained_numbers
 from .training_settings import TrainingSettings
 
-HEAD = "score"  # the module that every family's sequence classification adds to its decoder
 STATE_NAME = "trainer_state.json"
 IGNORED = -100  # a label that torch's cross entropy leaves out
 
@@ -65,6 +63,14 @@ class Trained:
     seconds: float
     numbers: int
     losses: tuple[tuple[int, float], ...]
+
+
+class Told(Protocol):
+    """What hears of a training: its steps and how many are done, then each step, with the last loss known."""
+
+    def begin(self, steps: int, done: int) -> None: ...
+
+    def step(self, loss: float | None) -> None: ...
 
 
 class Examples(Dataset[TrainingExample]):
@@ -110,7 +116,13 @@ def _padded(rows: list[Tensor], value: int) -> Tensor:
 
 
 def training_model(
-    source: Source, labels: Sequence[str], settings: TrainingSettings, masks: Mapping[int, Tensor], pad: int
+    source: Source,
+    labels: Sequence[str],
+    settings: TrainingSettings,
+    masks: Mapping[int, Tensor],
+    pad: int,
+    *,
+    on_cpu: bool = False,
 ) -> Any:
     """The base of a checkpoint, unsteered, with an adapter that has learned nothing yet.
 
@@ -118,24 +130,23 @@ def training_model(
         labels: of a classification head; none is a causal language model.
         masks: as of `neuron_masks`.
         pad: the token that batches are filled up with.
+        on_cpu: leave a GPU alone.
 
-    Raises InputError: it cannot be loaded, or not in 4 bits.
+    Raises InputError: it cannot be loaded, or not in 4 bits, or lacks a weight; or nothing would be trained.
     """
     from peft import get_peft_model, prepare_model_for_kbit_training
 
     set_seed(settings.seed)  # of the head and the adapter
-    options: dict[str, Any] = {"dtype": _dtype(settings), "pad_token_id": pad}
+    fields: dict[str, Any] = {"pad_token_id": pad}
     if source.is_steered:
-        options |= {"alpha": 0.0, "vector_strength": 0.0}
-    if labels:
-        options |= {"id2label": dict(enumerate(labels)), "label2id": {name: id_ for id_, name in enumerate(labels)}}
+        fields |= {"alpha": 0.0, "vector_strength": 0.0}
     if settings.load_in_4bit:
-        options |= {"quantization_config": _four_bits(), "device_map": {"": _own_device()}}
-    auto: Any = AutoModelForSequenceClassification if labels else AutoModelForCausalLM
-    try:
-        model = auto.from_pretrained(source.folder, **options)
-    except Exception as error:  # whatever transformers and bitsandbytes find wrong
-        raise InputError(f"{source.name}: cannot be loaded for training ({type(error).__name__}: {error})") from error
+        fields["quantization_config"] = _four_bits()
+    dtype, device = _dtype(settings, on_cpu), _own_device(on_cpu)
+    if labels:
+        model = load_classifier(source, labels, dtype, device, **fields)
+    else:
+        model = load_model(source, dtype, device, **fields)
     model.config.use_cache = False
     if settings.load_in_4bit:
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
@@ -149,6 +160,9 @@ def training_model(
         head=HEAD if labels else None,
     )
     adapted = get_peft_model(model, config)
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:  # PEFT leaves a head as the base is, where small steps would be rounded away
+            parameter.data = parameter.data.float()
     if settings.checkpointing:
         adapted.gradient_checkpointing_enable({"use_reentrant": False})
         adapted.enable_input_require_grads()
@@ -156,9 +170,9 @@ def training_model(
     return adapted
 
 
-def _dtype(settings: TrainingSettings) -> torch.dtype:
+def _dtype(settings: TrainingSettings, on_cpu: bool) -> str:
     """Of the frozen weights; what is trained is float32 whatever they are."""
-    return torch.bfloat16 if _mixed(settings) and torch.cuda.is_available() else torch.float32
+    return "float32" if on_cpu or not _mixed(settings) else "bfloat16"
 
 
 def _mixed(settings: TrainingSettings) -> bool:
@@ -167,10 +181,11 @@ def _mixed(settings: TrainingSettings) -> bool:
     return settings.precision == "bf16"
 
 
-def _own_device() -> Any:
+def _own_device(on_cpu: bool) -> torch.device:
+    """Of this process, where several have one each."""
     from accelerate import PartialState
 
-    return PartialState().device
+    return torch.device("cpu") if on_cpu else torch.device(PartialState().device)
 
 
 def _four_bits() -> Any:
@@ -193,7 +208,7 @@ def _four_bits() -> Any:
 class _Watch(TrainerCallback):
     """Tells of every step, and makes sure that nothing has moved outside of the masks."""
 
-    def __init__(self, masks: Mapping[int, Tensor], told: Any) -> None:
+    def __init__(self, masks: Mapping[int, Tensor], told: Told) -> None:
         self.masks, self.told = masks, told
 
     def on_train_begin(
@@ -225,7 +240,7 @@ def train(
     settings: TrainingSettings,
     masks: Mapping[int, Tensor],
     folder: Path,
-    told: Any,
+    told: Told,
     *,
     on_cpu: bool = False,
 ) -> Trained:
@@ -234,7 +249,7 @@ def train(
     Args:
         model: of `training_model`, with the same masks; its adapter is trained in place.
         folder: for the Trainer's states; the caller removes it when the adapter is saved.
-        told: has `begin(steps, done)` and `step(loss)`, for a bar.
+        told: such as a bar.
         on_cpu: leave a GPU alone.
 
     Raises:

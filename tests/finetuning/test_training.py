@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
 from clas_models import FAMILIES
@@ -88,9 +89,21 @@ def test_recomputed_activations_change_nothing(source: Any, tmp_path: Path) -> N
 
 def test_mixed_precision_trains_float32(source: Any, tmp_path: Path) -> None:
     model, trained = run(source, tmp_path / "states", "precision=bf16", "epochs=12", "save_steps=99")
-    assert all(each.dtype == torch.float32 for each in adapter(model).values())
+    assert all(each.dtype == torch.float32 for each in adapter(model).values()), "the head among them"
+    frozen = [each for each in model.parameters() if not each.requires_grad]
+    assert {each.dtype for each in frozen} >= {torch.bfloat16}
     assert trained.losses[-1][1] < trained.losses[0][1]
     check_masked(dict(model.named_parameters()), neurons())
+
+
+def test_a_base_that_lacks_a_weight_is_no_base(source: Any) -> None:
+    path = next(iter(source.folder.glob("*.safetensors")))
+    tensors = load_file(path)
+    del tensors["model.layers.2.mlp.up_proj.weight"]
+    save_file(tensors, path, {"format": "pt"})
+    for labels in (LABELS, ()):
+        with pytest.raises(InputError, match=r"no tensor 'model\.layers\.2\.mlp\.up_proj\.weight'"):
+            training_model(source, labels, quick_settings(), neurons(), PAD)
 
 
 def test_a_training_that_diverges_says_so(source: Any, tmp_path: Path) -> None:
