@@ -36,6 +36,14 @@ def from_json(kind: type[Data], values: Any) -> Data:
     return read(values)
 
 
+def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested objects as one, with names such as `methods.clas.alpha`."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= flattened(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
 @cache
 def _reader(hint: Any) -> Callable[[Any], Any]:
     """What checks a value of a type, and returns it as that type has it."""

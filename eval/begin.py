@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from clas_models.atomic import LOCK_NAME, atomic_file, check_place, folder_lock
 from clas_models.errors import InputError
+from clas_models.json_data import flattened
 from clas_models.keeping import refuse_loss
 
 from .run_folder import PREDICTIONS_NAME, SETTINGS_NAME, TUNE_NAME, RunFolder, Settings, whole_lines
@@ -156,7 +157,7 @@ def _changes(before: Settings, after: Settings) -> list[str]:
 def _telling(settings: Settings | dict[str, Any]) -> dict[str, Any]:
     """All settings that a prediction depends on, as read from a file, with names such as `methods.clas.alpha`."""
     values = json.loads(json.dumps(asdict(settings) if isinstance(settings, Settings) else settings))
-    return {name: value for name, value in _flat(values).items() if not name.startswith(_INFORMATION)}
+    return {name: value for name, value in flattened(values).items() if not name.startswith(_INFORMATION)}
 
 
 def _of(known: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,14 +174,6 @@ def _known(known: Any, found: Any) -> Any:
         code: value[: len(known[code])] if isinstance(value, list) and isinstance(known[code], list) else value
         for code, value in of_known.items()
     }
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one, with names such as `methods.clas.alpha`."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
 
 
 def _short(value: object) -> str:

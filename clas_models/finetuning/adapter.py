@@ -21,6 +21,7 @@ from ..json_data import parse_json
 from .adapter_record import RECORD_NAME, AdapterRecord
 
 CONFIG_NAME, WEIGHTS_NAME = "adapter_config.json", "adapter_model.safetensors"
+FOLDER_NAME = "adapter"  # of each training's adapter, in the training's folder
 _PICKLED = "adapter_model.bin"
 _MERGED = ("LORA", "IA3")  # of PEFT's types: those that change weights, so that a merged model is one of its family
 _GENERATIVE = ("CAUSAL_LM", None)  # of PEFT's task types
@@ -70,15 +71,14 @@ class Adapter:
                 record.check_fits(source)
             except InputError as error:
                 raise InputError(f"{folder}: {error}") from error
-        if find_spec("peft") is None:
-            raise InputError("the package peft is not installed: pip install 'clas-models[finetune]'")
+        check_peft()
         return cls(folder, config, record)
 
     @property
     def name(self) -> str:
         """Short, for people: of `finetuned/target-hi/adapter`, which all trainings have, `target-hi`."""
         folder = self.folder.resolve()
-        return folder.parent.name if folder.name == "adapter" else folder.name
+        return folder.parent.name if folder.name == FOLDER_NAME else folder.name
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -108,6 +108,12 @@ class Adapter:
             if not bool(tensor.isfinite().all()):
                 raise InputError(f"{path}: tensor {name!r} holds values that are not finite; train the adapter again")
         return tensors
+
+
+def check_peft() -> None:
+    """Raises InputError: PEFT is not installed."""
+    if find_spec("peft") is None:
+        raise InputError("the package peft is not installed: pip install 'clas-models[finetune]'")
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -58,6 +58,12 @@ def neuron_masks(selection: Selection, languages: Sequence[str], what: str) -> d
     return {layer: mask for layer, mask in zip(selection.layers, masks, strict=True) if bool(mask.any())}
 
 
+def check_trains(masks: Mapping[int, Tensor], attention: bool) -> None:
+    """Raises InputError: neither neurons nor attention would be trained."""
+    if not masks and not attention:
+        raise InputError("attention: false, without neurons: nothing but a head is left to train; set attention: true")
+
+
 def lora_config(
     masks: Mapping[int, Tensor],
     layers: int,
@@ -81,11 +87,10 @@ def lora_config(
     """
     from peft import LoraConfig, TaskType
 
+    check_trains(masks, attention)
     targets = [f"layers.{layer}.mlp.{name}" for layer in masks for name in (*ROWS, *COLUMNS)]
     if attention:
         targets += [f"layers.{layer}.self_attn.{name}" for layer in range(layers) for name in ATTENTION]
-    if not targets:
-        raise InputError("attention: false, without neurons: nothing but a head is left to train; set attention: true")
     return LoraConfig(
         task_type=TaskType.SEQ_CLS if head else TaskType.CAUSAL_LM,
         r=rank,

@@ -17,10 +17,10 @@ from ..profiling.selection_sets import random_like
 from ..profiling.selections import Known, select
 from .neuron_lora import neuron_masks
 
-BASE, NONE, RANDOM, SOURCE, TARGET, BOTH = "base", "none", "random", "source", "target", "both"
+BASE, ATTENTION, RANDOM, SOURCE, TARGET, BOTH = "base", "none", "random", "source", "target", "both"
 SETUPS: Mapping[str, str] = {
     BASE: "no training",
-    NONE: "attention alone",
+    ATTENTION: "attention alone",
     RANDOM: "random neurons",
     SOURCE: "the source's neurons",
     TARGET: "the target's neurons",

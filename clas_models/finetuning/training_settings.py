@@ -7,7 +7,7 @@ is left to `setups.py` and `training_rows.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -121,9 +121,6 @@ class TrainingSettings:
             raise ValueError(f"rows: {self.rows}, allowed is 1 or more, or null for all")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision: {self.precision!r}, allowed is one of {', '.join(PRECISIONS)}")
-
-    def with_rows(self, rows: int | None) -> Self:
-        return self if rows is None else replace(self, rows=rows)
 
 
 PRECISIONS = ("auto", "bf16", "full")

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from clas_models.finetuning.setups import NONE as NONE_TRAINED
-from clas_models.finetuning.setups import SETUPS, Training
+from clas_models.finetuning.setups import ATTENTION, SETUPS, Training
 from clas_models.profiling.selections import read_selection
 from clas_models.profiling.values import read_value
 
@@ -46,8 +45,8 @@ def scored(work: FinetuneWork, training: Training) -> TaskResults:
     options = replace(work.options, out=folder.scores, languages=languages_of(work, training))
     if training.trains:  # how it is asked is as it was trained
         options = replace(options, adapter=folder.adapter, scoring="")
-        if work.prompting.teaching.labels:
-            options = replace(options, templates=None, max_length=None)
+    if work.prompting.teaching.labels:  # a user's template is the head's, which has it in its record
+        options = replace(options, templates=None)
     work.progress.say(f"{training.name}: answers")
     plan = Plan.of("run", options, options.open(), list(methods_of(work, training).values()))
     execute(plan, work.progress)
@@ -97,7 +96,7 @@ def _by_training(work: FinetuneWork, answers: Mapping[str, TaskResults]) -> Inte
     The others are compared with attention alone, or with the first of them if that was not trained.
     """
     setups = list(dict.fromkeys(training.setup for training in work.trainings))
-    setups.sort(key=lambda setup: setup != NONE_TRAINED)
+    setups.sort(key=lambda setup: setup != ATTENTION)
     rows: list[Row] = []
     for code in work.languages:
         records = {

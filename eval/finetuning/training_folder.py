@@ -20,14 +20,15 @@ from torch import Tensor
 
 from clas_models.atomic import atomic_file
 from clas_models.errors import InputError
+from clas_models.finetuning.adapter import FOLDER_NAME, WEIGHTS_NAME
 from clas_models.finetuning.adapter_record import AdapterRecord
 from clas_models.finetuning.neuron_lora import check_masked
 from clas_models.finetuning.training import Trained
-from clas_models.json_data import parse_json
+from clas_models.json_data import flattened, parse_json
 from clas_models.keeping import refuse_loss
 
-TRAINING_NAME, STATES_NAME, ADAPTER_NAME, SCORES_NAME = "training.json", "states", "adapter", "scores"
-_PARTIAL = f".{ADAPTER_NAME}.partial"
+TRAINING_NAME, STATES_NAME, SCORES_NAME = "training.json", "states", "scores"
+_PARTIAL = f".{FOLDER_NAME}.partial"
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class TrainingFolder:
 
     @property
     def adapter(self) -> Path:
-        return self.path / ADAPTER_NAME
+        return self.path / FOLDER_NAME
 
     @property
     def states(self) -> Path:
@@ -48,7 +49,7 @@ class TrainingFolder:
     def scores(self) -> Path:
         return self.path / SCORES_NAME
 
-    def begin(self, wanted: Mapping[str, Any], *, overwrite: bool) -> None:
+    def begin(self, wanted: dict[str, Any], *, overwrite: bool) -> None:
         """Make it the folder of such a training; an earlier one like it goes on.
 
         Raises InputError: it has another training, and `overwrite` was not asked for, or its file is damaged.
@@ -58,7 +59,7 @@ class TrainingFolder:
             refuse_loss(
                 self.path, f"a training with {_difference(told['wanted'], wanted)} is there", overwrite=overwrite
             )
-            for folder in (self.adapter, self.scores, self.states):
+            for folder in (self.adapter, self.states):  # answers are the run's to replace: a user may keep things there
                 shutil.rmtree(folder, ignore_errors=True)
             told = {}
         elif not told and self.adapter.exists():
@@ -92,7 +93,7 @@ class TrainingFolder:
         partial = self.path / _PARTIAL
         shutil.rmtree(partial, ignore_errors=True)
         model.save_pretrained(partial)
-        check_masked(load_file(partial / "adapter_model.safetensors"), masks)
+        check_masked(load_file(partial / WEIGHTS_NAME), masks)
         record.save(partial)
         shutil.rmtree(self.adapter, ignore_errors=True)
         self._tell({**self.told(), "trained": asdict(trained)})
@@ -104,15 +105,8 @@ class TrainingFolder:
             partial.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+def _difference(before: dict[str, Any], after: dict[str, Any]) -> str:
     """The first setting that differs, as `settings.learning_rate 1e-06, now 0.0002`."""
-    flat, now = _flat(before), _flat(after)
+    flat, now = flattened(before), flattened(after)
     name = next(name for name in {**flat, **now} if flat.get(name) != now.get(name))
     return f"other settings ({name} {flat.get(name, 'not there')}, now {now.get(name, 'not there')})"
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return found

@@ -17,15 +17,17 @@ from torch import Tensor
 
 from clas_models import __version__
 from clas_models.errors import InputError
+from clas_models.finetuning.adapter import check_peft
 from clas_models.finetuning.adapter_record import AdapterRecord
-from clas_models.finetuning.neuron_lora import layers_of
-from clas_models.finetuning.setups import Neurons, Training, trainings
+from clas_models.finetuning.neuron_lora import check_trains, layers_of
+from clas_models.finetuning.setups import RANDOM, Neurons, Training, trainings
 from clas_models.finetuning.training import Collator, TrainingExample, train, training_model
 from clas_models.finetuning.training_rows import drawn
 from clas_models.finetuning.training_settings import TrainingSettings
 from clas_models.modeling.language import language_id
 
 from ..loading import Checkpoint
+from ..method_names import language as language_tag
 from ..method_tables import sha256
 from ..progress import Meter, Progress
 from ..run_options import RunOptions
@@ -59,7 +61,7 @@ class FinetuneWork:
     def source(self) -> str:
         """The language of the training rows."""
         given = self.chosen.source
-        return self.checkpoint.anchor_language if given is None else _one(given)
+        return self.checkpoint.anchor_language if given is None else language_tag(given)
 
     @cached_property
     def trainings(self) -> list[Training]:
@@ -105,9 +107,10 @@ class FinetuneWork:
             raise InputError(
                 f"{self.checkpoint.name}: a plain checkpoint has no neurons of a language; convert it first"
             )
-        _check_peft()
+        check_peft()
+        for training in self.trained:
+            check_trains(self.masks[training.name], self.settings.attention)
         if self.trained:
-            _ = self.masks
             self._check_ends()
 
     def _check_ends(self) -> None:
@@ -142,7 +145,7 @@ class FinetuneWork:
             "setup": training.setup,
             "neurons": {
                 "of": list(training.languages),
-                "select": self.chosen.random if training.setup == "random" else self.chosen.select,
+                "select": self.chosen.random if training.setup == RANDOM else self.chosen.select,
                 "count": sum(int(mask.sum()) for mask in self.masks[training.name].values()),
                 "digest": sha256(list(self.masks[training.name].values())),
             }
@@ -168,19 +171,12 @@ class FinetuneWork:
         masks, labels = self.masks[training.name], self.prompting.teaching.labels
         source, config = self.checkpoint.source, self.checkpoint.config
         pad = self._pad()
-        model = training_model(source, labels, self.settings, masks, pad)
+        on_cpu = self.checkpoint.device.type == "cpu"
+        model = training_model(source, labels, self.settings, masks, pad, on_cpu=on_cpu)
         collator = Collator(pad, language_id(self.source, config.languages))
         with self._bar(training.name) as bar:
-            trained = train(
-                model,
-                self.examples,
-                collator,
-                self.settings,
-                masks,
-                folder.states,
-                bar,
-                on_cpu=self.checkpoint.device.type == "cpu",
-            )
+            examples, states = self.examples, folder.states
+            trained = train(model, examples, collator, self.settings, masks, states, bar, on_cpu=on_cpu)
         if leads:
             folder.finish(model, self._record(training), masks, trained)
 
@@ -220,10 +216,6 @@ class _Bar:
         self.meter.bar.update(1)
 
 
-def _one(language: str) -> str:
-    return (language_codes((language,)) or ("",))[0]
-
-
 def _told(masks: Mapping[int, Tensor]) -> str:
     if not masks:
         return "attention alone"
@@ -232,10 +224,3 @@ def _told(masks: Mapping[int, Tensor]) -> str:
 
 def _digest(examples: Sequence[TrainingExample]) -> str:
     return hashlib.sha256(repr([(each.ids, each.labels) for each in examples]).encode()).hexdigest()
-
-
-def _check_peft() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("peft") is None:
-        raise InputError("fine-tuning needs PEFT: pip install 'clas-models[finetune]'")

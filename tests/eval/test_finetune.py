@@ -203,13 +203,18 @@ def test_it_goes_on_after_it_was_stopped(
 def test_another_training_is_not_written_over(common: list[object], evaluation: Any, tmp_path: Path) -> None:
     out = tmp_path / "out"
     evaluation.made(*common, "--setups", "none", "--out", out)
-    before = contents(out)
+    before, kept = contents(out), tmp_path / "kept"
+    shutil.copytree(out, kept)
     other = [*common, "--set", "learning_rate=2e-2", "--setups", "none", "--out", out]
     said = evaluation.refused(*other)
     assert "settings.learning_rate 0.01, now 0.02" in said
     assert contents(out) == before
+    (out / "none" / "scores" / "notes.txt").write_text("mine")
     evaluation.made(*other, "--overwrite")
     assert told(out)["settings"]["learning_rate"] == 0.02
+    assert (out / "none" / "scores" / "notes.txt").read_text() == "mine"
+    first, second = (adapter_of(folder / "none") for folder in (kept, out))
+    assert any(not torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_folder_of_something_else_is_left_alone(common: list[object], evaluation: Any, tmp_path: Path) -> None:
@@ -283,6 +288,7 @@ def test_questions_are_answered_with_text(
         (("--set", "rank=none"), "rank: 'none' in place of a whole number"),
         (("--rows", "99"), "rows: 99 asked for, the training file has 12"),
         (("--samples", "99"), "task xnli has only 12 examples"),
+        (("--setups", "target,none", "--set", "attention=false"), "nothing but a head is left to train"),
         (("--settings", "no.yaml"), "no.yaml: cannot be read"),
         (("--set", "max_length=2"), r"pairs.jsonl, line 1: .*the maximum length is 2"),
     ],
